@@ -1,0 +1,1 @@
+"""Synchronous system-call wrappers for Linux: no asyncio, no threads, no policy."""

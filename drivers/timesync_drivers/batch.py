@@ -1,0 +1,236 @@
+"""recvmmsg and sendmmsg: many small UDP requests, and a reply to each, for two system calls.
+
+All buffers are made once. What a fast loop wants of a datagram lies in one slot at fixed places, so that one
+``struct`` call reads the sender, the kernel's receive timestamp, the local address and the payload together,
+and one writes a whole reply. The places hold only if the socket has SO_TIMESTAMPING (software receive stamps)
+and packet info switched on and nothing else that makes control messages; the length of the control data
+tells.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from typing import Final
+
+PAYLOAD_SIZE: Final = 2052
+"""Four octets more than any request that is taken seriously, so that a longer one is seen to be longer."""
+
+_NAME_ROOM = 32
+_CONTROL_ROOM = 128
+_IN_SLOT = _NAME_ROOM + _CONTROL_ROOM + (PAYLOAD_SIZE + 7 & ~7)
+_OUT_CONTROL_ROOM = 48
+
+_WORD = struct.calcsize("@l")
+_HEAD = _WORD + 8  # struct cmsghdr: a size_t and two ints
+_STAMPS = 6 * _WORD  # struct scm_timestamping: three timespecs
+_STAMP_SPACE = _HEAD + _STAMPS
+_TIMESPEC = "qq" if _WORD == 8 else "ii"
+
+
+class _Iovec(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+class _Msghdr(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_void_p),
+        ("name_length", ctypes.c_uint32),
+        ("vectors", ctypes.c_void_p),
+        ("vector_count", ctypes.c_size_t),
+        ("control", ctypes.c_void_p),
+        ("control_length", ctypes.c_size_t),
+        ("flags", ctypes.c_int),
+    )
+
+
+class _Mmsghdr(ctypes.Structure):
+    _fields_ = (("header", _Msghdr), ("length", ctypes.c_uint))
+
+
+_MMSGHDR = ctypes.sizeof(_Mmsghdr)
+_CONTROL_LENGTH = _Msghdr.control_length.offset
+
+# CDLL(None), not a named library, so that simulators that are preloaded see the calls.
+_libc = ctypes.CDLL(None, use_errno=True)
+_recvmmsg = _libc.recvmmsg
+_recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
+_sendmmsg = _libc.sendmmsg
+_sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Where things lie in the control data and addresses of an address family.
+
+    Attributes:
+        name_size: Of its sockaddr.
+        name: Format of the sockaddr in its room, giving the packed address.
+        info_size: Of struct in_pktinfo or in6_pktinfo.
+        info: Format of a received one, giving the local address.
+        info_offset: Of the local address in one to send.
+        level: Of its control message.
+        kind: Of its control message.
+    """
+
+    name_size: int
+    name: str
+    info_size: int
+    info: str
+    info_offset: int
+    level: int
+    kind: int
+
+    @property
+    def info_space(self) -> int:
+        """CMSG_SPACE of the packet info."""
+        return _HEAD + (self.info_size + _WORD - 1 & -_WORD)
+
+
+# in_pktinfo is {index, address to answer from, destination in the header}: the last two are kept together,
+# and differ for a broadcast. In what is sent the third is ignored.
+_IP_PKTINFO = 8
+_FAMILIES = {
+    socket.AF_INET: _Family(16, "4x4s24x", 12, "4x8s", 4, socket.IPPROTO_IP, _IP_PKTINFO),
+    socket.AF_INET6: _Family(28, "8x16s8x", 20, "16s4x", 0, socket.IPPROTO_IPV6, socket.IPV6_PKTINFO),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One datagram of a batch, taken apart.
+
+    Attributes:
+        data: The payload.
+        host: The sender's packed address.
+        address: The sender as Python's sockets have it.
+        stamp_ns: Kernel receive timestamp, CLOCK_REALTIME; None when the kernel gave none.
+        local: Local address as in ``ServingSocket.reply``; None when the kernel gave none.
+    """
+
+    data: bytes
+    host: bytes
+    address: tuple[str, int] | tuple[str, int, int, int]
+    stamp_ns: int | None
+    local: bytes | None
+
+
+class Batch:
+    """Buffers for ``slots`` datagrams in and as many replies.
+
+    A reply in out-slot i goes to the sender of in-slot i.
+
+    Attributes:
+        inbox: The memory of what came; slot i starts at ``in_offsets[i]``.
+        outbox: The memory of the replies; slot i starts at ``out_offsets[i]``.
+        in_offsets: For ``unpack``.
+        out_offsets: For ``pack``.
+        stamp_offsets: For ``stamp``.
+        unpack: ``unpack(inbox, offset)`` gives host, seconds, nanoseconds, local, and the fields of
+            ``request``.
+        pack: ``pack(outbox, offset, local, ...)`` writes the local address and the fields of ``reply``.
+        stamp: ``stamp(outbox, offset, value)`` writes the last eight octets of a reply anew.
+        control_size: Length of the control data when both the stamp and the local address are there.
+    """
+
+    def __init__(self, family: socket.AddressFamily, slots: int, request: str, reply: str) -> None:
+        """``request`` and ``reply`` are ``struct`` formats without byte order: octets in, big-endian out."""
+        self._family = kind = _FAMILIES[family]
+        self.inbox = bytearray(_IN_SLOT * slots)
+        self.control_size = _STAMP_SPACE + kind.info_space
+        left = _CONTROL_ROOM - _STAMP_SPACE - _HEAD - struct.calcsize(f"={kind.info}")
+        stamp = f"{_HEAD}x{_TIMESPEC}{_STAMPS - 2 * _WORD}x"
+        self.unpack = struct.Struct(f"={kind.name}{stamp}{_HEAD}x{kind.info}{left}x{request}").unpack_from
+        self.in_offsets = [slot * _IN_SLOT for slot in range(slots)]
+
+        reply_size = struct.calcsize(f"!{reply}")
+        out_slot = _OUT_CONTROL_ROOM + (reply_size + 7 & ~7)
+        self.outbox = bytearray(out_slot * slots)
+        local = _HEAD + kind.info_offset
+        size = 8 if family == socket.AF_INET else 16
+        self.pack = struct.Struct(f"!{size}s{_OUT_CONTROL_ROOM - local - size}x{reply}").pack_into
+        self.stamp = struct.Struct("!Q").pack_into
+        end = _OUT_CONTROL_ROOM + reply_size
+        self.stamp_offsets = [slot * out_slot + end - 8 for slot in range(slots)]
+        self.out_offsets = [slot * out_slot + local for slot in range(slots)]
+
+        self._in_headers = (_Mmsghdr * slots)()
+        self._out_headers = (_Mmsghdr * slots)()
+        self._vectors = (_Iovec * (2 * slots))()
+        self._point(slots, out_slot, reply_size)
+        self._in_view = memoryview(self._in_headers).cast("B")
+        self._pristine = bytes(self._in_view)
+        self._lengths = self._in_view.cast("I")[_Mmsghdr.length.offset // 4 :: _MMSGHDR // 4]
+        self._controls = self._in_view.cast("L")[_CONTROL_LENGTH // _WORD :: _MMSGHDR // _WORD]
+        self._in_address = ctypes.addressof(self._in_headers)
+        self._out_address = ctypes.addressof(self._out_headers)
+        self._slots = slots
+
+    def _point(self, slots: int, out_slot: int, reply_size: int) -> None:
+        """Fill in the addresses; they stay, because an exported buffer keeps its bytearray from moving."""
+        inbox = ctypes.addressof(ctypes.c_char.from_buffer(self.inbox))
+        outbox = ctypes.addressof(ctypes.c_char.from_buffer(self.outbox))
+        kind = self._family
+        head = struct.Struct("@Nii")
+        for slot in range(slots):
+            name = inbox + slot * _IN_SLOT
+            out = outbox + slot * out_slot
+            vector, out_vector = self._vectors[2 * slot], self._vectors[2 * slot + 1]
+            vector.base, vector.length = name + _NAME_ROOM + _CONTROL_ROOM, PAYLOAD_SIZE
+            out_vector.base, out_vector.length = out + _OUT_CONTROL_ROOM, reply_size
+            self._in_headers[slot].header = _Msghdr(
+                name, _NAME_ROOM, ctypes.addressof(vector), 1, name + _NAME_ROOM, _CONTROL_ROOM, 0
+            )
+            self._out_headers[slot].header = _Msghdr(
+                name, kind.name_size, ctypes.addressof(out_vector), 1, out, kind.info_space, 0
+            )
+            head.pack_into(self.outbox, slot * out_slot, _HEAD + kind.info_size, kind.level, kind.kind)
+
+    def receive(self, descriptor: int) -> int:
+        """Take what is there, without waiting; how many datagrams. Raises OSError."""
+        self._in_view[:] = self._pristine
+        got: int = _recvmmsg(descriptor, self._in_address, self._slots, socket.MSG_DONTWAIT, None)
+        if got >= 0:
+            return got
+        code = ctypes.get_errno()
+        if code in (errno.EAGAIN, errno.EINTR):
+            return 0
+        raise OSError(code, os.strerror(code))
+
+    def sizes(self) -> tuple[list[int], list[int]]:
+        """Lengths of the payloads and of the control data of all slots."""
+        return self._lengths.tolist(), self._controls.tolist()
+
+    def send(self, descriptor: int, start: int, count: int) -> int:
+        """Send the replies of so many slots from ``start`` on; how many of them the kernel took.
+
+        It stops at the first that is refused: the caller goes on after that one.
+        """
+        sent: int = _sendmmsg(descriptor, self._out_address + start * _MMSGHDR, count, socket.MSG_DONTWAIT)
+        return max(sent, 0)
+
+    def arrival(self, slot: int) -> Arrival:
+        """All of one datagram, for the slow path."""
+        offset = slot * _IN_SLOT
+        length, control = self._lengths[slot], self._controls[slot]
+        host, seconds, nanoseconds, local, *_ = self.unpack(self.inbox, offset)
+        stamp_ns: int | None = seconds * 1_000_000_000 + nanoseconds
+        if control != self.control_size:
+            # Right after the start the kernel may not stamp yet: the packet info is then the only control
+            # message.
+            stamp_ns = local = None
+            if control == self._family.info_space:
+                found = offset + _NAME_ROOM + _HEAD
+                (local,) = struct.unpack_from(f"={self._family.info}", self.inbox, found)
+        payload = offset + _NAME_ROOM + _CONTROL_ROOM
+        data = bytes(self.inbox[payload : payload + length])
+        (port,) = struct.unpack_from("!H", self.inbox, offset + 2)
+        if self._family.name_size == 16:
+            return Arrival(data, host, (socket.inet_ntop(socket.AF_INET, host), port), stamp_ns, local)
+        (scope,) = struct.unpack_from("=I", self.inbox, offset + 24)
+        name = socket.inet_ntop(socket.AF_INET6, host)
+        return Arrival(data, host, (name, port, 0, scope), stamp_ns, local)

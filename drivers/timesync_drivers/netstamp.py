@@ -1,0 +1,241 @@
+"""UDP sockets whose packets the kernel stamps (``Documentation/networking/timestamping.rst``).
+
+One socket serves one request: it is bound to a random port (RFC 9109) and connected to its remote, so the
+kernel drops packets of others and reports a refused connection as ECONNREFUSED.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from timesync.base.ids import Endpoint
+from timesync.base.machine import Entropy
+from timesync.base.measure import StampSource
+from timesync_drivers import abi
+
+NS_PER_S = 1_000_000_000
+FIRST_PORT = 1024
+BIND_TRIES = 64
+MAX_DATAGRAM = 2049
+"""One octet more than the longest NTP packet, so that a longer one is seen to be too long."""
+
+# UDP ports outside the well-known range that a service of this machine may want to bind later: it would find
+# them taken by a request in flight.
+RESERVED_PORTS = frozenset(
+    {
+        1194,
+        1645,
+        1646,
+        1701,
+        1812,
+        1813,
+        1900,
+        2049,
+        3478,
+        4460,
+        4500,
+        4789,
+        5004,
+        5060,
+        5353,
+        5355,
+        6081,
+        8472,
+    }
+)
+_ANCILLARY = 512
+_WANTED = (
+    abi.SOF_TIMESTAMPING_TX_SOFTWARE
+    | abi.SOF_TIMESTAMPING_RX_SOFTWARE
+    | abi.SOF_TIMESTAMPING_SOFTWARE
+    | abi.SOF_TIMESTAMPING_OPT_ID
+    | abi.SOF_TIMESTAMPING_OPT_TSONLY
+)
+_ERROR_TYPES = {(socket.IPPROTO_IP, abi.IP_RECVERR), (socket.IPPROTO_IPV6, abi.IPV6_RECVERR)}
+_UNSUPPORTED = {errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ENOSYS}
+
+_Control = list[tuple[int, int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A datagram.
+
+    Attributes:
+        data: Its payload, cut off after ``MAX_DATAGRAM`` octets.
+        at_ns: CLOCK_REALTIME when it came; None when the kernel stamps packets but not this one.
+        source: Who took the stamp.
+    """
+
+    data: bytes
+    at_ns: int | None
+    source: StampSource
+
+
+@dataclass(frozen=True, slots=True)
+class Transmitted:
+    """A transmit stamp.
+
+    Attributes:
+        number: Which datagram of the socket, from 0.
+        at_ns: CLOCK_REALTIME when it left.
+        source: Who took the stamp.
+    """
+
+    number: int
+    at_ns: int
+    source: StampSource
+
+
+class StampedSocket:
+    """A non-blocking UDP socket with software stamps, connected to one remote.
+
+    Attributes:
+        kernel_stamps: Whether the kernel stamps this socket's packets; else all stamps are
+        ``StampSource.USER``.
+        local_port: The random port.
+    """
+
+    def __init__(self, remote: Endpoint, entropy: Entropy) -> None:
+        """Bind and connect. Raises OSError (no route, no free port, wrong address)."""
+        family = socket.AF_INET6 if ":" in remote.address else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        try:
+            if family == socket.AF_INET6:
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # Before bind, so that no packet comes in between without a stamp.
+            self.kernel_stamps = _enable_stamps(self._socket)
+            self.local_port = _bind_random(self._socket, entropy)
+            self._socket.connect(_address(remote))
+        except BaseException:
+            self._socket.close()
+            raise
+        self._sent = 0
+
+    def fileno(self) -> int:
+        """For the event loop."""
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        """Close; a second call does nothing."""
+        self._socket.close()
+
+    def send(self, data: bytes) -> Transmitted:
+        """Send one datagram; gives its number with a USER stamp, the middle of the call.
+
+        The kernel's better stamp of the same number comes from ``read_transmit_stamp`` soon after. Raises
+        OSError.
+        """
+        before = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        self._socket.send(data)
+        after = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        number = self._sent
+        self._sent += 1
+        return Transmitted(number, (before + after) // 2, StampSource.USER)
+
+    def recv(self) -> Received | None:
+        """The next datagram, None when there is none now. Raises OSError: ECONNREFUSED and the like."""
+        try:
+            data, control, _, _ = self._socket.recvmsg(MAX_DATAGRAM, _ANCILLARY)
+        except (BlockingIOError, InterruptedError):
+            return None
+        if not self.kernel_stamps:
+            return Received(data, time.clock_gettime_ns(time.CLOCK_REALTIME), StampSource.USER)
+        return Received(data, _software_stamp(control), StampSource.KERNEL)
+
+    def read_transmit_stamp(self) -> Transmitted | None:
+        """The next kernel transmit stamp from the error queue; None when there is none now.
+
+        Raises OSError for an entry of the queue that is an ICMP or a local error and not a stamp.
+        """
+        while True:
+            try:
+                _, control, _, _ = self._socket.recvmsg(0, _ANCILLARY, socket.MSG_ERRQUEUE)
+            except (BlockingIOError, InterruptedError):
+                return None
+            number = _stamped_number(control)
+            stamp = _software_stamp(control)
+            if number is not None and stamp is not None:
+                return Transmitted(number, stamp, StampSource.KERNEL)
+
+
+def hold_stamps() -> socket.socket:
+    """A socket that only keeps the stamping of received packets switched on in the kernel while it is open.
+
+    The kernel switches it on with the first socket of the machine that asks and off with the last, and it does
+    so a little later, from a work queue. Short-lived sockets alone would lose the stamps of early answers.
+    """
+    holder = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        _enable_stamps(holder)
+    except BaseException:
+        holder.close()
+        raise
+    return holder
+
+
+def _enable_stamps(udp: socket.socket) -> bool:
+    try:
+        udp.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPING, _WANTED)
+    except OSError as error:
+        if error.errno in _UNSUPPORTED:
+            return False
+        raise
+    return True
+
+
+def _bind_random(udp: socket.socket, entropy: Entropy) -> int:
+    """Bind to an unguessable port: uniform over 1024 to 65535 without the reserved ones (RFC 9109, 3.1)."""
+    for _ in range(BIND_TRIES):
+        (port,) = struct.unpack("=H", entropy(2))
+        if port < FIRST_PORT or port in RESERVED_PORTS:
+            continue
+        try:
+            udp.bind(("", port))
+        except OSError as error:
+            if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                raise
+            continue
+        return int(port)
+    raise OSError(errno.EADDRINUSE, f"no free UDP port found in {BIND_TRIES} tries")
+
+
+def _address(remote: Endpoint) -> tuple[str, int] | tuple[str, int, int, int]:
+    if ":" in remote.address:
+        return remote.address, remote.port, 0, remote.scope
+    return remote.address, remote.port
+
+
+def _software_stamp(control: _Control) -> int | None:
+    """The software stamp among the control messages, ns of CLOCK_REALTIME; None when absent or zero."""
+    for level, kind, body in control:
+        if level != socket.SOL_SOCKET or kind != abi.SCM_TIMESTAMPING:
+            continue
+        if len(body) < abi.SCM_TIMESTAMPING_BODY.size:
+            continue
+        seconds, nanoseconds, *_ = abi.SCM_TIMESTAMPING_BODY.unpack_from(body)
+        if seconds or nanoseconds:
+            return int(seconds * NS_PER_S + nanoseconds)
+    return None
+
+
+def _stamped_number(control: _Control) -> int | None:
+    """The number of the datagram that was sent; None for a stamp of another moment. Raises OSError."""
+    for number, origin, info, data in _extended_errors(control):
+        if origin != abi.SO_EE_ORIGIN_TIMESTAMPING:
+            raise OSError(number, f"{errno.errorcode.get(number, number)} from the error queue")
+        if info == abi.SCM_TSTAMP_SND:
+            return data
+    return None
+
+
+def _extended_errors(control: _Control) -> Iterator[tuple[int, int, int, int]]:
+    for level, kind, body in control:
+        if (level, kind) in _ERROR_TYPES and len(body) >= abi.SOCK_EXTENDED_ERR.size:
+            number, origin, _, _, _, info, data = abi.SOCK_EXTENDED_ERR.unpack_from(body)
+            yield number, origin, info, data

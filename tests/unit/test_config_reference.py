@@ -1,0 +1,110 @@
+"""JSON Schema and the generated reference."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from timesync.config.load import loads
+from timesync.config.problem import ConfigError
+from timesync.config.profiles import shipped
+from timesync.config.reference import json_schema
+from timesync.config.tree import plain
+from timesync.config.yaml import compose, decode
+
+ROOT = Path(__file__).parents[2]
+
+
+def as_json(value: Any) -> Any:
+    """Lists as JSON has them."""
+    if isinstance(value, tuple):
+        return [as_json(item) for item in value]
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    return value
+
+
+def valid(text: str | bytes) -> bool:
+    data = text.encode() if isinstance(text, str) else text
+    content = as_json(plain(compose(decode(data, "t.yaml"))))
+    return jsonschema.Draft202012Validator(json_schema()).is_valid(content)
+
+
+def test_the_json_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
+def test_the_json_schema_takes_the_shipped_profiles(name: str) -> None:
+    assert valid(shipped()[name].text)
+
+
+@pytest.mark.parametrize("name", ["ntp-client.yaml", "ntp-server.yaml"])
+def test_the_json_schema_takes_the_examples(name: str) -> None:
+    assert valid((ROOT / "config" / name).read_bytes())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sources: [{ntp: a, key: 3}]\nkeys: {3: {algorithm: SHA256, secret: 'ascii:0123456789'}}\n",
+        "clocks: {b: {virtual: {offset: -10ms, frequency: 20ppm, wander: 1e-9}}}\n",
+        "serve: {ntp: {workers: auto, rate_limit: null}, local_stratum: 3}\n",
+        "steering: {step: {threshold: 1.5us, updates: 0}}\n",
+    ],
+)
+def test_schema_and_loader_agree_on_what_is_right(text: str) -> None:
+    assert valid(text)
+    loads(text, "t.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sorces: []\n",
+        "sources: [{poll: [1s, 2s]}]\n",
+        "sources: [{ntp: a, pool: b}]\n",
+        "sources: [{ntp: a, nts: true}]\n",
+        "sources: [{ntp: a, poll: [1s]}]\n",
+        "sources: [{ntp: a, poll: [1, 2]}]\n",
+        "sources: [{ntp: a, burst: on}]\n",
+        "sources: [{ntp: a, version: 5}]\n",
+        "sources: [{pool: a, count: 17}]\n",
+        "steering: {panic: 1000}\n",
+        "steering: {max_slew: 1s}\n",
+        "steering: {minimum_sources: 0}\n",
+        "clocks: {b: {virtual: {wander: -1.0}}}\n",
+        "keys: {3: {algorithm: SHA256, secret: hunter2}}\n",
+        "keys: {x: {algorithm: SHA256, secret: 'ascii:0123456789'}}\n",
+        "serve: {ntp: {listen: []}}\n",
+        "serve: {ntp: {workers: 65}}\n",
+        "observe: {metrics: 127.0.0.1:9975}\n",
+        "observe: {log: {level: warn}}\n",
+    ],
+)
+def test_schema_and_loader_agree_on_what_is_wrong(text: str) -> None:
+    assert not valid(text)
+    with pytest.raises(ConfigError):
+        loads(text, "t.yaml")
+
+
+def test_the_reference_page_is_up_to_date() -> None:
+    module = runpy.run_path(str(ROOT / "docs" / "generate.py"))
+
+    assert 0 == module["main"](["--check"])
+
+
+def test_every_key_of_the_schema_has_a_meaning_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text()
+    models = [json_schema(), *json_schema()["$defs"].values()]
+    for model in models:
+        for key in model["properties"]:
+            rows = [line for line in page.splitlines() if line.startswith(f"| `{key}` |")]
+            assert rows, key
+            for row in rows:
+                meaning = row.removesuffix(" |").rpartition(" | ")[2]
+                assert meaning.endswith("."), row

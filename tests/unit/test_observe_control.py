@@ -1,0 +1,202 @@
+"""The control socket against clients that are wrong, slow or many."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import stat
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from timesync.observe import control
+from timesync.observe.control import ControlError, ControlServer, RefusedError, ask
+
+T = TypeVar("T")
+
+
+def _echo(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"asked": dict(request)}
+
+
+def _refuse(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    raise ControlError("not today")
+
+
+@asynccontextmanager
+async def serving(path: Path) -> AsyncIterator[ControlServer]:
+    server = ControlServer(str(path), {"echo": _echo, "no": _refuse})
+    await server.start()
+    try:
+        yield server
+    finally:
+        await server.stop()
+
+
+async def say(path: Path, data: bytes, *, end: bool = False) -> dict[str, Any]:
+    """Send octets as they are; the answer."""
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    try:
+        writer.write(data)
+        if end:
+            writer.write_eof()
+        async with asyncio.timeout(10):
+            answer = json.loads(await reader.readline())
+    finally:
+        writer.close()
+    assert isinstance(answer, dict)
+    return answer
+
+
+def in_thread(call: Callable[[], T]) -> asyncio.Task[T]:
+    return asyncio.create_task(asyncio.to_thread(call))
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"status\n", "a request is one line of JSON"),
+        (b"\xff\xfe\n", "a request is one line of JSON"),
+        (b"[" * 4000 + b"\n", "a request is one line of JSON"),
+        (b"[1]\n", "a request is a JSON object"),
+        (b'{"command": "reboot"}\n', "unknown command; known are echo, no"),
+        (b'{"command": ["echo"]}\n', "unknown command; known are echo, no"),
+        (b"{}\n", "unknown command; known are echo, no"),
+        (b'{"command": "no"}\n', "not today"),
+        (b'{"command": "echo", "x": "' + b"x" * 65536 + b'"}\n', "a request is one line of at most 4096 octets"),
+        (b"x" * 65536, "a request is one line of at most 4096 octets"),
+    ],
+)
+def test_a_wrong_request_gets_a_sentence_and_the_next_an_answer(tmp_path: Path, line: bytes, words: str) -> None:
+    async def main() -> None:
+        path = tmp_path / "c.sock"
+        async with serving(path):
+            assert {"error": words} == await say(path, line)
+            assert {"asked": {"command": "echo"}} == await say(path, b'{"command": "echo"}\n')
+
+    asyncio.run(main())
+
+
+def test_half_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its end it is no JSON; without, the conversation is ended after a while."""
+    monkeypatch.setattr(control, "PATIENCE_S", 0.1)
+
+    async def main() -> None:
+        path = tmp_path / "c.sock"
+        async with serving(path):
+            assert {"error": "a request is one line of JSON"} == await say(path, b'{"comm', end=True)
+            reader, writer = await asyncio.open_unix_connection(str(path))
+            writer.write(b'{"comm')
+            async with asyncio.timeout(10):
+                assert b"" == await reader.read()
+            writer.close()
+            assert {"asked": {"command": "echo"}} == await say(path, b'{"command": "echo"}\n')
+
+    asyncio.run(main())
+
+
+def test_connections_are_limited_and_those_that_end_make_room(tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "c.sock"
+        async with serving(path):
+            idle = [await asyncio.open_unix_connection(str(path)) for _ in range(control.MAX_CONNECTIONS)]
+            with pytest.raises(ControlError, match="too many connections"):
+                await in_thread(lambda: ask(str(path), "echo"))
+            for _, writer in idle:
+                writer.close()
+                await writer.wait_closed()
+
+            async def room() -> dict[str, Any]:
+                while True:
+                    try:
+                        return await in_thread(lambda: ask(str(path), "echo"))
+                    except ControlError:
+                        await asyncio.sleep(0.01)
+
+            async with asyncio.timeout(10):
+                assert {"asked": {"command": "echo"}} == await room()
+
+    asyncio.run(main())
+
+
+def test_everybody_may_ask_and_the_socket_goes_with_the_server(tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "c.sock"
+        async with serving(path):
+            mode = stat.S_IMODE(path.stat().st_mode)
+            asked = await in_thread(lambda: ask(str(path), "echo", source="a"))
+        assert 0o666 == mode
+        assert {"asked": {"command": "echo", "source": "a"}} == asked
+        assert not path.exists()
+
+    asyncio.run(main())
+
+
+def test_a_file_in_its_place_is_not_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "c.sock"
+    path.write_text("precious")
+    (tmp_path / "link").symlink_to(path)
+
+    async def main() -> None:
+        for place in (path, tmp_path / "link"):
+            with pytest.raises(FileExistsError, match="exists and is not a socket"):
+                await ControlServer(str(place), {}).start()
+
+    asyncio.run(main())
+    assert "precious" == path.read_text()
+
+
+def test_a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "c.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+        dead.bind(str(path))
+
+    async def main() -> None:
+        async with serving(path):
+            with pytest.raises(FileExistsError, match="another timesync answers on"):
+                await ControlServer(str(path), {}).start()
+            assert {"asked": {"command": "echo"}} == await say(path, b'{"command": "echo"}\n')
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (b"", "closed the connection on .* without an answer"),
+        (b"hello\n", "is not JSON"),
+        (b"[]\n", "is not an object"),
+        (b'{"error": "no such thing"}\n', "^no such thing$"),
+    ],
+)
+def test_what_a_strange_daemon_says_becomes_a_sentence(tmp_path: Path, answer: bytes, words: str) -> None:
+    path = tmp_path / "c.sock"
+
+    def serve(listening: socket.socket) -> None:
+        link, _ = listening.accept()
+        with link:
+            link.recv(4096)
+            link.sendall(answer)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+        listening.bind(str(path))
+        listening.listen(1)
+        thread = threading.Thread(target=serve, args=(listening,))
+        thread.start()
+        with pytest.raises(RefusedError if b"error" in answer else ControlError, match=words):
+            ask(str(path), "status")
+        thread.join()
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with pytest.raises(ControlError, match="no timesync runs here: there is no socket"):
+        ask(str(tmp_path / "c.sock"), "status")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+        dead.bind(str(tmp_path / "d.sock"))
+    with pytest.raises(ControlError, match="no timesync runs here: nobody answers"):
+        ask(str(tmp_path / "d.sock"), "status")

@@ -1,0 +1,392 @@
+"""The service on loopback: real sockets, real worker processes, kernel timestamps."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+from ntp_server_support import EVERYBODY, NTP_UNIX, Header, S, header, live_state, ns_of, request
+
+from timesync.base.ids import Endpoint
+from timesync.base.serving import ServingMap
+from timesync.base.time import Duration
+from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.limit import LimitReply, RateLimit
+from timesync.ntp.server import ServerCounters, ServerSettings
+from timesync.runtime.serve import (
+    FIRST_BACKOFF_S,
+    LoopService,
+    WorkerService,
+    default_workers,
+    open_service,
+    worker_environment,
+)
+
+Service = LoopService | WorkerService
+SETTINGS = ServerSettings(allow=EVERYBODY)
+ANYWHERE = (Endpoint("0.0.0.0", 0), Endpoint("::", 0))
+
+
+def serve(
+    story: Callable[[Service], Awaitable[None]],
+    workers: int,
+    settings: ServerSettings = SETTINGS,
+    listen: tuple[Endpoint, ...] = ANYWHERE,
+) -> None:
+    """Run a story against a service that is ready and has a state."""
+
+    async def main() -> None:
+        service = open_service(settings, listen, workers)
+        try:
+            service.publish(live_state())
+            if isinstance(service, WorkerService):
+                await asyncio.wait_for(service.ready(), 20)
+            await story(service)
+        finally:
+            service.close()
+
+    asyncio.run(main())
+
+
+def client(to: str, port: int, source: str | None = None) -> socket.socket:
+    """A connected socket: it hears only what comes from the very address it asked."""
+    made = socket.socket(socket.AF_INET6 if ":" in to else socket.AF_INET, socket.SOCK_DGRAM)
+    made.setblocking(False)
+    if source is not None:
+        made.bind((source, 0))
+    made.connect((to, port))
+    return made
+
+
+async def exchange(made: socket.socket, data: bytes) -> bytes:
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(made, data)
+    return await asyncio.wait_for(loop.sock_recv(made, 2048), 10)
+
+
+async def ask(to: str, port: int, data: bytes, source: str | None = None) -> bytes:
+    with client(to, port, source) as made:
+        return await exchange(made, data)
+
+
+async def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Poll a condition that another process brings about."""
+    limit = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < limit, what
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_round_trip_by_ipv4_and_ipv6(workers: int) -> None:
+    async def story(service: Service) -> None:
+        assert [endpoint.address for endpoint in service.addresses] == ["0.0.0.0", "::"]
+        for index, to in enumerate(("127.0.0.1", "::1")):
+            # Twice: the second is the worker's fast path.
+            for cookie in (0x1111 + index, 0x2222 + index):
+                before = time.clock_gettime_ns(time.CLOCK_REALTIME)
+                data = await ask(to, service.addresses[index].port, request(transmit=cookie, poll=7))
+                after = time.clock_gettime_ns(time.CLOCK_REALTIME)
+                got = header(data)
+                assert len(data) == 48
+                assert (got.leap, got.version, got.mode, got.stratum, got.poll) == (0, 4, 4, 2, 7)
+                assert got.origin == cookie
+                assert before - 1 <= ns_of(got.receive) < ns_of(got.transmit) <= after + 1
+        await eventually(lambda: service.counters().answered == 4, "four answers are counted")
+        assert service.counters() == ServerCounters(received=4, answered=4, version_4=4)
+
+    serve(story, workers)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_the_reply_leaves_from_the_address_that_was_asked(workers: int) -> None:
+    async def story(service: Service) -> None:
+        port = service.addresses[0].port
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+            free.setblocking(False)
+            free.bind(("127.0.0.1", 0))
+            loop = asyncio.get_running_loop()
+            # Routing alone would always choose 127.0.0.1.
+            for number in (2, 1, 3, 2, 1, 3):
+                await loop.sock_sendto(free, request(), (f"127.0.0.{number}", port))
+                _, address = await asyncio.wait_for(loop.sock_recvfrom(free, 2048), 10)
+                assert address == (f"127.0.0.{number}", port)
+
+    serve(story, workers)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_socket_of_one_address_serves_too(workers: int) -> None:
+    async def story(service: Service) -> None:
+        for endpoint in service.addresses:
+            for _ in range(2):
+                assert header(await ask(endpoint.address, endpoint.port, request())).stratum == 2
+
+    serve(story, workers, listen=(Endpoint("127.0.0.5", 0), Endpoint("::1", 0)))
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_a_new_state_is_served_from_the_next_request_on(workers: int) -> None:
+    async def story(service: Service) -> None:
+        port = service.addresses[0].port
+        for stratum in (3, 4, 5):
+            service.publish(live_state(stratum=stratum))
+            for source in ("127.0.0.1", "127.0.0.2", "127.0.0.3"):
+                assert header(await ask("127.0.0.1", port, request(), source)).stratum == stratum
+
+    serve(story, workers)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_virtual_clock_is_served(workers: int) -> None:
+    async def story(service: Service) -> None:
+        now = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        service.publish(live_state(serving_map=ServingMap(now, 3600 * S, 1.0)))
+        for _ in range(2):
+            got = header(await ask("127.0.0.1", service.addresses[0].port, request()))
+            ahead = ns_of(got.receive) - time.clock_gettime_ns(time.CLOCK_REALTIME)
+            assert 3590 * S < ahead < 3600 * S
+
+    serve(story, workers)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_interleaved_with_the_kernels_transmit_stamp(workers: int) -> None:
+    """A new port for each request, as RFC 9109 wants: the sender's address finds the worker, not its port."""
+
+    async def story(service: Service) -> None:
+        port = service.addresses[0].port
+        reply = header(await ask("127.0.0.1", port, request(transmit=0x1111)))
+        transmits = []
+        for number in range(1, 6):
+            origin = reply.receive
+            reply = header(
+                await ask("127.0.0.1", port, request(origin=origin, receive=0xAA00 + number, transmit=0x2222))
+            )
+            # The first that names a receive timestamp is basic; its own transmit stamp is kept for the
+            # second.
+            assert reply.origin == (0x2222 if number == 1 else 0xAA00 + number)
+            transmits.append((reply.receive, reply.transmit))
+        for (receive, _), (_, transmit) in itertools.pairwise(transmits):
+            # A kernel stamp of the reply before: after its request came, within the same second or so.
+            assert 0 < ns_of(transmit) - ns_of(receive) < 5 * S
+        await eventually(lambda: service.counters().interleaved == 4, "interleaved replies are counted")
+
+    serve(story, workers)
+
+
+def test_clients_are_spread_over_the_workers_by_address() -> None:
+    """With one token in a hundred seconds, a client on many ports still gets one answer."""
+    limit = RateLimit(interval=Duration.from_s(100), burst=1, reply=LimitReply.DROP, leak=16)
+    settings = ServerSettings(allow=EVERYBODY, rate_limit=limit)
+
+    async def story(service: Service) -> None:
+        clients = [client("127.0.0.1", service.addresses[0].port, "127.0.0.77") for _ in range(40)]
+        for made in clients:
+            made.send(request())
+        await eventually(lambda: service.counters().received == 40, "all are read")
+        for made in clients:
+            made.close()
+        # One by right, and those that leaked: more than 15 of 39 at one in 16 has a chance below 1e-8.
+        assert 1 <= service.counters().answered <= 16
+
+    serve(story, 2, settings)
+
+
+def test_several_workers_have_work() -> None:
+    async def story(service: Service) -> None:
+        assert isinstance(service, WorkerService)
+        port = service.addresses[0].port
+        for number in range(1, 33):
+            await ask("127.0.0.1", port, request(), f"127.0.1.{number}")
+        await eventually(lambda: service.counters().answered == 32, "all are counted")
+        each = [service._block.read_counters(slot) for slot in range(2)]
+        assert all(counters.answered > 4 for counters in each)
+
+    serve(story, 2)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_settings_reach_the_server(workers: int) -> None:
+    key = SymmetricKey(7, "SHA1", b"sixteen octets!!")
+    settings = ServerSettings(
+        allow=(ip_network("127.0.0.0/8"),),
+        deny=(ip_network("127.0.0.9/32"),),
+        rate_limit=RateLimit(interval=Duration.from_ns(1000), burst=10_000),
+        keys=(key,),
+        versions=frozenset({4}),
+        interleaved=False,
+    )
+
+    async def story(service: Service) -> None:
+        port = service.addresses[0].port
+        data = await ask("127.0.0.1", port, key.sign(request()))
+        assert data == key.sign(data[:48])
+        with client("127.0.0.1", port, "127.0.0.9") as denied:
+            denied.send(request())
+        with client("127.0.0.1", port) as old:
+            old.send(request(first=0x1B))
+        await eventually(lambda: service.counters().received == 3, "all are read")
+        got = service.counters()
+        assert (got.authenticated, got.denied, got.bad) == (1, 1, 1)
+
+    serve(story, workers, settings)
+
+
+def test_a_worker_that_dies_is_replaced_and_counting_goes_on() -> None:
+    async def story(service: Service) -> None:
+        assert isinstance(service, WorkerService)
+        port = service.addresses[0].port
+        await ask("127.0.0.1", port, request())
+        await eventually(lambda: service.counters().answered == 1, "it is counted")
+        (pid,) = service.pids
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: service.counters().restarts == 1, "the death is noticed")
+        # It waits in the socket that the daemon keeps open, until the successor reads it.
+        started = time.monotonic()
+        with client("127.0.0.1", port) as waiting:
+            got = header(await exchange(waiting, request(transmit=0x77)))
+        assert (got.origin, got.stratum) == (0x77, 2)
+        assert time.monotonic() - started >= FIRST_BACKOFF_S / 2
+        assert service.pids != [pid]
+        await eventually(lambda: service.counters().answered == 2, "it is counted too")
+
+    serve(story, 1)
+
+
+def status_of(pid: int) -> dict[str, str]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def test_workers_end_with_the_service_and_have_no_rights() -> None:
+    pids: list[int] = []
+
+    async def story(service: Service) -> None:
+        assert isinstance(service, WorkerService)
+        for pid in service.pids:
+            assert pid is not None
+            pids.append(pid)
+            status = status_of(pid)
+            assert status["NoNewPrivs"] == "1"
+            assert int(status["CapPrm"], 16) == int(status["CapEff"], 16) == int(status["CapAmb"], 16) == 0
+            assert status["Uid"].split()[0] != "0"
+            assert status["Threads"] == "1"
+
+    serve(story, 2)
+
+    assert len(pids) == 2
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_workers_die_with_a_daemon_that_is_killed() -> None:
+    story = (
+        "import asyncio, sys, time\n"
+        "from ipaddress import ip_network\n"
+        "from timesync.base.ids import Endpoint\n"
+        "from timesync.ntp.server import ServerSettings\n"
+        "from timesync.runtime.serve import WorkerService\n"
+        "async def main():\n"
+        "    service = WorkerService(ServerSettings(), [Endpoint('127.0.0.1', 0)], 2)\n"
+        "    await service.ready()\n"
+        "    print(*service.pids, flush=True)\n"
+        "    await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": worker_environment({})["PYTHONPATH"]}
+    with subprocess.Popen([sys.executable, "-c", story], stdout=subprocess.PIPE, env=environment) as daemon:
+        assert daemon.stdout is not None
+        pids = [int(word) for word in daemon.stdout.readline().split()]
+        daemon.kill()
+    assert len(pids) == 2
+
+    async def gone() -> None:
+        await eventually(lambda: not any(is_worker(pid) for pid in pids), "they are gone")
+
+    asyncio.run(gone())
+
+
+def is_worker(pid: int) -> bool:
+    """A process that nobody waits for stays as a zombie where there is no init."""
+    try:
+        return b"serve_worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:
+    async def main() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+            taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            taken.bind(("127.0.0.1", 0))
+            port = taken.getsockname()[1]
+            for workers in (0, 1, 2):
+                with pytest.raises(OSError, match=rf"127\.0\.0\.1:{port}"):
+                    open_service(SETTINGS, [Endpoint("127.0.0.1", port)], workers)
+
+    asyncio.run(main())
+
+
+def test_the_error_queue_and_mutated_requests_do_not_stop_a_worker() -> None:
+    async def story(service: Service) -> None:
+        port = service.addresses[0].port
+        with client("127.0.0.1", port) as made:
+            for size in (0, 1, 47, 49, 68, 1400, 2048, 2052, 4000):
+                made.send((request() + bytes(4000))[:size])
+            for first in range(256):
+                made.send(request(first=first, origin=1, receive=5))
+        await eventually(lambda: service.counters().received == 265, "all are read")
+        assert header(await ask("127.0.0.1", port, request())).stratum == 2
+
+    serve(story, 1)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broadcast_is_not_answered(workers: int) -> None:
+    """127.255.255.255 is the broadcast address of lo; the local address is another."""
+
+    async def story(service: Service) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            port = service.addresses[0].port
+            # A known client, whose requests go the fast way otherwise.
+            for _ in range(2):
+                await ask("127.0.0.1", port, request())
+            made.sendto(request(), ("127.255.255.255", port))
+        await eventually(lambda: service.counters().received == 3, "it is read")
+        assert service.counters() == ServerCounters(received=3, answered=2, version_4=2, bad=1)
+
+    serve(story, workers)
+
+
+def test_auto_is_one_worker_for_two_processors() -> None:
+    assert default_workers() == max(1, min(len(os.sched_getaffinity(0)) // 2, 4))
+
+
+def test_a_worker_gets_none_of_pythons_variables() -> None:
+    clean = worker_environment({"PYTHONHASHSEED": "0", "PYTHONSTARTUP": "/x", "LANG": "C", "LD_PRELOAD": "y.so"})
+
+    assert clean.keys() == {"LANG", "LD_PRELOAD", "PYTHONPATH"}
+    assert all(Path(root).is_absolute() for root in clean["PYTHONPATH"].split(os.pathsep))
+
+
+def test_header_layout_of_the_support_module() -> None:
+    """LI 3, version 4, mode 4, and each field with a value of its own; RFC 5905, figure 8."""
+    data = bytes.fromhex("e4 02 06 e9 00000001 00000002 47505300") + struct.pack("!QQQQ", 3, 4, 5, 6)
+
+    assert header(data) == Header(3, 4, 4, 2, 6, -23, 1, 2, b"GPS\0", 3, 4, 5, 6)
+    assert ns_of((NTP_UNIX + 1) << 32 | 1 << 31) == 1_500_000_000

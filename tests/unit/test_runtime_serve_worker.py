@@ -1,0 +1,219 @@
+"""The worker's hot loop against the pure server: the same requests, the same octets outside the stamps."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from ipaddress import ip_network
+from typing import Any
+
+import pytest
+from ntp_server_support import EVERYBODY, live_state, request
+
+from timesync.base.ids import Endpoint
+from timesync.base.time import Duration
+from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.limit import LimitReply, RateLimit
+from timesync.ntp.server import Server, ServerSettings
+from timesync.runtime.serve_socket import ServingSocket, open_sockets
+from timesync.runtime.serve_worker import BATCH, Lane, Pace, decode_settings, encode_settings
+
+KEY = SymmetricKey(7, "SHA1", b"sixteen octets!!")
+
+
+class NoLuck:
+    """Nothing leaks, nothing is kissed."""
+
+    def random(self) -> float:
+        return 0.999
+
+
+SETTINGS = ServerSettings(
+    allow=EVERYBODY,
+    deny=(ip_network("127.0.0.66/32"),),
+    rate_limit=RateLimit(interval=Duration.from_s(10_000), burst=60, reply=LimitReply.DROP),
+    keys=(KEY,),
+)
+
+
+def corpus(seed: int) -> list[bytes]:
+    """Requests of all kinds, mostly plain ones; the transmit timestamp is the number in the corpus."""
+    rng = random.Random(seed)
+    made: list[bytes] = []
+    for number in range(400):
+        fields: dict[str, Any] = {
+            "first": rng.choice([0x23, 0xE3, 0x1B, 0xDB, 0x13, 0x0B, rng.randrange(256)]),
+            "poll": rng.randrange(-128, 128),
+            "stratum": rng.randrange(256),
+            "origin": rng.choice([0, 0, 0, rng.getrandbits(64)]),
+            "receive": rng.choice([0, rng.getrandbits(64)]),
+            "transmit": number + 1,
+        }
+        data = request(**fields)
+        field = struct.pack("!HH", 9, 28) + bytes(24)
+        tail = rng.choice([b"", b"", b"", b"", bytes(rng.randrange(30)), field])
+        data = rng.choice([data + tail] * 5 + [KEY.sign(data)])
+        if rng.random() < 0.05:
+            data = data[: rng.randrange(len(data))]
+        made.append(data)
+    return made
+
+
+@contextmanager
+def lane(to: str, settings: ServerSettings = SETTINGS) -> Iterator[tuple[Lane, Server, int]]:
+    ((bound,),) = open_sockets([Endpoint(to, 0)], 1)
+    with bound:
+        server = Server(settings, NoLuck())
+        server.publish(live_state())
+        made = Lane(ServingSocket(bound), server, interleaved=settings.interleaved)
+        yield made, server, bound.getsockname()[1]
+
+
+def drain(socket_: socket.socket) -> list[bytes]:
+    replies = []
+    while True:
+        try:
+            replies.append(socket_.recv(4096))
+        except BlockingIOError:
+            return replies
+
+
+def outside_stamps(reply: bytes) -> tuple[bytes, int, bytes]:
+    """Everything but receive, transmit and the digest over them."""
+    return reply[:32], len(reply), reply[48:52]
+
+
+@pytest.mark.parametrize("to", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_both_paths_give_the_same_octets(to: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = ["::1"] * 8 if ":" in to else [f"127.0.0.{number}" for number in (1, 1, 2, 3, 4, 5, 6, 66)]
+    # All of ::1 is one client, which may ask as often as five others together.
+    burst = 300 if ":" in to else 60
+    limit = RateLimit(interval=Duration.from_s(10_000), burst=burst, reply=LimitReply.DROP)
+    settings = replace(SETTINGS, rate_limit=limit)
+    data = corpus(seed)
+    pure = Server(settings, NoLuck())
+    pure.publish(live_state())
+    with lane(to, settings) as (fast, server, port), ExitStack() as stack:
+        slow_calls = 0
+        respond = server.respond
+
+        def counted(*arguments: Any) -> Any:
+            nonlocal slow_calls
+            slow_calls += 1
+            return respond(*arguments)
+
+        monkeypatch.setattr(server, "respond", counted)
+        clients = []
+        for source in sources:
+            family = socket.AF_INET6 if ":" in to else socket.AF_INET
+            made = stack.enter_context(socket.socket(family, socket.SOCK_DGRAM))
+            made.setblocking(False)
+            made.bind((source, 0))
+            made.connect((to, port))
+            clients.append(made)
+        expected: list[list[bytes]] = [[] for _ in clients]
+        got: list[list[bytes]] = [[] for _ in clients]
+        for start in range(0, len(data), 50):
+            for number, one in enumerate(data[start : start + 50]):
+                which = number % len(clients)
+                clients[which].send(one)
+                now = time.clock_gettime_ns(time.CLOCK_REALTIME)
+                reply = pure.respond(
+                    one, sources[which], clients[which].getsockname()[1], now, now + 1000, time.monotonic_ns()
+                )
+                if reply is not None:
+                    expected[which].append(reply.data)
+            fast.drain()
+            fast.read_stamps()
+            for which, made in enumerate(clients):
+                got[which] += drain(made)
+
+        assert [[outside_stamps(one) for one in each] for each in expected] == [
+            [outside_stamps(one) for one in each] for each in got
+        ]
+        assert pure.counters() == server.counters()
+        assert slow_calls < 0.8 * len(data), "the fast path had its share"
+        assert server.counters().limited > 0
+
+
+def test_a_plain_request_of_a_known_client_takes_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    with lane("127.0.0.1") as (fast, server, port), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.connect(("127.0.0.1", port))
+        made.send(request())
+        fast.drain()
+
+        def never(*_: Any) -> Any:
+            raise AssertionError("a plain request went the slow way")
+
+        monkeypatch.setattr(server, "respond", never)
+        for version in (1, 2, 3, 4):
+            made.send(request(first=version << 3 | 3, transmit=version))
+        fast.drain()
+
+        made.setblocking(False)
+        assert [1, 2, 3, 4] == [one[0] >> 3 & 7 for one in drain(made)[1:]]
+        assert server.counters().version_4 == 2
+        assert server.counters().answered == 5
+
+
+def test_more_than_a_batch_is_drained_at_once_and_stamps_go_up() -> None:
+    unlimited = ServerSettings(allow=EVERYBODY)
+    with (
+        lane("127.0.0.1", unlimited) as (fast, server, port),
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made,
+    ):
+        made.connect(("127.0.0.1", port))
+        made.setblocking(False)
+        for number in range(3 * BATCH + 5):
+            made.send(request(transmit=number + 1))
+        fast.drain()
+        replies = drain(made)
+
+        cookies = [int.from_bytes(one[24:32], "big") for one in replies]
+        assert list(range(1, 3 * BATCH + 6)) == cookies
+        for one in replies:
+            receive, transmit = struct.unpack("!QQ", one[32:48])
+            assert (receive & 1, transmit & 1) == (1, 0)
+            assert 0 < transmit - receive < 5 << 32
+        assert server.counters().answered == 3 * BATCH + 5
+
+
+def test_the_pace_is_a_median_that_one_preemption_does_not_move() -> None:
+    pace = Pace(4)
+    for _ in range(50):
+        pace.learn(2, 2000, 900)
+    pace.learn(2, 5_000_000, 5_000_000)
+
+    assert 2000 <= pace.lead_ns[2] <= 2125
+    assert 900 <= pace.step_ns[2] <= 960
+    assert pace.lead_ns[3] == 0
+    for _ in range(200):
+        pace.learn(2, 3000, 700)
+    assert (pace.lead_ns[2], pace.step_ns[2]) == (3000, 700)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        SETTINGS,
+        ServerSettings(),
+        ServerSettings(
+            allow=(ip_network("2001:db8::/32"),),
+            versions=frozenset({3}),
+            interleaved=False,
+            rate_limit=RateLimit(interval=Duration(3), burst=9, reply=LimitReply.KOD, leak=16, kiss=2),
+        ),
+    ],
+)
+def test_settings_pass_through_the_socket_unchanged(settings: ServerSettings) -> None:
+    line = encode_settings(settings)
+
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    assert settings == decode_settings(line)

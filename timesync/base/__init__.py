@@ -1,0 +1,1 @@
+"""Time types, identifiers and values that every other package shares; no dependency, no IO."""

@@ -1,0 +1,235 @@
+"""``timesync query``: one NTP server, asked once or a few times, in its own words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from timesync.base.ids import Endpoint
+from timesync.base.measure import Leap
+from timesync.base.time import Duration
+from timesync.cli.params import POSITIVE, SERVER
+from timesync.cli.render import ExitCode, fail, json_option, print_json
+from timesync.cli.show import ago, console, count, signed, span
+from timesync.config.address import HostPort
+from timesync.daemon.leap import load_leap_table
+from timesync.daemon.query import SYSTEM_CLOCK, measuring_host
+from timesync.daemon.query import query as ask_server
+from timesync.ntp.exchange import DropReason, precision_of, root_distance
+from timesync.ntp.query import Outcome, QuerySettings, best_of, spread
+from timesync.observe.snapshot import reference_text
+from timesync.wire.ntp import NtpPacket, short_to_duration
+
+_RESOLVE_LIMIT_S = 10.0
+_KISSES = {
+    "DENY": "it refuses to serve this client",
+    "RSTR": "it refuses to serve this client",
+    "RATE": "it is asked too often",
+}
+_REFUSALS = {
+    DropReason.KISS: "it sent a kiss-o'-death",
+    DropReason.UNSYNCHRONISED: "it says that it is not synchronised",
+    DropReason.STRATUM: "its stratum says that it is not synchronised",
+    DropReason.DISTANCE: "it is too far from its root to be of use",
+    DropReason.ZERO: "a timestamp is missing in its answer",
+    DropReason.STAMP: "our own timestamp of the exchange is missing",
+    DropReason.RESPONSE: "its timestamps say that it took too long, or answered before it was asked",
+    DropReason.DELAY: "the round trip is too long, or negative",
+    DropReason.EPOCH: "this clock was stepped meanwhile",
+    DropReason.LEAP_SECOND: "a timestamp lies beside a leap second",
+    DropReason.PRECISION: "its clock is too coarse",
+}
+
+
+@click.command()
+@click.argument("server", type=SERVER, metavar="HOST[:PORT]")
+@click.option("--count", "number", type=click.IntRange(1, 1000), default=1, show_default=True, help="Questions.")
+@click.option("--interval", type=POSITIVE, default="1s", show_default=True, help="Between two questions.")
+@click.option("--timeout", type=POSITIVE, default="3s", show_default=True, help="How long to wait for each answer.")
+@click.option("--version", type=click.IntRange(3, 4), default=4, show_default=True, help="NTP version.")
+@click.option("--interleaved", is_flag=True, help="Ask for interleaved mode (RFC 9769); needs --count 3 or more.")
+@json_option
+def query(
+    server: HostPort,
+    number: int,
+    interval: Duration,
+    timeout: Duration,
+    version: int,
+    interleaved: bool,
+    as_json: bool,
+) -> None:
+    """Ask an NTP server for the time, touch no clock, and show all that it says.
+
+    Ends with 0 when a client would use the answer, 1 when there is none or it is not fit for use.
+    """
+    if interleaved and number < 3:
+        # A server keeps no transmit stamp of an answer before a question has asked for it.
+        raise click.UsageError("the first two answers are not interleaved: --interleaved needs --count 3 or more")
+    if interleaved and version != 4:
+        raise click.UsageError("interleaved mode exists in NTP version 4 only (RFC 9769)")
+    settings = QuerySettings(
+        local=SYSTEM_CLOCK,
+        version=version,
+        count=number,
+        interval=interval,
+        timeout=timeout,
+        interleaved=interleaved,
+    )
+    endpoint, outcomes = asyncio.run(_ask(server, settings, quiet=as_json or number == 1))
+    if as_json:
+        print_json(as_object(server, endpoint, outcomes))
+    else:
+        _print(server, endpoint, outcomes)
+    if not any(outcome.usable for outcome in outcomes):
+        raise click.exceptions.Exit(int(ExitCode.NO))
+
+
+async def _ask(server: HostPort, settings: QuerySettings, *, quiet: bool) -> tuple[Endpoint, list[Outcome]]:
+    table, _ = load_leap_table()
+    host = measuring_host(table)
+    try:
+        async with asyncio.timeout(_RESOLVE_LIMIT_S):
+            found = await host.resolve(server.host, server.port)
+    except (OSError, TimeoutError) as error:
+        why = getattr(error, "strerror", None) or str(error) or "no answer from the name server"
+        fail(ExitCode.NO, f"the name {server.host} cannot be looked up: {why}")
+    if not found:
+        fail(ExitCode.NO, f"the name {server.host} has no address")
+    told = 0
+
+    def heard(outcome: Outcome) -> None:
+        nonlocal told
+        told += 1
+        if not quiet:
+            console().print(f"{told:3}: {_line(outcome)}")
+
+    return found[0], await ask_server(host, table, found[0], settings, heard)
+
+
+def as_object(server: HostPort, endpoint: Endpoint, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The object of ``--json``; offsets are this clock minus the server, as in ``timesync sources``."""
+    best = best_of(outcomes)
+    width = spread(outcomes)
+    return {
+        "server": str(server),
+        "address": str(endpoint),
+        "usable": any(outcome.usable for outcome in outcomes),
+        "answers": [_outcome_object(outcome) for outcome in outcomes],
+        "best": None if best is None else outcomes.index(best),
+        "spread_s": None if width is None else width.s(),
+    }
+
+
+def _outcome_object(outcome: Outcome) -> dict[str, Any]:
+    packet, sample = outcome.packet, outcome.sample
+    content: dict[str, Any] = {
+        "usable": outcome.usable,
+        "reason": outcome.trouble or (None if outcome.refusal is None else outcome.refusal.value),
+        "kiss": outcome.kiss,
+        "offset_s": None if sample is None else sample.offset.s(),
+        "error_bound_s": _bound_s(outcome),
+        "delay_s": None if sample is None else sample.round_trip.s(),
+        "timestamping": None if outcome.stamping is None else outcome.stamping.value,
+        "interleaved": outcome.interleaved,
+        "drops": outcome.drops,
+    }
+    return content if packet is None else {**content, **_packet_object(packet)}
+
+
+def _packet_object(packet: NtpPacket) -> Mapping[str, Any]:
+    return {
+        "version": packet.version,
+        "leap": packet.leap.name.lower(),
+        "stratum": packet.stratum,
+        "reference_id": reference_text(packet.reference_id, packet.stratum),
+        "poll": packet.poll,
+        "precision_s": precision_of(packet.precision).s(),
+        "root_delay_s": short_to_duration(packet.root_delay).s(),
+        "root_dispersion_s": short_to_duration(packet.root_dispersion).s(),
+        "root_distance_s": root_distance(packet).s(),
+        "reference_age_s": _reference_age_s(packet),
+    }
+
+
+def _bound_s(outcome: Outcome) -> float | None:
+    """How far the offset may be off if the server is right: half the round trip to the root, and dispersion."""
+    if outcome.sample is None or outcome.packet is None:
+        return None
+    return (root_distance(outcome.packet) + outcome.sample.round_trip // 2 + outcome.excess).s()
+
+
+def _reference_age_s(packet: NtpPacket) -> float | None:
+    """How long before its answer the server's clock was last set; None when it does not say."""
+    if packet.reference == 0:
+        return None
+    age = (packet.transmit - packet.reference) & (1 << 64) - 1
+    return None if age >> 63 else age / (1 << 32)
+
+
+def _line(outcome: Outcome) -> str:
+    """One of several answers in one line."""
+    if outcome.sample is None:
+        return _no_sample(outcome)
+    how = ", interleaved" if outcome.interleaved else ""
+    bad = "" if outcome.refusal is None else f"; {_REFUSALS[outcome.refusal]}"
+    return f"offset {signed(outcome.sample.offset.s())}, delay {span(outcome.sample.round_trip.s())}{how}{bad}"
+
+
+def _no_sample(outcome: Outcome) -> str:
+    if outcome.trouble is not None:
+        refused = sum(outcome.drops.values())
+        more = "" if not refused else f"; {count(refused, 'datagram')} refused ({', '.join(outcome.drops)})"
+        return f"no answer: {outcome.trouble}{more}"
+    if outcome.kiss is not None:
+        return f"kiss-o'-death {outcome.kiss}: {_KISSES.get(outcome.kiss, 'it does not want to answer')}"
+    reason = outcome.refusal or DropReason.STAMP
+    return f"an answer, but of no use: {_REFUSALS.get(reason, reason.value)}"
+
+
+def _print(server: HostPort, endpoint: Endpoint, outcomes: Sequence[Outcome]) -> None:
+    out = console()
+    name = str(server) if server.numeric else f"{server} ({endpoint.address})"
+    best = best_of(outcomes)
+    if best is None:
+        out.print(f"{name}: {_no_sample(outcomes[-1])}")
+        last = next((one for one in reversed(outcomes) if one.packet is not None), None)
+        if last is not None and last.kiss is None:
+            _print_words(last)
+        return
+    assert best.sample is not None
+    offset_s = best.sample.offset.s()
+    side = "ahead of" if offset_s < 0 else "behind"
+    out.print(f"{name} is {span(abs(offset_s))} {side} this clock, give or take {span(_bound_s(best))}")
+    if len(outcomes) > 1:
+        measured = [one for one in outcomes if one.sample is not None]
+        width = spread(outcomes)
+        more = "" if width is None else f"; the offsets spread over {span(width.s())}"
+        out.print(f"  best of {len(measured)} answers to {count(len(outcomes), 'question')}{more}")
+    if best.refusal is not None:
+        out.print(f"  not fit for use: {_REFUSALS[best.refusal]}")
+    stamps = "daemon" if best.stamping is None or best.stamping.value == "user" else best.stamping.value
+    how = "interleaved mode" if best.interleaved else "basic mode"
+    out.print(f"  round trip {span(best.sample.round_trip.s())}, {stamps} timestamps, {how}")
+    if best.excess:
+        out.print(f"  (below zero by {span(best.excess.s())}: the server guesses when its answer leaves)")
+    _print_words(best)
+
+
+def _print_words(outcome: Outcome) -> None:
+    """What the server says of itself."""
+    packet = outcome.packet
+    assert packet is not None
+    out = console()
+    leap = {Leap.NONE: "none", Leap.INSERT: "insert", Leap.DELETE: "delete", Leap.UNKNOWN: "not synchronised"}
+    reference = reference_text(packet.reference_id, packet.stratum)
+    out.print(f"  stratum {packet.stratum}, reference {reference}, leap {leap[packet.leap]}, version {packet.version}")
+    delay, dispersion = short_to_duration(packet.root_delay).s(), short_to_duration(packet.root_dispersion).s()
+    out.print(
+        f"  root distance {span(root_distance(packet).s())}: delay {span(delay)} / 2 + dispersion {span(dispersion)}"
+    )
+    out.print(
+        f"  precision {span(precision_of(packet.precision).s())}, its clock was set {ago(_reference_age_s(packet))}"
+    )

@@ -1,0 +1,1 @@
+"""Configuration: the schema, the YAML loader with positions, profiles."""

@@ -1,0 +1,430 @@
+"""How the schema reads quantities, addresses and other texts: annotations for pydantic.
+
+Each is a small frozen class that validates one value, says its form to JSON Schema, and describes itself for
+the reference. All of them take ready values too, so that code can build a configuration without text.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from timesync.base.ids import Endpoint
+from timesync.base.rate import Rate
+from timesync.base.time import Duration
+from timesync.config import quantity
+from timesync.config.address import (
+    NTP_PORT,
+    AddressError,
+    HostPort,
+    parse_host_port,
+    parse_listen,
+    parse_network,
+)
+
+ERROR_TYPE = "timesync"
+"""The type of every error raised here; its context has ``message``, ``suggestion`` and ``step``."""
+
+
+def refusal(message: str, suggestion: str | None = None, step: str | int | None = None) -> PydanticCustomError:
+    """A complaint whose words go to the user as they are; ``step``: which part of the value it is about."""
+    context = {"message": message, "suggestion": suggestion, "step": step}
+    return PydanticCustomError(ERROR_TYPE, "{message}", context)
+
+
+class Written(ABC):
+    """A value with a written form."""
+
+    @abstractmethod
+    def parse(self, value: object) -> object:
+        """The value. Raises the error of ``refusal``."""
+
+    @abstractmethod
+    def json_schema(self) -> JsonSchemaValue:
+        """The form of what is written."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Kind and range in a few words, for the reference."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Pydantic's hook (``handler`` would read the Python type, which has no written form)."""
+        del source, handler
+        return core_schema.no_info_plain_validator_function(self.parse)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Pydantic's hook for JSON Schema."""
+        del schema, handler
+        return self.json_schema()
+
+
+@dataclass(frozen=True, slots=True)
+class Span(Written):
+    """A duration within bounds, both included."""
+
+    least: str
+    most: str
+
+    def parse(self, value: object) -> Duration:
+        """See ``Written``."""
+        try:
+            span = value if isinstance(value, Duration) else quantity.parse_duration(value)
+        except quantity.QuantityError as error:
+            raise refusal(error.message, error.suggestion) from None
+        if not quantity.parse_duration(self.least) <= span <= quantity.parse_duration(self.most):
+            raise refusal(f"{quantity.format_duration(span)} is not in {self.least} to {self.most}")
+        return span
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        return {"type": "string", "pattern": quantity.DURATION_PATTERN}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return f"duration, {self.least} to {self.most}"
+
+
+LEAST_POLL = -4
+MOST_POLL = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """A range of poll intervals, as log2 of seconds (RFC 5905, 7.3 "poll"): 4 is 16 s, -4 is 62.5 ms.
+
+    Attributes:
+        least: The shortest interval.
+        most: The longest.
+    """
+
+    least: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class PollRange(Written):
+    """The shortest and the longest poll interval, powers of two."""
+
+    def parse(self, value: object) -> Poll:
+        """See ``Written``."""
+        if isinstance(value, Poll):
+            return value
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            shown = f"[{value}, {value}]" if isinstance(value, str) and len(value) < 20 else None
+            raise refusal("expected the shortest and the longest interval, such as [16s, 1024s]", shown)
+        if not isinstance(value, tuple | list) or len(value) != 2:
+            raise refusal("expected the shortest and the longest interval, such as [16s, 1024s]")
+        least, most = (self._log2(item, index) for index, item in enumerate(value))
+        if least > most:
+            raise refusal("the shortest interval comes first", f"[{_seconds(most)}, {_seconds(least)}]")
+        return Poll(least, most)
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        item = {"type": "string", "pattern": quantity.DURATION_PATTERN}
+        return {"type": "array", "items": item, "minItems": 2, "maxItems": 2}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return f"[shortest, longest], powers of two from {_seconds(LEAST_POLL)} to {_seconds(MOST_POLL)}"
+
+    @staticmethod
+    def _log2(item: object, index: int) -> int:
+        try:
+            span = quantity.parse_duration(item)
+        except quantity.QuantityError as error:
+            raise refusal(error.message, error.suggestion, index) from None
+        fitting = min(range(LEAST_POLL, MOST_POLL + 1), key=lambda log2: abs(_power(log2) - span))
+        if _power(fitting) != span:
+            shown = quantity.format_duration(span)
+            low, high = _seconds(LEAST_POLL), _seconds(MOST_POLL)
+            message = f"{shown} is not a power of two of a second from {low} to {high}"
+            raise refusal(message, _seconds(fitting), index)
+        return fitting
+
+
+@dataclass(frozen=True, slots=True)
+class Frequency(Written):
+    """A frequency within bounds, both included."""
+
+    least: str
+    most: str
+
+    def parse(self, value: object) -> Rate:
+        """See ``Written``."""
+        try:
+            rate = value if isinstance(value, Rate) else quantity.parse_frequency(value)
+        except quantity.QuantityError as error:
+            raise refusal(error.message, error.suggestion) from None
+        if not quantity.parse_frequency(self.least) <= rate <= quantity.parse_frequency(self.most):
+            raise refusal(f"{quantity.format_frequency(rate)} is not in {self.least} to {self.most}")
+        return rate
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        return {"type": "string", "pattern": quantity.FREQUENCY_PATTERN}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return f"frequency, {self.least} to {self.most}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio(Written):
+    """A dimensionless number from 0 to ``most``, or the same as a frequency."""
+
+    most: float
+
+    def parse(self, value: object) -> float:
+        """See ``Written``."""
+        try:
+            ratio = quantity.parse_ratio(value)
+        except quantity.QuantityError as error:
+            raise refusal(error.message, error.suggestion) from None
+        if not 0 <= ratio <= self.most:
+            raise refusal(f"{ratio:g} is not in 0 to {self.most:g}")
+        return ratio
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        number = {"type": "number", "minimum": 0, "maximum": self.most}
+        return {"anyOf": [number, {"type": "string", "pattern": quantity.FREQUENCY_PATTERN}]}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return f"ratio, 0 to {self.most:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remote(Written):
+    """A host with an optional port.
+
+    Attributes:
+        name_only: A numeric address is refused.
+    """
+
+    name_only: bool = False
+
+    def parse(self, value: object) -> HostPort:
+        """See ``Written``."""
+        if isinstance(value, HostPort):
+            return value
+        if not isinstance(value, str):
+            raise refusal('expected a host name or an address, such as ntp1.example.org or "192.0.2.1:123"')
+        try:
+            remote = parse_host_port(value, NTP_PORT)
+        except AddressError as error:
+            raise refusal(error.message, error.suggestion) from None
+        if self.name_only and remote.numeric:
+            raise refusal("a pool is a name with several addresses, not one server", f"ntp: {value}")
+        return remote
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        return {"type": "string", "minLength": 1, "maxLength": 261}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return "name[:port]" if self.name_only else "host[:port]"
+
+
+@dataclass(frozen=True, slots=True)
+class Listen(Written):
+    """A numeric address and a port to listen on."""
+
+    def parse(self, value: object) -> Endpoint:
+        """See ``Written``."""
+        if isinstance(value, Endpoint):
+            return value
+        if not isinstance(value, str):
+            raise refusal('expected an address and a port, such as 0.0.0.0:123 or "[::]:123"')
+        try:
+            return parse_listen(value, NTP_PORT)
+        except AddressError as error:
+            raise refusal(error.message, error.suggestion) from None
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        return {"type": "string", "minLength": 2, "maxLength": 53}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return "address[:port]"
+
+
+@dataclass(frozen=True, slots=True)
+class Network(Written):
+    """An address or a network with its prefix length."""
+
+    def parse(self, value: object) -> object:
+        """See ``Written``; an ``ipaddress`` network."""
+        if not isinstance(value, str):
+            raise refusal('expected a network such as 192.0.2.0/24 or "2001:db8::/32"')
+        try:
+            return parse_network(value)
+        except AddressError as error:
+            raise refusal(error.message, error.suggestion) from None
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        return {"type": "string", "minLength": 2, "maxLength": 49}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return "network"
+
+
+@dataclass(frozen=True, slots=True)
+class Path(Written):
+    """A file name; the loader has already made it absolute.
+
+    Attributes:
+        socket: It names a Unix socket, whose address holds 107 octets (unix(7), ``sun_path``).
+    """
+
+    socket: bool = False
+
+    def parse(self, value: object) -> str:
+        """See ``Written``."""
+        if not isinstance(value, str) or not value:
+            raise refusal("expected a file name")
+        if not value.isprintable():
+            raise refusal("a file name with a control character")
+        if not value.startswith("/"):
+            raise refusal("a relative path has no file here to be relative to; write it from / on")
+        most = 107 if self.socket else 4095
+        if len(value.encode()) > most:
+            raise refusal(f"{len(value.encode())} octets; such a path can have {most}")
+        return value
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        return {"type": "string", "minLength": 1, "maxLength": 107 if self.socket else 4095}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return "path of a socket" if self.socket else "path"
+
+
+@dataclass(frozen=True, slots=True)
+class AutoCount(Written):
+    """A count, or ``auto``, which becomes None."""
+
+    most: int
+
+    def parse(self, value: object) -> int | None:
+        """See ``Written``."""
+        if value is None or value == "auto":
+            return None
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= self.most:
+            raise refusal(f"expected auto or a number from 0 to {self.most}")
+        return value
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        return {"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 0, "maximum": self.most}]}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return f"auto or 0 to {self.most}"
+
+
+_KEY_NUMBER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyNumber(Written):
+    """A key id as the key of a mapping, where it is text (RFC 5905, 7.3: 32 bits, 0 is the crypto-NAK)."""
+
+    most: int = 0xFFFF_FFFF
+
+    def parse(self, value: object) -> int:
+        """See ``Written``."""
+        text = str(value)
+        if not (_KEY_NUMBER.fullmatch(text) and int(text) <= self.most):
+            raise refusal(f"a key id is a number from 1 to {self.most}")
+        return int(text)
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        return {"type": "string", "pattern": "^[1-9][0-9]{0,9}$"}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return f"1 to {self.most}"
+
+
+CLOCK_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,31}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ClockName(Written):
+    """The name of a clock."""
+
+    def parse(self, value: object) -> str:
+        """See ``Written``."""
+        if not isinstance(value, str) or not CLOCK_NAME.fullmatch(value):
+            raise refusal("a clock's name is a letter, then up to 31 letters, digits, or any of . - _")
+        return value
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        return {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_.-]{0,31}$"}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return "name of a clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """The octets of a key, kept out of every ``repr``."""
+
+    value: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretText(Written):
+    """A secret as ``HEX:…`` or ``ASCII:…``, the prefixes of chrony's key files; no message repeats it."""
+
+    def parse(self, value: object) -> Secret:
+        """See ``Written``."""
+        if isinstance(value, Secret):
+            return value
+        prefix, colon, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
+        if not colon or prefix.upper() not in ("HEX", "ASCII"):
+            raise refusal("a secret is written HEX: and hexadecimal digits, or ASCII: and text")
+        if prefix.upper() == "ASCII":
+            if not (rest.isascii() and rest.isprintable()):
+                raise refusal("the text after ASCII: is not printable ASCII; write it as HEX:")
+            return Secret(rest.encode("ascii"))
+        try:
+            return Secret(bytes.fromhex(rest))
+        except ValueError:
+            raise refusal("HEX: is not followed by pairs of hexadecimal digits") from None
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        return {"type": "string", "pattern": "^([Hh][Ee][Xx]|[Aa][Ss][Cc][Ii][Ii]):"}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return "HEX:… or ASCII:…"
+
+
+def _power(log2: int) -> Duration:
+    one = Duration.from_s(1)
+    return one * (1 << log2) if log2 >= 0 else one // (1 << -log2)
+
+
+def _seconds(log2: int) -> str:
+    """An interval as it is written in examples: seconds, or less with the unit that fits."""
+    if log2 >= 0:
+        return f"{1 << log2}s"
+    return {-1: "500ms", -2: "250ms", -3: "125ms", -4: "62.5ms"}[log2]

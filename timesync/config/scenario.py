@@ -1,0 +1,198 @@
+"""What a simulation file says: a world with servers and events, a configuration, and what is expected of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from timesync.base.rate import Rate
+from timesync.base.time import Duration
+from timesync.config import yaml
+from timesync.config.explain import explain
+from timesync.config.fields import Frequency, Ratio, Span, refusal
+from timesync.config.load import Loaded, finish
+from timesync.config.problem import ConfigError, Problem
+from timesync.config.schema import Model
+from timesync.config.tree import Mapping, plain
+
+Length = Annotated[Duration, Span("0s", "400d")]
+Error = Annotated[Duration, Span("-36500d", "36500d")]
+Part = Annotated[Rate, Frequency("-1000ppm", "1000ppm")]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Temperature(Model):
+    """A sine in the frequency."""
+
+    amplitude: Annotated[Rate, Frequency("0ppm", "1000ppm")]
+    """Largest departure of the frequency."""
+    period: Annotated[Duration, Span("1s", "400d")] = Field("24h", validate_default=True)
+    """From one maximum to the next."""
+
+
+class WorldClock(Model):
+    """The clock that is disciplined, and its machine."""
+
+    offset: Error = Field("0s", validate_default=True)
+    """Clock minus truth at the start."""
+    frequency: Part = Field("0ppm", validate_default=True)
+    """Frequency error at the start; positive is fast."""
+    wander: Annotated[float, Ratio(1e-3)] = 0.0
+    """Random-walk FM: standard deviation of the frequency after one second."""
+    white_fm: Annotated[float, Ratio(1e-3)] = 0.0
+    """White FM: standard deviation of the frequency averaged over one second."""
+    temperature: Temperature | None = None
+    """Day and night."""
+    tick: Length = Field("0s", validate_default=True)
+    """A change of frequency takes effect at the next multiple of this."""
+    stamp_noise: Length = Field("0s", validate_default=True)
+    """Standard deviation of a kernel timestamp."""
+    slowness: Length = Field("50us", validate_default=True)
+    """Mean time from a packet's arrival to the daemon's hearing of it."""
+
+
+class Jitter(Model):
+    """What queues add to the least delay; one of these."""
+
+    exponential: Length | None = None
+    """Mean of an exponential law."""
+    normal: Length | None = None
+    """Standard deviation of a normal law around the least delay."""
+    lognormal: Length | None = None
+    """Median of a lognormal law with sigma 1."""
+
+    @model_validator(mode="after")
+    def _one_law(self) -> Self:
+        if sum(law is not None for law in (self.exponential, self.normal, self.lognormal)) != 1:
+            raise refusal("needs one of exponential, normal and lognormal")
+        return self
+
+
+class WorldServer(Model):
+    """An NTP server of the simulated network; its DNS name is its name here."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9.-]{0,62}$")]
+    """Its name."""
+    offset: Error = Field("0s", validate_default=True)
+    """Its clock minus truth at the start."""
+    drift: Part = Field("0ppm", validate_default=True)
+    """Frequency error of its clock."""
+    stratum: Annotated[int, Field(ge=1, le=15)] = 1
+    """What it says of itself."""
+    delay: Length = Field("100us", validate_default=True)
+    """Least delay of each direction."""
+    asymmetry: Length = Field("0s", validate_default=True)
+    """Added to the least delay of the way back."""
+    jitter: Jitter
+    """What queues add, each way."""
+    loss: Share = 0.0
+    """Share of datagrams that vanish, each way."""
+    behaviour: Literal["answer", "silent", "deny", "rate", "unsynchronized"] = "answer"
+    """What it does with requests."""
+
+
+class WorldEvent(Model):
+    """Something that happens; one of these."""
+
+    at: Length
+    """When, after the start."""
+    frequency_step: Part | None = None
+    """The frequency of the disciplined clock's oscillator changes by this."""
+    clock_step: Error | None = None
+    """Somebody else sets the disciplined clock forward by this."""
+    outage: tuple[str, ...] | None = None
+    """These servers cannot be reached; an empty list means all."""
+    lasting: Length | None = None
+    """How long an outage lasts."""
+    restart: bool = False
+    """The daemon is stopped and started again with what it saved."""
+
+    @model_validator(mode="after")
+    def _one_event(self) -> Self:
+        happens = (self.frequency_step, self.clock_step, self.outage)
+        if sum(event is not None for event in happens) + self.restart != 1:
+            raise refusal("needs one of frequency_step, clock_step, outage and restart")
+        if (self.outage is None) != (self.lasting is None):
+            raise refusal("outage and lasting go together")
+        return self
+
+
+class World(Model):
+    """What is simulated around the daemon."""
+
+    clock: WorldClock = WorldClock()
+    """The clock that is disciplined."""
+    servers: Annotated[tuple[WorldServer, ...], Field(min_length=1, max_length=32)]
+    """The NTP servers."""
+    events: tuple[WorldEvent, ...] = ()
+    """What happens, in any order."""
+
+
+class First(Model):
+    """How soon the clock must be how near."""
+
+    within: Length
+    """True offset to be reached."""
+    by: Length
+    """Time after the start."""
+
+
+class Expectation(Model):
+    """Limits that each seed must keep; absent ones are not checked."""
+
+    rms: Length | None = None
+    """True offset after settling, root mean square."""
+    maximum: Length | None = None
+    """True offset after settling, largest."""
+    first: First | None = None
+    """The first approach."""
+    coverage: Share | None = None
+    """Least share of seconds in which the true offset is inside the claimed bound."""
+    steps: Annotated[int, Field(ge=0)] | None = None
+    """How many times the clock is stepped, exactly."""
+    falsetickers: tuple[str, ...] | None = None
+    """The servers that are named as falsetickers at the end, exactly."""
+
+
+class Scenario(Model):
+    """A simulation file, without its ``config`` section."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")]
+    """Its name."""
+    description: Annotated[str, Field(max_length=200)]
+    """What it shows, in one line."""
+    duration: Annotated[Duration, Span("10s", "400d")]
+    """How long it runs."""
+    settle: Length
+    """From when on the true offset counts."""
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 3
+    """How many random worlds are tried unless the command line says otherwise."""
+    world: World
+    """What is simulated."""
+    expect: Expectation = Expectation()
+    """What must come out."""
+
+
+def read_scenario(text: bytes, name: str, directory: str | None = None) -> tuple[Scenario, Loaded]:
+    """A scenario and the configuration in it. Raises ConfigError with every problem."""
+    root = yaml.compose(yaml.decode(text, name, directory))
+    problems: list[Problem] = []
+    own = Mapping({key: entry for key, entry in root.entries.items() if key != "config"}, root.mark)
+    scenario: Scenario | None = None
+    loaded: Loaded | None = None
+    try:
+        scenario = Scenario.model_validate(plain(own))
+    except ValidationError as error:
+        problems += explain(error, own, Scenario)
+    entry = root.entries.get("config")
+    if entry is None or not isinstance(entry.value, Mapping):
+        problems.append(Problem.at(root.mark, "config", "a scenario needs a configuration"))
+    else:
+        try:
+            loaded = finish(entry.value, None, None)
+        except ConfigError as error:
+            problems += error.problems
+    if problems or scenario is None or loaded is None:
+        raise ConfigError(problems)
+    return scenario, loaded

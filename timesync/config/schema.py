@@ -1,0 +1,308 @@
+"""The configuration as typed, frozen values; every key with its meaning, unit, default and range.
+
+This is what users write, not what the core reads: the daemon turns it into the core's own settings. Nothing
+here touches files or the network.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from timesync.base.ids import Endpoint
+from timesync.base.rate import Rate
+from timesync.base.time import Duration
+from timesync.config.address import HostPort
+from timesync.config.fields import (
+    AutoCount,
+    ClockName,
+    Frequency,
+    KeyNumber,
+    Listen,
+    Network,
+    Path,
+    Poll,
+    PollRange,
+    Ratio,
+    Remote,
+    Secret,
+    SecretText,
+    Span,
+    refusal,
+)
+
+SYSTEM = "system"
+"""The name of the system clock (CLOCK_REALTIME)."""
+
+
+class Model(BaseModel):
+    """A section: nothing is converted silently, nothing unknown is let in, nothing changes afterwards."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, validate_default=True, use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )  # fmt: skip
+
+
+class Virtual(Model):
+    """A clock in software over the system clock, with an error of its own."""
+
+    offset: Annotated[Duration, Span("-36500d", "36500d")] = Field("0s", validate_default=True)
+    """How far it is ahead of the system clock at the start."""
+    frequency: Annotated[Rate, Frequency("-100000ppm", "100000ppm")] = Field("0ppm", validate_default=True)
+    """The frequency error of its oscillator; positive is fast."""
+    wander: Annotated[float, Ratio(1e-3)] = 0.0
+    """Random walk of its frequency: the standard deviation of the frequency after one second."""
+
+
+class Clock(Model):
+    """One clock of this machine."""
+
+    discipline: bool = True
+    """Steer it; false: measure and report, never touch."""
+    virtual: Virtual | None = None
+    """Makes this a clock in software, for trials without privileges."""
+
+
+class SourceOptions(Model):
+    """What goes with any source."""
+
+    clock: Annotated[str, ClockName()] | None = None
+    """Which clock it measures; absent: the served clock."""
+    trust: bool = False
+    """Never outvoted by other sources."""
+    noselect: bool = False
+    """Measured and shown, never used."""
+    offset: Annotated[Duration, Span("-1h", "1h")] = Field("0s", validate_default=True)
+    """A known constant error of the source, subtracted; positive when its time is ahead."""
+
+    @model_validator(mode="after")
+    def _trust_or_noselect(self) -> Self:
+        if self.trust and self.noselect:
+            raise refusal("trust and noselect contradict each other", step="noselect")
+        return self
+
+
+class NtpOptions(SourceOptions):
+    """What goes with any NTP server."""
+
+    poll: Annotated[Poll, PollRange()] = Field(["16s", "1024s"], validate_default=True)
+    """The range of the interval between requests."""
+    burst: bool = True
+    """Four quick requests at the start and when the server comes back."""
+    interleaved: Literal["auto", "never", "always"] = "auto"
+    """Interleaved mode (RFC 9769): more exact transmit timestamps; auto uses it where the server does."""
+    key: Annotated[int, Field(ge=1, le=0xFFFF_FFFF)] | None = None
+    """The id of the symmetric key, from `keys`, that authenticates both directions."""
+    version: Literal[3, 4] = 4
+    """NTP version of the requests."""
+
+    @model_validator(mode="after")
+    def _interleaved_is_version_4(self) -> Self:
+        if self.interleaved == "always" and self.version != 4:
+            raise refusal("interleaved mode exists in NTP version 4 only (RFC 9769)", step="interleaved")
+        return self
+
+
+class NtpSource(NtpOptions):
+    """One NTP server."""
+
+    ntp: Annotated[HostPort, Remote()]
+    """The server; the port is 123 unless given."""
+
+
+class PoolSource(NtpOptions):
+    """Several NTP servers behind one name."""
+
+    pool: Annotated[HostPort, Remote(name_only=True)]
+    """A name with many addresses; the port is 123 unless given."""
+    count: Annotated[int, Field(ge=1, le=16)] = 4
+    """How many of its servers are used at a time; dead ones are replaced."""
+
+
+SOURCE_KINDS: dict[str, type[SourceOptions]] = {"ntp": NtpSource, "pool": PoolSource}
+"""The key that makes an entry of ``sources`` a source of its kind."""
+
+
+def source_kind(value: Any) -> str | None:
+    """The one kind that an entry of ``sources`` names; None when it names none or several."""
+    if isinstance(value, SourceOptions):
+        return next(kind for kind, model in SOURCE_KINDS.items() if isinstance(value, model))
+    if not isinstance(value, dict):
+        return None
+    kinds = [kind for kind in SOURCE_KINDS if kind in value]
+    return kinds[0] if len(kinds) == 1 else None
+
+
+Source = Annotated[Annotated[NtpSource, Tag("ntp")] | Annotated[PoolSource, Tag("pool")], Discriminator(source_kind)]
+
+
+SECRET_SIZES = {"AES128": 16, "AES256": 32}
+LEAST_SECRET = 10
+
+
+def check_secret(algorithm: str, secret: Secret) -> None:
+    """Raise the error of ``refusal`` when a secret is of the wrong size for its algorithm."""
+    size, needed = len(secret.value), SECRET_SIZES.get(algorithm)
+    if needed is not None and size != needed:
+        raise refusal(f"{algorithm} needs a secret of {needed} octets, not {size}", step="secret")
+    if size < LEAST_SECRET:
+        raise refusal(f"{size} octets can be found by trying; a secret has at least {LEAST_SECRET}", step="secret")
+
+
+class Key(Model):
+    """A symmetric key shared with a server or with clients."""
+
+    algorithm: Literal["AES128", "AES256", "SHA256", "SHA384", "SHA512", "SHA1", "MD5"]
+    """How the MAC is made (RFC 5905, RFC 8573); SHA1 and MD5 are for old peers only."""
+    secret: Annotated[Secret, SecretText()] | None = None
+    """The key: HEX: and digits, or ASCII: and text; at least 10 octets, 16 for AES128 and 32 for AES256."""
+    file: Annotated[str, Path()] | None = None
+    """A file that holds the secret in the same form, instead of `secret`."""
+
+    @model_validator(mode="after")
+    def _one_secret(self) -> Self:
+        if (self.secret is None) == (self.file is None):
+            raise refusal("needs either secret or file" if self.secret is None else "has both secret and file")
+        if self.secret is not None:
+            check_secret(self.algorithm, self.secret)
+        return self
+
+
+class Step(Model):
+    """When a clock may be stepped rather than slewed."""
+
+    threshold: Annotated[Duration, Span("1us", "36500d")] = Field("100ms", validate_default=True)
+    """Step when the offset is larger than this."""
+    updates: Annotated[int, Field(ge=0, le=1_000_000)] = 3
+    """Only in so many first updates; 0: never."""
+
+
+class Steering(Model):
+    """How clocks are corrected, and what is never done to them."""
+
+    step: Step = Step()
+    panic: Annotated[Duration, Span("1s", "36500d")] = Field("1000s", validate_default=True)
+    """An offset beyond this is refused and said, unless the first one is allowed on the command line."""
+    max_slew: Annotated[Rate, Frequency("1ppm", "100000ppm")] = Field("5000ppm", validate_default=True)
+    """The fastest slew."""
+    minimum_sources: Annotated[int, Field(ge=1, le=64)] = 1
+    """How many sources must agree before a clock is touched."""
+    holdover: Annotated[Duration, Span("0s", "365d")] = Field("1h", validate_default=True)
+    """How long a clock without any source keeps its class."""
+
+
+class RateLimit(Model):
+    """How many requests of one client address are answered (an IPv6 client is its /64)."""
+
+    interval: Annotated[Duration, Span("1ms", "1h")] = Field("1s", validate_default=True)
+    """One more request is answered after each such time."""
+    burst: Annotated[int, Field(ge=1, le=255)] = 8
+    """So many requests may come at once."""
+    reply: Literal["kod", "drop"] = "kod"
+    """To the others: a RATE kiss-o'-death now and then (RFC 5905, 7.4), or nothing."""
+
+
+Networks = tuple[Annotated[IPv4Network | IPv6Network, Network()], ...]
+
+
+class ServeNtp(Model):
+    """The NTP server."""
+
+    listen: Annotated[tuple[Annotated[Endpoint, Listen()], ...], Field(min_length=1, max_length=64)] = Field(
+        ("0.0.0.0:123", "[::]:123"), validate_default=True
+    )
+    """Where to listen; the port is 123 unless given, 0 is a free one."""
+    allow: Networks = Field(("0.0.0.0/0", "::/0"), validate_default=True)
+    """Who is answered; of several networks the longest prefix decides."""
+    deny: Networks = ()
+    """Who is not; wins over `allow` at the same length."""
+    rate_limit: RateLimit | None = None
+    """Limits requests per client; absent: no limit."""
+    workers: Annotated[int | None, AutoCount(64)] = Field("auto", validate_default=True)
+    """Processes that answer; 0: inside the daemon itself."""
+    interleaved: bool = True
+    """Answer in interleaved mode (RFC 9769) those who ask for it."""
+
+
+class Serve(Model):
+    """What is served to others."""
+
+    clock: Annotated[str, ClockName()] | None = None
+    """Whose time is served; absent: system, or the virtual clock when that alone is disciplined."""
+    ntp: ServeNtp | None = None
+    """The NTP server; absent: none."""
+    local_stratum: Annotated[int, Field(ge=1, le=15)] | None = None
+    """Serve, honestly marked with this stratum, when no source is reachable; absent: never."""
+
+
+class Log(Model):
+    """What is written to the log."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least important lines that are written."""
+    format: Literal["text", "json"] = "text"
+    """One line of text or one JSON object for each event."""
+
+
+class Observe(Model):
+    """How the daemon is watched."""
+
+    control: Annotated[str, Path(socket=True)] = "/run/timesync/control.sock"
+    """The Unix socket that `timesync status` and its like ask."""
+    state: Annotated[str, Path()] = "/var/lib/timesync"
+    """The directory for what must survive a restart: frequency, calibration, history."""
+    log: Log = Log()
+    ready: Literal["started", "synchronized"] = "started"
+    """When systemd is told that the service is ready: at once, or when the served clock is synchronised."""
+
+
+class LeapSeconds(Model):
+    """Where leap seconds are known from."""
+
+    file: Annotated[str, Path()]
+    """A leap-seconds.list to use instead of the system's and of the shipped one."""
+
+
+def _with_system(clocks: dict[str, Clock]) -> dict[str, Clock]:
+    """The system clock is always there."""
+    return clocks if SYSTEM in clocks else {SYSTEM: Clock(), **clocks}
+
+
+class Config(Model):
+    """A whole configuration."""
+
+    profile: Annotated[str, Field(max_length=64)] | None = None
+    """The shipped profile that this one starts from; its own keys win, lists replace, mappings merge."""
+    description: Annotated[str, Field(max_length=200)] | None = None
+    """What this configuration is for, in one line."""
+    clocks: Annotated[dict[Annotated[str, ClockName()], Clock], AfterValidator(_with_system)] = Field(
+        {}, validate_default=True
+    )
+    """The clocks that this machine has, by name; `system` is always there."""
+    sources: tuple[Source, ...] = ()
+    """What the clocks are compared with."""
+    keys: dict[Annotated[int, KeyNumber()], Key] = {}
+    """Symmetric keys by id."""
+    steering: Steering = Steering()
+    serve: Serve = Serve()
+    observe: Observe = Observe()
+    leap: LeapSeconds | None = None
+
+    def served_clock(self) -> str:
+        """Whose time is served: as configured, else system or the virtual clock that alone is disciplined."""
+        if self.serve.clock is not None:
+            return self.serve.clock
+        return default_clock({name: clock.discipline for name, clock in self.clocks.items()})
+
+    def clock_of(self, source: SourceOptions) -> str:
+        """Which clock a source measures."""
+        return source.clock if source.clock is not None else self.served_clock()
+
+
+def default_clock(disciplined: dict[str, bool]) -> str:
+    """The clock that is meant when none is named."""
+    others = [name for name, steered in disciplined.items() if steered and name != SYSTEM]
+    return others[0] if len(others) == 1 and not disciplined.get(SYSTEM, True) else SYSTEM

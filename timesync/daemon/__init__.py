@@ -1,0 +1,1 @@
+"""Assembly of configuration and host into a running system, and its supervision."""

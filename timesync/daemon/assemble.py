@@ -1,0 +1,133 @@
+"""From what users write to what the core and the protocols read."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+from collections.abc import Mapping
+
+from timesync.base.ids import ClockId, Endpoint, LinkId, SourceId
+from timesync.config.schema import Config, NtpSource, PoolSource
+from timesync.host import Clock
+from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.client import ClientSettings
+from timesync.ntp.client_interleaved import Interleaved
+from timesync.ntp.limit import LimitReply, RateLimit
+from timesync.ntp.pool import RosterSettings
+from timesync.ntp.server import ServerSettings
+from timesync.servo.command import ClockMemory, ClockSpec, CoreSettings, SourceSpec
+from timesync.servo.steering import SteeringSettings
+
+NtpLike = NtpSource | PoolSource
+
+
+def core_settings(config: Config, *, initial_step_anything: bool) -> CoreSettings:
+    """How the core behaves."""
+    steering = config.steering
+    return CoreSettings(
+        served=ClockId(config.served_clock()),
+        steering=SteeringSettings(
+            step_threshold_s=steering.step.threshold.s(),
+            step_updates=steering.step.updates,
+            panic_s=steering.panic.s(),
+            max_slew=steering.max_slew.ratio,
+            initial_step_anything=initial_step_anything,
+        ),
+        minimum_sources=steering.minimum_sources,
+        holdover_s=steering.holdover.s(),
+        local_stratum=config.serve.local_stratum,
+    )
+
+
+def clock_spec(config: Config, clock: Clock, memory: ClockMemory | None) -> ClockSpec:
+    """A clock as the core follows it."""
+    return ClockSpec(
+        clock=clock.id,
+        disciplined=config.clocks[clock.id].discipline,
+        max_frequency=clock.limits.max_frequency.ratio,
+        frequency_latency_s=clock.limits.frequency_latency.s(),
+        memory=memory,
+        epoch=clock.epoch,
+        rate=clock.frequency(),
+    )
+
+
+def source_name(source: NtpLike) -> str:
+    """What the operator calls it: what the configuration says."""
+    remote = source.ntp if isinstance(source, NtpSource) else source.pool
+    return remote.host if remote.port == 123 else str(remote)
+
+
+def roster_settings(source: NtpLike) -> RosterSettings:
+    """Which addresses of its name are asked."""
+    if isinstance(source, PoolSource):
+        return RosterSettings(name=source.pool.host, port=source.pool.port, count=source.count)
+    return RosterSettings(name=source.ntp.host, port=source.ntp.port, count=1, pool=False)
+
+
+def source_id(source: NtpLike, endpoint: Endpoint) -> SourceId:
+    """The identity of one server of a configured source."""
+    name = source_name(source)
+    return SourceId(f"{name}/{endpoint.address}" if isinstance(source, PoolSource) else name)
+
+
+def client_settings(
+    source: NtpLike, endpoint: Endpoint, clock: ClockId, keys: Mapping[int, SymmetricKey]
+) -> ClientSettings:
+    """One association."""
+    identity = source_id(source, endpoint)
+    return ClientSettings(
+        source=identity,
+        link=LinkId(identity),
+        local=clock,
+        remote=endpoint,
+        version=source.version,
+        poll_min=source.poll.least,
+        poll_max=source.poll.most,
+        burst=source.burst,
+        interleaved=Interleaved(source.interleaved),
+        key=None if source.key is None else keys[source.key],
+    )
+
+
+def source_spec(source: NtpLike, endpoint: Endpoint, clock: Clock) -> SourceSpec:
+    """The same server as the core follows it."""
+    identity = source_id(source, endpoint)
+    return SourceSpec(
+        source=identity,
+        name=str(identity),
+        link=LinkId(identity),
+        clock=clock.id,
+        reference_id=reference_id(endpoint.address),
+        poll=(source.poll.least, source.poll.most),
+        trusted=source.trust,
+        noselect=source.noselect,
+        correction=-source.offset,
+        stamp_noise_s=max(clock.limits.precision.s(), 1e-9),
+    )
+
+
+def reference_id(address: str) -> bytes:
+    """What stands for a server: its IPv4 address, or four octets of an IPv6 address's MD5 (RFC 5905, 7.3)."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return hashlib.md5(parsed.packed, usedforsecurity=False).digest()[:4]
+        parsed = parsed.ipv4_mapped
+    return parsed.packed
+
+
+def server_settings(config: Config, keys: Mapping[int, SymmetricKey]) -> ServerSettings:
+    """How NTP is served; only for a configuration that serves it."""
+    serve = config.serve.ntp
+    assert serve is not None
+    limit = serve.rate_limit
+    return ServerSettings(
+        allow=serve.allow,
+        deny=serve.deny,
+        rate_limit=None
+        if limit is None
+        else RateLimit(interval=limit.interval, burst=limit.burst, reply=LimitReply(limit.reply)),
+        keys=tuple(keys.values()),
+        interleaved=serve.interleaved,
+    )

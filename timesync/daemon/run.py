@@ -1,0 +1,247 @@
+"""``timesync run``: one appliance on Linux under asyncio, with its signals, its socket and its service manager."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from timesync.base.ids import ClockId
+from timesync.base.machine import Noted
+from timesync.base.utc import LeapTable
+from timesync.config.load import Loaded, load
+from timesync.config.problem import ConfigError
+from timesync.config.schema import Config
+from timesync.daemon.appliance import Appliance, Start
+from timesync.daemon.leap import SYSTEM_LISTS, load_leap_table
+from timesync.daemon.linux import ClockSpec, LinuxHost, SystemSpec, VirtualSpec
+from timesync.daemon.systemd import Notifier
+from timesync.daemon.why import why
+from timesync.ntp.auth import SymmetricKey
+from timesync.observe import journal
+from timesync.observe.control import ControlError, ControlServer
+from timesync.runtime.virtual import VirtualSettings
+from timesync.servo.view import ServoState
+
+_READY_CHECK_S = 0.25
+_STATUS_S = 10.0
+_PROBLEMS_SAID = 20
+"""Of a refused configuration; `timesync check` says all."""
+
+
+def host_clocks(config: Config) -> list[ClockSpec]:
+    """The clocks that a configuration names."""
+    specs: list[ClockSpec] = []
+    for name, clock in config.clocks.items():
+        if clock.virtual is None:
+            specs.append(SystemSpec(ClockId(name)))
+        else:
+            virtual = VirtualSettings(clock.virtual.offset, clock.virtual.frequency, clock.virtual.wander)
+            specs.append(VirtualSpec(ClockId(name), virtual))
+    return specs
+
+
+def symmetric_keys(config: Config) -> dict[int, SymmetricKey]:
+    """The keys of a loaded configuration, whose secrets have been read."""
+    keys = {}
+    for number, key in config.keys.items():
+        assert key.secret is not None
+        keys[number] = SymmetricKey(number, key.algorithm, key.secret.value)
+    return keys
+
+
+class Daemon:
+    """An appliance with what a Linux service needs around it."""
+
+    def __init__(
+        self, loaded: Loaded, file: Path | None, profile: str | None, *, initial_step_anything: bool = False
+    ) -> None:
+        """Assemble.
+
+        Args:
+            loaded: The configuration.
+            file: Where it came from, for reloading; None when it is embedded.
+            profile: The profile given on the command line.
+            initial_step_anything: The first correction may be of any size.
+        """
+        self._file = file
+        self._profile = profile
+        self.config = loaded.config
+        self._journal = journal.Journal()
+        leap = self.config.leap
+        lists = SYSTEM_LISTS if leap is None else (Path(leap.file),)
+        self.leap_table, leap_said = load_leap_table(lists)
+        self._say("info", "leap", leap_said)
+        for warning in loaded.warnings:
+            self._say("warning", "config", warning.headline("warning"))
+        state = self.config.observe.state
+        self.host = LinuxHost(host_clocks(self.config), self.leap_table, Path(state))
+        self.appliance = Appliance(
+            self.config,
+            self.host,
+            self.leap_table,
+            Start(symmetric_keys(self.config), self._journal.note, initial_step_anything),
+        )
+        self._notifier = Notifier.from_environment(os.environ, os.getpid())
+        self._control = ControlServer(self.config.observe.control, self._commands())
+        self._stop = asyncio.Event()
+        self._ready = False
+
+    @property
+    def table(self) -> LeapTable:
+        """The list of leap seconds in use."""
+        return self.leap_table
+
+    def _say(self, level: str, name: str, text: str) -> None:
+        self._journal.note(Noted(level, name, text))
+
+    def _commands(self) -> dict[str, Any]:
+        snapshot = self.appliance.snapshot
+
+        def explain(request: Mapping[str, Any]) -> Mapping[str, Any]:
+            source = request.get("source")
+            if source is not None and not isinstance(source, str):
+                raise ControlError("the source is named by a text")
+            return why(snapshot(), source)
+
+        return {
+            "status": lambda _: snapshot().status(),
+            "sources": lambda _: snapshot().sources(),
+            "clocks": lambda _: snapshot().clocks(),
+            "why": explain,
+        }
+
+    async def run(self) -> None:
+        """Run until told to stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        await self._open_control()
+        if not _writable(Path(self.config.observe.state)):
+            text = f"the state directory {self.config.observe.state} cannot be written"
+            self._say("warning", "state", f"{text}: what is learnt of the clocks is lost at the next start")
+        self.appliance.start()
+        # What was imported stays: collections need not look at it again, and pauses stay short.
+        gc.freeze()
+        background = [asyncio.create_task(self._report_ready()), asyncio.create_task(self._feed_watchdog())]
+        if self.config.observe.ready == "started":
+            self._say_ready("running")
+        try:
+            await self._until_stopped(background)
+        finally:
+            self._notifier.stopping()
+            for task in background:
+                task.cancel()
+            self.appliance.stop()
+            await self._control.stop()
+
+    def stop(self) -> None:
+        """Make ``run`` return."""
+        self._stop.set()
+
+    async def _until_stopped(self, background: list[asyncio.Task[None]]) -> None:
+        """Wait; a background task that dies is our own bug and ends the daemon rather than going unseen."""
+        stopped = asyncio.create_task(self._stop.wait())
+        done, _ = await asyncio.wait([stopped, *background], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        for task in done:
+            if task is not stopped:
+                task.result()
+
+    async def _open_control(self) -> None:
+        try:
+            await self._control.start()
+        except OSError as error:
+            path = self.config.observe.control
+            text = (
+                f"the control socket {path} cannot be opened ({error.strerror or error}): "
+                "`timesync status` will not work; set observe.control to a path that this user may write"
+            )
+            self._say("warning", "control", text)
+
+    async def _report_ready(self) -> None:
+        """Say when the served clock is synchronized, and keep the service manager's status line current."""
+        waiting = self.config.observe.ready == "synchronized"
+        while waiting:
+            view = self.appliance.view()
+            if view.state is ServoState.LOCKED:
+                waiting = False
+                self._say_ready(view.reason)
+            await asyncio.sleep(_READY_CHECK_S)
+        while True:
+            view = self.appliance.view()
+            self._notifier.status(f"{view.state.value}: {view.reason}")
+            await asyncio.sleep(_STATUS_S)
+
+    async def _feed_watchdog(self) -> None:
+        """Tell the service manager that the loop still turns and clocks can still be read."""
+        interval = self._notifier.watchdog_interval_s
+        while True:
+            if interval is not None:
+                self.appliance.view()
+                self._notifier.watchdog()
+            await asyncio.sleep(interval or 3600)
+
+    def reload(self) -> None:
+        """Read the configuration again; a bad one is refused and the old one stays in force."""
+        if self._file is None:
+            self._say("warning", "reload", "the configuration is embedded: nothing to reload")
+            return
+        # Before the first READY=1 there is nothing to take back, and nothing to claim afterwards.
+        if self._ready:
+            self._notifier.reloading()
+        try:
+            loaded = load(self._file, self._profile)
+        except ConfigError as error:
+            self._say("error", "reload", "the new configuration is refused, the old one stays in force:")
+            for problem in error.problems[:_PROBLEMS_SAID]:
+                self._say("error", "reload", problem.headline())
+        else:
+            self._take_over(loaded)
+        if self._ready:
+            self._notifier.ready("running")
+
+    def _take_over(self, loaded: Loaded) -> None:
+        """Put a good configuration in force, and say what of it must wait for a restart."""
+        for warning in loaded.warnings:
+            self._say("warning", "config", warning.headline("warning"))
+        before, self.config = self.config, loaded.config
+        late = self.appliance.reload(loaded.config, symmetric_keys(loaded.config))
+        if loaded.config.leap != before.leap:
+            late.append("leap")
+        set_up_log(loaded.config)
+        text = f"configuration read again from {self._file}"
+        self._say("info", "reload", f"{text}; a restart is needed for {' and '.join(late)}" if late else text)
+
+    def _say_ready(self, text: str) -> None:
+        self._ready = True
+        self._notifier.ready(text)
+
+
+def _writable(directory: Path) -> bool:
+    """Whether files can be made in a directory, or it can itself be made."""
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    return os.access(directory, os.W_OK | os.X_OK) and directory.is_dir()
+
+
+def set_up_log(config: Config) -> None:
+    """Write the log as a configuration says."""
+    log = config.observe.log
+    journal.set_up(log.level, log.format, stamped=sys.stderr.isatty())
+
+
+def run(loaded: Loaded, file: Path | None, profile: str | None, *, initial_step_anything: bool) -> None:
+    """Run a daemon in the foreground until SIGTERM or SIGINT."""
+    set_up_log(loaded.config)
+
+    async def main() -> None:
+        await Daemon(loaded, file, profile, initial_step_anything=initial_step_anything).run()
+
+    asyncio.run(main())

@@ -1,0 +1,292 @@
+"""``timesync simulate``: the daemon's own code in simulated time, judged by a truth that it cannot see."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from timesync.base.machine import Noted
+from timesync.base.rate import Rate
+from timesync.base.time import Duration
+from timesync.base.utc import LeapTable
+from timesync.config.scenario import Expectation, Jitter, Scenario, WorldClock, WorldEvent, WorldServer
+from timesync.config.schema import SYSTEM, Config
+from timesync.daemon.appliance import Appliance, Start
+from timesync.servo.select import words
+from timesync.servo.view import ServoState, SourceState
+from timesync.sim.clock import ClockModel, SimClock
+from timesync.sim.host import Machine, SimHost
+from timesync.sim.law import DelayLaw, Exponential, Lognormal, Normal
+from timesync.sim.loop import run
+from timesync.sim.network import Network, Node, Path
+from timesync.sim.oscillator import Oscillator, Quartz, Temperature
+from timesync.sim.server import Behaviour, SimNtpServer
+from timesync.sim.world import World
+
+_SECOND = Duration.from_s(1)
+_FIRST_WITHIN_S = 100e-6
+_ADDRESS = "10.0.0.{}"
+_MAX_FREQUENCY = Rate(0.1)
+
+
+@dataclass(slots=True)
+class Result:
+    """What one seed gave.
+
+    Attributes:
+        seed: Which.
+        locked_s: When the daemon first said that it was locked; None: never.
+        first_s: When the true offset was first within the expected limit, or 100 µs.
+        rms_s: True offset after settling, root mean square.
+        maximum_s: The largest.
+        frequency_rms: True frequency error of the steered clock after settling, root mean square, a ratio.
+        requests_per_hour: Requests to all servers together.
+        coverage: Share of seconds in which the true offset was inside the claimed bound.
+        steps: How many times the clock was stepped.
+        falsetickers: Servers named as falsetickers at the end.
+        accused: Servers named as falsetickers at any time.
+        misses: What was expected and did not come out, in words.
+        trace: Per second: true offset, claimed bound (None while unknown); kept on request.
+        notes: What the daemon said, with the second in which it did.
+    """
+
+    seed: int
+    locked_s: float | None = None
+    first_s: float | None = None
+    rms_s: float = 0.0
+    maximum_s: float = 0.0
+    frequency_rms: float = 0.0
+    requests_per_hour: float = 0.0
+    coverage: float = 0.0
+    steps: int = 0
+    falsetickers: tuple[str, ...] = ()
+    accused: tuple[str, ...] = ()
+    misses: tuple[str, ...] = ()
+    trace: list[tuple[float, float | None]] = field(default_factory=list)
+    notes: list[tuple[float, Noted]] = field(default_factory=list)
+
+
+class Judge:
+    """Looks once a simulated second at what the daemon says and at what is true."""
+
+    def __init__(self, clock: SimClock, settle_s: float, within_s: float, *, keep: bool) -> None:
+        self._clock = clock
+        self._settle_s = settle_s
+        self._within_s = within_s
+        self._keep = keep
+        self._squares = self._frequency_squares = self._worst = 0.0
+        self._counted = self._seconds = self._covered = 0
+
+    def look(self, appliance: Appliance, at_s: float, result: Result) -> None:
+        """One second."""
+        controller = appliance.controller
+        model = controller.clocks[self._clock.id]
+        reading = self._clock.read().at
+        bound = model.error_bound_s(reading, appliance.mono())
+        true = self._clock.true_offset().s()
+        self._seconds += 1
+        if bound is None or abs(true) <= bound:
+            self._covered += 1
+        if result.first_s is None and abs(true) <= self._within_s:
+            result.first_s = at_s
+        if result.locked_s is None and controller.standing(self._clock.id).state is ServoState.LOCKED:
+            result.locked_s = at_s
+        if at_s >= self._settle_s:
+            self._counted += 1
+            self._squares += true * true
+            self._worst = max(self._worst, abs(true))
+            self._frequency_squares += self._clock.true_frequency().ratio ** 2
+        if self._keep:
+            result.trace.append((true, bound))
+
+    def conclude(self, result: Result) -> None:
+        """Put the sums into the result."""
+        if self._counted:
+            result.rms_s = math.sqrt(self._squares / self._counted)
+            result.frequency_rms = math.sqrt(self._frequency_squares / self._counted)
+        result.maximum_s = self._worst
+        result.coverage = self._covered / max(self._seconds, 1)
+
+
+@dataclass(slots=True)
+class Stage:
+    """The simulated world of one seed."""
+
+    world: World
+    network: Network
+    host: SimHost
+    clock: SimClock
+    oscillator: Oscillator
+    servers: dict[str, SimNtpServer]
+    nodes: dict[str, Node]
+
+
+def simulate(scenario: Scenario, config: Config, leap_table: LeapTable, seed: int, *, keep: bool = False) -> Result:
+    """Run one seed of a scenario; the same seed gives the same result to the last digit.
+
+    Args:
+        scenario: The world.
+        config: What the daemon is told.
+        leap_table: For both.
+        seed: Which random world.
+        keep: Keep the trace of every second.
+    """
+    stage = _build(scenario, leap_table, seed)
+    result = Result(seed)
+    first = scenario.expect.first
+    judge = Judge(stage.clock, scenario.settle.s(), _FIRST_WITHIN_S if first is None else first.within.s(), keep=keep)
+    # The collector's passes over a growing heap of events would cost a third of the time.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        run(stage.world, _play(scenario, config, leap_table, stage, judge, result), stage.host.system)
+    finally:
+        if collecting:
+            gc.enable()
+    judge.conclude(result)
+    requests = sum(server.requests for server in stage.servers.values())
+    result.requests_per_hour = requests / scenario.duration.s() * 3600
+    result.misses = tuple(_misses(scenario.expect, result))
+    return result
+
+
+async def _play(
+    scenario: Scenario, config: Config, leap_table: LeapTable, stage: Stage, judge: Judge, result: Result
+) -> None:
+    """The daemon's life in this world."""
+    world, accused = stage.world, set[str]()
+
+    def elapsed() -> float:
+        return world.elapsed.s()
+
+    def note(noted: Noted) -> None:
+        result.notes.append((elapsed(), noted))
+        if noted.name == "falseticker" and noted.source is not None:
+            accused.add(noted.source)
+
+    def begin() -> Appliance:
+        appliance = Appliance(config, stage.host, leap_table, Start({}, note))
+        appliance.start()
+        return appliance
+
+    running = [begin()]
+
+    def restart() -> None:
+        running[0].stop()
+        result.steps += running[0].controller.clocks[stage.clock.id].steps
+        running[0] = begin()
+
+    def look() -> None:
+        world.after(_SECOND, look)
+        judge.look(running[0], elapsed(), result)
+
+    world.after(_SECOND, look)
+    _schedule(scenario, stage, restart)
+    finished = asyncio.Event()
+    world.after(scenario.duration, finished.set)
+    await finished.wait()
+    controller = running[0].controller
+    result.steps += controller.clocks[stage.clock.id].steps
+    result.falsetickers = tuple(
+        source.spec.name for source in controller.sources() if source.ruling.state is SourceState.FALSETICKER
+    )
+    result.accused = tuple(sorted(accused))
+    running[0].stop()
+
+
+def _build(scenario: Scenario, leap_table: LeapTable, seed: int) -> Stage:
+    world = World(seed)
+    network = Network(world)
+    spec = scenario.world.clock
+    oscillator = Oscillator(world, "clock", _quartz(spec))
+    model = ClockModel(offset=spec.offset, tick=spec.tick, max_frequency=_MAX_FREQUENCY)
+    clock = SimClock(world, oscillator, leap_table, model, SYSTEM)
+    node = network.node("daemon", _ADDRESS.format(1))
+    machine = Machine(stamp_noise_s=spec.stamp_noise.s(), slowness=Exponential(spec.slowness.s()))
+    host = SimHost(world, node, [clock], machine)
+    servers: dict[str, SimNtpServer] = {}
+    nodes: dict[str, Node] = {}
+    for index, server in enumerate(scenario.world.servers):
+        address = _ADDRESS.format(index + 2)
+        far = network.node(server.name, address)
+        network.dns.set(server.name, address)
+        nodes[server.name] = far
+        _connect(network, node, far, server)
+        servers[server.name] = _server(world, far, leap_table, server)
+    return Stage(world, network, host, clock, oscillator, servers, nodes)
+
+
+def _quartz(spec: WorldClock) -> Quartz:
+    warmth = spec.temperature
+    return Quartz(
+        frequency_error=spec.frequency,
+        wander=spec.wander,
+        white_fm=spec.white_fm,
+        temperature=() if warmth is None else (Temperature(amplitude=warmth.amplitude, period=warmth.period),),
+    )
+
+
+def _connect(network: Network, node: Node, far: Node, server: WorldServer) -> None:
+    base, law = _law(server.delay, server.jitter)
+    there = Path(base=base, jitter=law, loss=server.loss)
+    back = Path(base=base + server.asymmetry, jitter=law, loss=server.loss)
+    network.connect(node, far, there, back)
+
+
+def _law(delay: Duration, jitter: Jitter) -> tuple[Duration, DelayLaw]:
+    """Least delay and what is added; a normal law lies around the delay, so the delay is its mean."""
+    if jitter.exponential is not None:
+        return delay, Exponential(jitter.exponential.s())
+    if jitter.lognormal is not None:
+        return delay, Lognormal(jitter.lognormal.s(), 1.0)
+    assert jitter.normal is not None
+    return Duration(0), Normal(delay.s(), jitter.normal.s())
+
+
+def _server(world: World, node: Node, leap_table: LeapTable, spec: WorldServer) -> SimNtpServer:
+    server = SimNtpServer(world, node, leap_table, offset=spec.offset, quartz=Quartz(frequency_error=spec.drift))
+    server.claims.stratum = spec.stratum
+    server.behaviour = Behaviour(spec.behaviour)
+    return server
+
+
+def _schedule(scenario: Scenario, stage: Stage, restart: Callable[[], None]) -> None:
+    for event in scenario.world.events:
+        stage.world.after(event.at, partial(_happen, event, stage, restart))
+
+
+def _happen(event: WorldEvent, stage: Stage, restart: Callable[[], None]) -> None:
+    if event.frequency_step is not None:
+        stage.oscillator.step_frequency(event.frequency_step)
+    elif event.clock_step is not None:
+        stage.clock.disturb(event.clock_step)
+    elif event.restart:
+        restart()
+    elif event.outage is not None and event.lasting is not None:
+        now = stage.world.now
+        for name in event.outage or tuple(stage.nodes):
+            stage.network.outage(stage.host.node, stage.nodes[name], now, now + event.lasting)
+
+
+def _misses(expect: Expectation, result: Result) -> list[str]:
+    """What was expected and did not come out."""
+    misses = []
+    if expect.rms is not None and result.rms_s > expect.rms.s():
+        misses.append(f"RMS true offset {words(result.rms_s)}, expected at most {words(expect.rms.s())}")
+    if expect.maximum is not None and result.maximum_s > expect.maximum.s():
+        misses.append(f"largest true offset {words(result.maximum_s)}, expected at most {words(expect.maximum.s())}")
+    if expect.first is not None and (result.first_s is None or result.first_s > expect.first.by.s()):
+        reached = "never" if result.first_s is None else f"after {result.first_s:g} s"
+        misses.append(f"{words(expect.first.within.s())} reached {reached}, expected by {expect.first.by.s():g} s")
+    if expect.coverage is not None and result.coverage < expect.coverage:
+        misses.append(f"the bound held in {result.coverage:.5%} of the time, expected {expect.coverage:.3%}")
+    if expect.steps is not None and result.steps != expect.steps:
+        misses.append(f"{result.steps} steps, expected {expect.steps}")
+    if expect.falsetickers is not None and set(result.falsetickers) != set(expect.falsetickers):
+        found = ", ".join(result.falsetickers) or "none"
+        misses.append(f"falsetickers at the end: {found}; expected {', '.join(expect.falsetickers) or 'none'}")
+    return misses

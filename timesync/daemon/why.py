@@ -1,0 +1,80 @@
+"""``timesync why``: why the clock is as it is and why a source is or is not used, in sentences."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from timesync.observe.control import ControlError
+from timesync.observe.snapshot import SCHEMA, Snapshot
+from timesync.servo.select import words
+
+_DROP_ADVICE = {
+    "origin": "answers that do not belong to a request of ours were refused: somebody may be spoofing the server",
+    "mac": "answers with a wrong authentication code were refused: compare the keys on both sides",
+    "unsynchronised": "the server says that it is not synchronized itself",
+    "stamp": "some packets came without a kernel timestamp and were not used",
+    "delay": "some answers took too long to be worth anything",
+    "loop": "the server takes its own time from this machine",
+    "kiss": "the server sent a kiss-o'-death: it wants fewer requests, or none",
+}
+
+_SILENT_REQUESTS = 4
+"""Without any answer to so many, more than the network may be to blame."""
+
+
+def why(snapshot: Snapshot, source: str | None) -> Mapping[str, Any]:
+    """Sentences about one source, or about the whole; raises ControlError for a name that is not there."""
+    sources = snapshot.sources()["sources"]
+    if source is None:
+        return {"schema": SCHEMA, "subject": "the served clock", "lines": _about_clock(snapshot)}
+    for entry in sources:
+        if source in (entry["name"], entry["address"]):
+            return {"schema": SCHEMA, "subject": entry["name"], "lines": _about_source(entry)}
+    names = [entry["name"] for entry in sources]
+    near = difflib.get_close_matches(source, names, n=1)
+    hint = f' (did you mean "{near[0]}"?)' if near else f"; known are {', '.join(names) or 'none'}"
+    raise ControlError(f'there is no source "{source}"{hint}')
+
+
+def _about_clock(snapshot: Snapshot) -> list[str]:
+    status = snapshot.status()
+    lines = [f"Clock {status['served_clock']} is {status['state']}: {status['reason']}."]
+    bound = status["error_bound_s"]
+    if bound is not None:
+        parts = [
+            f"half the round trip to the root is {words(status['root_delay_s'] / 2)}",
+            f"the rest, dispersion and noise, is {words(max(bound - status['root_delay_s'] / 2, 0.0))}",
+        ]
+        lines.append(f"Its error is at most {words(bound)}: {'; '.join(parts)}.")
+    lines += [f"{entry['name']}: {entry['state']}, {entry['reason']}." for entry in snapshot.sources()["sources"]]
+    lines += [f"{warning}." for warning in status["warnings"]]
+    return lines
+
+
+def _about_source(entry: Mapping[str, Any]) -> list[str]:
+    lines = [f"{entry['name']} is {entry['state']}: {entry['reason']}."]
+    if entry["sent"]:
+        lines.append(
+            f"{entry['sent']} requests were sent to {entry['address']}, {entry['received']} valid answers came; "
+            f"of the last eight requests {entry['reach']} were answered."
+        )
+    if entry["authenticated"] and entry["sent"] >= _SILENT_REQUESTS and not entry["received"]:
+        lines.append("The requests carry a key's code, and a server that has not this key is silent: compare the keys.")
+    if entry["offset_s"] is not None:
+        lines.append(
+            f"The clock is {words(entry['offset_s'])} against it, give or take {words(entry['uncertainty_s'])}; "
+            f"its own error bound is {words(entry['error_bound_s'])}."
+        )
+    if entry["jitter_s"] is not None and entry["poll_s"] is not None:
+        lines.append(
+            f"One measurement has a noise of {words(entry['jitter_s'])}; it is asked every {entry['poll_s']:g} s; "
+            f"{entry['outliers']} of {entry['samples'] + entry['outliers']} measurements were outliers."
+        )
+    if entry["timestamping"] == "daemon":
+        lines.append("The kernel gives no timestamps here, so the daemon takes them itself, which is less exact.")
+    for reason, count in entry["drops"].items():
+        advice = _DROP_ADVICE.get(reason)
+        lines.append(f"{count} answers were refused ({reason}){f': {advice}' if advice else ''}.")
+    return lines

@@ -1,0 +1,243 @@
+"""What the daemon needs of the machine it runs on: one set of Protocols, two hosts (Linux and simulated)."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from timesync.base.ids import ClockId, Endpoint
+from timesync.base.machine import Entropy, Rng
+from timesync.base.measure import Leap, Stamp
+from timesync.base.rate import Rate
+from timesync.base.serving import ServingMap
+from timesync.base.time import Duration, Instant, Mono
+from timesync.ntp.server import ServerCounters, ServerSettings, ServeState
+
+__all__ = [
+    "Clock",
+    "ClockError",
+    "ClockLimits",
+    "ClockReport",
+    "Exchange",
+    "ExchangeHandler",
+    "Host",
+    "NtpService",
+    "ServeState",
+    "ServerCounters",
+    "ServerSettings",
+    "ServingMap",
+    "Trouble",
+]
+
+
+class Trouble(enum.Enum):
+    """What kind of thing went wrong with a clock or a device; decides the exit code and the advice."""
+
+    PERMISSION = "permission missing"
+    GONE = "device gone"
+    UNSUPPORTED = "not supported"
+
+
+class ClockError(OSError):
+    """A clock refused; never fatal for the daemon.
+
+    Attributes:
+        trouble: The kind.
+        advice: One sentence: what to do about it.
+    """
+
+    def __init__(self, trouble: Trouble, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.trouble = trouble
+        self.advice = advice
+
+
+@dataclass(frozen=True, slots=True)
+class ClockLimits:
+    """What a clock can do.
+
+    Attributes:
+        max_frequency: Largest magnitude that ``adjust_frequency`` takes.
+        frequency_latency: How late a change of frequency may take effect (one kernel tick for the system
+            clock), as a worst case; the estimator allows for it.
+        precision: Time to read the clock; also the noise of a reading.
+    """
+
+    max_frequency: Rate
+    frequency_latency: Duration
+    precision: Duration
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReport:
+    """What a clock is told about itself, for other programs to read (``adjtimex``).
+
+    Attributes:
+        synchronized: Whether its time may be believed at all.
+        estimated_error: One standard deviation.
+        maximum_error: The claimed bound.
+        leap: The leap second to be inserted or deleted at the end of this UTC day; NONE on all other days.
+        tai_utc: TAI minus UTC in whole seconds, now.
+    """
+
+    synchronized: bool
+    estimated_error: Duration
+    maximum_error: Duration
+    leap: Leap
+    tai_utc: int
+
+
+class Clock(Protocol):
+    """A clock that can be read and steered. TAI as that clock believes it."""
+
+    @property
+    def id(self) -> ClockId:
+        """Its name in the configuration."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """``system``, ``virtual`` or ``phc``."""
+        ...
+
+    @property
+    def epoch(self) -> int:
+        """How many times it has been stepped, by us or by others as far as was noticed."""
+        ...
+
+    @property
+    def limits(self) -> ClockLimits:
+        """What it can do."""
+        ...
+
+    def read(self) -> Stamp:
+        """The present reading."""
+        ...
+
+    def frequency(self) -> Rate:
+        """The frequency adjustment now in force, as the clock itself says."""
+        ...
+
+    def adjust_frequency(self, rate: Rate) -> Rate:
+        """Run faster by ``rate`` than the oscillator does; returns what was taken, clamped and rounded.
+
+        Raises ClockError.
+        """
+        ...
+
+    def step(self, by: Duration) -> None:
+        """Add ``by`` to the reading at once; the epoch goes up by one. Raises ClockError."""
+        ...
+
+    def report(self, report: ClockReport) -> None:
+        """Tell the clock (the kernel) how good it is. Raises ClockError."""
+        ...
+
+    def serving_map(self) -> ServingMap:
+        """How kernel timestamps become this clock's UTC, from now on."""
+        ...
+
+
+class ExchangeHandler(Protocol):
+    """Who listens on an exchange's socket."""
+
+    def on_packet(self, data: bytes, stamp: Stamp | None) -> None:
+        """A datagram came from the remote; ``stamp`` is of the exchange's clock, None when there is none."""
+        ...
+
+    def on_sent(self, stamp: Stamp | None) -> None:
+        """The transmit stamp of the one datagram sent; called exactly once, None when it was lost."""
+        ...
+
+    def on_error(self, error: OSError) -> None:
+        """The socket reported an error (connection refused, host unreachable)."""
+        ...
+
+
+class Exchange(Protocol):
+    """A UDP socket from a fresh random port, connected to one remote, for one request (RFC 9109)."""
+
+    def send(self, data: bytes) -> None:
+        """Send the request. Raises OSError."""
+        ...
+
+    def close(self) -> None:
+        """Close the socket; the handler is not called again."""
+        ...
+
+
+class NtpService(Protocol):
+    """A running NTP server, in this process or in workers of its own."""
+
+    @property
+    def addresses(self) -> Sequence[Endpoint]:
+        """What it listens on, with the real port where 0 was asked for."""
+        ...
+
+    def publish(self, state: ServeState) -> None:
+        """Answer from this state from now on."""
+        ...
+
+    def counters(self) -> ServerCounters:
+        """Sums over all workers since the start."""
+        ...
+
+    def close(self) -> None:
+        """Stop answering."""
+        ...
+
+
+class Host(Protocol):
+    """The machine: its clocks, its network, its storage."""
+
+    @property
+    def rng(self) -> Rng:
+        """For spreading timers."""
+        ...
+
+    @property
+    def entropy(self) -> Entropy:
+        """For what must not be guessed."""
+        ...
+
+    @property
+    def clocks(self) -> Mapping[ClockId, Clock]:
+        """The clocks that the configuration names."""
+        ...
+
+    def mono(self) -> Instant[Mono]:
+        """Monotonic time; the same scale as the event loop's ``time()``."""
+        ...
+
+    def open_exchange(self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler) -> Exchange:
+        """A fresh socket towards ``remote`` whose stamps are of ``clock``. Raises OSError."""
+        ...
+
+    def check_foreign(self) -> str | None:
+        """What something other than us did to the clocks since the last call, in sentences; None if nothing.
+
+        A clock that was stepped has a new epoch afterwards.
+        """
+        ...
+
+    def own_addresses(self) -> frozenset[str]:
+        """The numeric addresses of this machine, loopback included: no source of a pool, and a loop as a reference."""
+        ...
+
+    async def resolve(self, name: str, port: int) -> list[Endpoint]:
+        """The addresses of a name, in the resolver's order. Raises OSError."""
+        ...
+
+    def serve_ntp(self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None) -> NtpService:
+        """Start serving; ``workers`` None: the host decides, 0: inside this process. Raises OSError."""
+        ...
+
+    def load(self, name: str) -> bytes | None:
+        """A file of the state directory; None when there is none. Raises OSError."""
+        ...
+
+    def save(self, name: str, data: bytes) -> None:
+        """Replace a file of the state directory, whole or not at all. Raises OSError."""
+        ...

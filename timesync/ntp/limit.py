@@ -1,0 +1,129 @@
+"""How often a client may ask: one token bucket a client, in bounded memory.
+
+A bucket is a list of one integer, the "theoretical arrival time" of the generic cell rate algorithm: the time
+at which the bucket would be full again. It is a bare list because the worker's loop touches one for every
+packet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from timesync.base.machine import Rng
+from timesync.base.time import Duration
+from timesync.ntp.access import AccessList, unmapped
+
+Bucket = list[int]
+
+CLIENTS = 16_384
+"""Addresses remembered in each of two generations; some 7 MiB when both are full."""
+
+_FOREVER_NS = 1 << 62
+
+
+class LimitReply(Enum):
+    """What a client that asks too often is told."""
+
+    KOD = "kod"
+    DROP = "drop"
+
+
+class Verdict(Enum):
+    """What becomes of a request."""
+
+    ANSWER = "answer"
+    KISS = "kiss"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """How often one client may ask.
+
+    Attributes:
+        interval: Mean interval between requests that a client may keep up.
+        burst: Requests that may come at once after a pause; at least 1.
+        reply: Whether some of the refused requests are answered with a kiss-o'-death (RFC 5905, 7.4).
+        leak: One refused request in so many, at random, is answered all the same: whoever sends requests in
+            somebody else's name cannot silence him altogether. 4 to 16.
+        kiss: With KOD, one refused request in so many, at random, gets the kiss; the others get nothing.
+    """
+
+    interval: Duration
+    burst: int
+    reply: LimitReply = LimitReply.KOD
+    leak: int = 4
+    kiss: int = 4
+
+    def __post_init__(self) -> None:
+        if self.interval.scaled_ns <= 0 or self.burst < 1 or not 4 <= self.leak <= 16 or self.kiss < 1:
+            raise ValueError(f"rate limit out of range: {self}")
+
+
+class Clients:
+    """The clients that may ask, each with its bucket.
+
+    A client is an IPv4 address or an IPv6 /64 (never a port: one host has 65536 of them). The table is a
+    dictionary of octets, whose hash is SipHash with a secret of this process, so that nobody can make
+    addresses collide. When it is full, its oldest generation is forgotten: under a flood of invented
+    addresses the limit fails open, and nobody is silenced.
+
+    Attributes:
+        hosts: Buckets by packed address, for the worker's loop; always the same object. An address in it is
+            allowed.
+        interval_ns: ns added to a bucket by each request.
+        tolerance_ns: How far a bucket may be ahead of now.
+    """
+
+    def __init__(self, access: AccessList, limit: RateLimit | None, rng: Rng, capacity: int = CLIENTS) -> None:
+        self.hosts: dict[bytes, Bucket] = {}
+        self.interval_ns = 0 if limit is None else limit.interval.ns()
+        self.tolerance_ns = _FOREVER_NS if limit is None else (limit.burst - 1) * self.interval_ns
+        self._access = access
+        self._limit = limit
+        self._rng = rng
+        self._capacity = capacity
+        self._buckets: dict[bytes, Bucket] = {}
+        self._old_buckets: dict[bytes, Bucket] = {}
+
+    def find(self, host: bytes) -> Bucket | None:
+        """The bucket of a packed address; None when it may not ask."""
+        bucket = self.hosts.get(host)
+        if bucket is not None:
+            return bucket
+        if not self._access.allows(host):
+            return None
+        if len(self.hosts) >= self._capacity:
+            self.hosts.clear()
+            self._old_buckets, self._buckets = self._buckets, {}
+        address = unmapped(host)
+        client = address if len(address) == 4 else address[:8]
+        bucket = self._buckets.get(client) or self._old_buckets.get(client) or [0]
+        self.hosts[host] = self._buckets[client] = bucket
+        return bucket
+
+    def judge(self, bucket: Bucket, now_ns: int) -> Verdict:
+        """Take one request out of a bucket; ``now_ns`` may jump, as it is a kernel timestamp."""
+        ready = bucket[0]
+        if ready <= now_ns:
+            bucket[0] = now_ns + self.interval_ns
+            return Verdict.ANSWER
+        ahead = ready - now_ns
+        if ahead <= self.tolerance_ns:
+            bucket[0] = ready + self.interval_ns
+            return Verdict.ANSWER
+        if ahead > self.tolerance_ns + self.interval_ns:
+            # No number of requests gets a bucket this far ahead: the clock was set back.
+            bucket[0] = now_ns + self.interval_ns
+            return Verdict.ANSWER
+        return self._refuse()
+
+    def _refuse(self) -> Verdict:
+        limit = self._limit
+        assert limit is not None
+        if self._rng.random() * limit.leak < 1.0:
+            return Verdict.ANSWER
+        if limit.reply is LimitReply.KOD and self._rng.random() * limit.kiss < 1.0:
+            return Verdict.KISS
+        return Verdict.DROP

@@ -1,0 +1,1 @@
+"""Cryptography for time protocols: symmetric MACs now, NTS (RFC 8915) beside them."""

@@ -1,0 +1,198 @@
+"""The control socket: one line of JSON asks, one line answers; for reading only.
+
+A stream socket on a path. It is open to every local user, because nothing that it tells is secret and nothing that
+it takes changes anything; size, number and duration of conversations are bounded all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+MAX_REQUEST = 4096
+MAX_ANSWER = 4 << 20
+MAX_CONNECTIONS = 16
+PATIENCE_S = 5.0
+
+Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""Makes the answer to a request; raises ``ControlError`` for one that is wrong."""
+
+
+class ControlError(Exception):
+    """A request or a conversation failed; the message is for the user."""
+
+
+class RefusedError(ControlError):
+    """The daemon answered, and said that the request is wrong."""
+
+
+class ControlServer:
+    """Answers on a Unix socket."""
+
+    def __init__(self, path: str, commands: Mapping[str, Answer]) -> None:
+        """Know what to answer; ``start`` opens the socket."""
+        self._path = path
+        self._commands = commands
+        self._server: asyncio.Server | None = None
+        self._open = 0
+
+    async def start(self) -> None:
+        """Open the socket. Raises OSError, also when another daemon answers there."""
+        path = Path(self._path)
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        await self._clear(path)
+        opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        before = os.umask(0o111)
+        try:
+            opened.bind(self._path)
+        except OSError:
+            opened.close()
+            raise
+        finally:
+            os.umask(before)
+        self._server = await asyncio.start_unix_server(self._converse, sock=opened, limit=MAX_REQUEST)
+
+    async def _clear(self, path: Path) -> None:
+        """Remove the socket of a daemon that is gone; never anything else (CVE-2020-14367)."""
+        if not _is_socket(path):
+            return
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_unix_connection(self._path), PATIENCE_S)
+        except (ConnectionRefusedError, FileNotFoundError):
+            _remove(path)
+        else:
+            writer.close()
+            raise FileExistsError(f"another timesync answers on {path}")
+
+    async def stop(self) -> None:
+        """Close and remove the socket."""
+        if self._server is not None:
+            self._server.close()
+            _remove(Path(self._path))
+            self._server = None
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._open >= MAX_CONNECTIONS:
+            writer.write(b'{"busy": "the daemon has too many connections; try again"}\n')
+            writer.close()
+            return
+        self._open += 1
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                answer = self._answer(await _read_line(reader))
+                writer.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
+                await writer.drain()
+        except (TimeoutError, OSError):
+            pass  # the peer went away or stalled: its loss
+        finally:
+            self._open -= 1
+            writer.close()
+
+    def _answer(self, line: bytes) -> Mapping[str, Any]:
+        try:
+            request = _parse(line)
+            return self._handler(request.get("command"))(request)
+        except ControlError as error:
+            return {"error": str(error)}
+
+    def _handler(self, name: object) -> Answer:
+        handler = self._commands.get(name) if isinstance(name, str) else None
+        if handler is None:
+            raise ControlError(f"unknown command; known are {', '.join(self._commands)}")
+        return handler
+
+
+def _is_socket(path: Path) -> bool:
+    """Whether there is one; False for nothing. Raises FileExistsError for anything else."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISSOCK(mode):
+        raise FileExistsError(f"{path} exists and is not a socket")
+    return True
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+
+
+async def _read_line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readuntil(b"\n")
+    except asyncio.LimitOverrunError:
+        return b""
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+
+
+def _parse(line: bytes) -> Mapping[str, Any]:
+    if not line:
+        raise ControlError(f"a request is one line of at most {MAX_REQUEST} octets")
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ControlError("a request is one line of JSON") from error
+    if not isinstance(request, dict):
+        raise ControlError("a request is a JSON object")
+    return request
+
+
+def ask(path: str, command: str, **arguments: str) -> dict[str, Any]:
+    """Ask a running daemon, blocking. Raises ControlError with a sentence for the user."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            link.settimeout(PATIENCE_S)
+            link.connect(path)
+            with contextlib.suppress(BrokenPipeError):  # it may have said why before it closed
+                link.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
+            data = _receive(link)
+    except FileNotFoundError as error:
+        raise ControlError(f"no timesync runs here: there is no socket {path}") from error
+    except ConnectionRefusedError as error:
+        raise ControlError(f"no timesync runs here: nobody answers on {path}") from error
+    except PermissionError as error:
+        raise ControlError(f"the socket {path} may not be opened by this user") from error
+    except (OSError, TimeoutError) as error:
+        raise ControlError(f"the daemon did not answer on {path}: {error}") from error
+    if not data:
+        raise ControlError(f"the daemon closed the connection on {path} without an answer")
+    try:
+        answer = json.loads(data)
+    except ValueError as error:
+        raise ControlError(f"the answer on {path} is not JSON: is that timesync's socket?") from error
+    if not isinstance(answer, dict):
+        raise ControlError(f"the answer on {path} is not an object: is that timesync's socket?")
+    if "busy" in answer:
+        raise ControlError(str(answer["busy"]))
+    if "error" in answer:
+        raise RefusedError(str(answer["error"]))
+    return answer
+
+
+def _receive(link: socket.socket) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while part := _receive_part(link, parts):
+        parts.append(part)
+        size += len(part)
+        if size > MAX_ANSWER:
+            raise ControlError("the answer is too long: is that timesync's socket?")
+    return b"".join(parts)
+
+
+def _receive_part(link: socket.socket, before: list[bytes]) -> bytes:
+    """What comes next. A daemon that closes with our request half read resets the connection after its answer."""
+    try:
+        return link.recv(65536)
+    except ConnectionResetError:
+        if not before:
+            raise
+        return b""

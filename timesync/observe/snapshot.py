@@ -1,0 +1,195 @@
+"""The one object that status, web page, metrics and MQTT are made from, so that they cannot disagree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from timesync.base.ids import SourceId
+from timesync.base.measure import Leap, SourceStatus, StampSource
+from timesync.base.time import Instant, Mono
+from timesync.host import ServerCounters
+from timesync.servo.view import CoreView, SourceView
+
+SCHEMA = 1
+"""Version of the JSON; it goes up when a field changes its meaning or goes."""
+
+_LEAP_WORDS = {Leap.NONE: "none", Leap.INSERT: "insert", Leap.DELETE: "delete", Leap.UNKNOWN: "unknown"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFacts:
+    """What is known of a source outside the core.
+
+    Attributes:
+        kind: ``ntp`` or ``pool``.
+        address: Whom it asks; None while its name has no address.
+        status: The protocol's view; None before the first request.
+        drops: Refused answers by reason.
+    """
+
+    kind: str
+    address: str | None
+    status: SourceStatus | None
+    drops: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The appliance at one moment.
+
+    Attributes:
+        core: The core's view.
+        kinds: Kind of each clock by name.
+        facts: What is known of sources outside the core.
+        unresolved: Configured names without an address, with the reason.
+        started: When the daemon began.
+        tai_utc: TAI - UTC by the served clock, seconds.
+        served: Where NTP is served.
+        counters: What the server did; None when nothing is served.
+        warnings: Sentences that stay until they are mended.
+    """
+
+    core: CoreView
+    kinds: Mapping[str, str]
+    facts: Mapping[SourceId, SourceFacts]
+    unresolved: Mapping[str, str]
+    started: Instant[Mono]
+    tai_utc: int
+    served: tuple[str, ...]
+    counters: ServerCounters | None
+    warnings: tuple[str, ...] = ()
+
+    def status(self) -> dict[str, Any]:
+        """The object of ``timesync status --json``."""
+        core = self.core
+        served = next(clock for clock in core.clocks if clock.clock == core.served)
+        return {
+            "schema": SCHEMA,
+            "state": core.state.value,
+            "reason": core.reason,
+            "served_clock": core.served,
+            "stratum": core.stratum,
+            "reference_id": reference_text(core.reference_id, core.stratum),
+            "leap": _LEAP_WORDS[core.leap],
+            "root_delay_s": core.root_delay.s(),
+            "root_dispersion_s": core.root_dispersion.s(),
+            "error_bound_s": served.error_bound_s,
+            "tai_utc_offset_s": self.tai_utc,
+            "uptime_s": (core.at - self.started).s(),
+            "clocks": self.clocks()["clocks"],
+            "serving": {
+                "ntp": list(self.served),
+                "counters": None if self.counters is None else counters(self.counters),
+            },
+            "warnings": list(self.warnings),
+        }
+
+    def clocks(self) -> dict[str, Any]:
+        """The object of ``timesync clocks --json``."""
+        clocks = [
+            {
+                "name": clock.clock,
+                "kind": self.kinds.get(clock.clock, "virtual"),
+                "state": clock.state.value,
+                "offset_s": clock.offset_s,
+                "offset_uncertainty_s": clock.offset_uncertainty_s,
+                "error_bound_s": clock.error_bound_s,
+                "frequency_ppm": clock.frequency.ppm(),
+                "frequency_uncertainty_ppm": _finite(clock.frequency_uncertainty.ppm()),
+                "steering_ppm": clock.steering.ppm(),
+                "wander": clock.wander,
+                "disciplined": clock.disciplined,
+                "steps": clock.steps,
+                "fed_by": list(clock.fed_by),
+            }
+            for clock in self.core.clocks
+        ]
+        return {"schema": SCHEMA, "clocks": clocks}
+
+    def sources(self) -> dict[str, Any]:
+        """The object of ``timesync sources --json``."""
+        followed = [self._source(view) for view in self.core.sources]
+        waiting = [_unresolved(name, reason) for name, reason in self.unresolved.items()]
+        return {"schema": SCHEMA, "sources": followed + waiting}
+
+    def _source(self, view: SourceView) -> dict[str, Any]:
+        facts = self.facts.get(view.source)
+        status = None if facts is None else facts.status
+        age = None if view.last_sample_at is None else (self.core.at - view.last_sample_at).s()
+        return {
+            "name": view.source,
+            "kind": "ntp" if facts is None else facts.kind,
+            "address": None if facts is None else facts.address,
+            "clock": view.clock,
+            "state": view.state.value,
+            "reason": view.reason,
+            "reach": 0 if status is None else status.reach.bit_count(),
+            "offset_s": view.offset_s,
+            "uncertainty_s": view.uncertainty_s,
+            "error_bound_s": view.error_bound_s,
+            "delay_s": view.delay_s,
+            "jitter_s": view.jitter_s,
+            "poll_s": None if status is None else status.poll_s,
+            "stratum": None if status is None else status.stratum,
+            "reference_id": None if status is None else reference_text(status.reference_id, status.stratum),
+            "leap": None if status is None else _LEAP_WORDS[status.leap],
+            "authenticated": status is not None and status.authenticated,
+            "interleaved": status is not None and status.interleaved,
+            "timestamping": _timestamping(status),
+            "last_sample_age_s": age,
+            "samples": view.samples,
+            "outliers": view.outliers,
+            "sent": 0 if status is None else status.sent,
+            "received": 0 if status is None else status.received,
+            "drops": {} if facts is None else dict(facts.drops),
+        }
+
+
+def _unresolved(name: str, reason: str) -> dict[str, Any]:
+    """A configured name without an address, in the shape of a source."""
+    fields = dict.fromkeys(
+        ("address", "clock", "offset_s", "uncertainty_s", "error_bound_s", "delay_s", "jitter_s", "poll_s", "stratum",
+         "reference_id", "leap", "timestamping", "last_sample_age_s"),
+    )  # fmt: skip
+    zeros = dict.fromkeys(("reach", "samples", "outliers", "sent", "received"), 0)
+    flags = dict.fromkeys(("authenticated", "interleaved"), False)
+    return {
+        "name": name,
+        "kind": "ntp",
+        "state": "unreachable",
+        "reason": reason,
+        "drops": {},
+        **fields,
+        **zeros,
+        **flags,
+    }
+
+
+def _timestamping(status: SourceStatus | None) -> str | None:
+    if status is None or status.timestamping is None:
+        return None
+    return {StampSource.HARDWARE: "hardware", StampSource.KERNEL: "kernel", StampSource.USER: "daemon"}[
+        status.timestamping
+    ]
+
+
+def _finite(value: float) -> float | None:
+    """JSON knows no infinity; unknown is null."""
+    return value if math.isfinite(value) else None
+
+
+def reference_text(reference_id: bytes, stratum: int) -> str:
+    """A reference id for people (RFC 5905, 7.3): letters at stratum 1 and for kisses, else as an IPv4 address."""
+    if stratum <= 1:
+        text = reference_id.rstrip(b"\0")
+        if text and all(0x20 < octet < 0x7F for octet in text):
+            return text.decode("ascii")
+    return ".".join(str(octet) for octet in reference_id)
+
+
+def counters(counted: ServerCounters) -> dict[str, int]:
+    """What the server did, by name."""
+    return {name: getattr(counted, name) for name in counted.__slots__}

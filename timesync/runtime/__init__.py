@@ -1,0 +1,1 @@
+"""The thin asyncio runtime that performs the effects of the pure machines."""

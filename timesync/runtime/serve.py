@@ -1,0 +1,331 @@
+"""The NTP service of a Linux host: ``timesync.host.NtpService`` in worker processes or on the event loop.
+
+``open_service`` chooses. Both run on any asyncio selector loop and use no thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import timesync
+import timesync_drivers
+from timesync.base.ids import Endpoint
+from timesync.base.machine import Rng
+from timesync.ntp.server import Count, Server, ServerCounters, ServerSettings, ServeState
+from timesync.runtime.serve_block import SharedBlock
+from timesync.runtime.serve_socket import ServingSocket, endpoint_of, is_unicast, open_sockets
+from timesync.runtime.serve_worker import encode_settings
+
+_log = logging.getLogger(__name__)
+
+MAX_WORKERS: Final = 4
+FIRST_BACKOFF_S: Final = 0.1
+MAX_BACKOFF_S: Final = 10.0
+STABLE_S: Final = 60.0
+"""A worker that lived this long dies of something new: its successor starts without delay again."""
+
+_REAP_S: Final = 0.01
+_STOP_S: Final = 2.0
+_ROUND: Final = 64
+_MODULE: Final = "timesync.runtime.serve_worker"
+
+
+def open_service(
+    settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None
+) -> WorkerService | LoopService:
+    """Start serving; to be called on a running loop. Raises OSError.
+
+    Args:
+        settings: How to serve.
+        listen: Where; port 0 takes a free one. A wildcard IPv6 address does not take IPv4 in.
+        workers: Processes; None: one for two processors, at most four; 0: inside this process.
+    """
+    if workers == 0:
+        return LoopService(settings, listen)
+    return WorkerService(settings, listen, workers)
+
+
+def default_workers() -> int:
+    """One worker for two processors that this process may use, at least 1, at most 4."""
+    return max(1, min(len(os.sched_getaffinity(0)) // 2, MAX_WORKERS))
+
+
+class LoopService:
+    """The server inside this process: for tests, small machines, simulators that follow one process."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        listen: Sequence[Endpoint],
+        make: Callable[[ServerSettings, Rng], Server] = Server,
+    ) -> None:
+        """Bind the sockets and answer; ``make`` may give a server that behaves otherwise. Raises OSError."""
+        self._loop = asyncio.get_running_loop()
+        self._server = make(settings, random.SystemRandom())
+        (opened,) = open_sockets(listen, 1)
+        self._sockets = [ServingSocket(bound) for bound in opened]
+        self._addresses = [endpoint_of(bound) for bound in opened]
+        for serving in self._sockets:
+            self._loop.add_reader(serving.socket, self._on_readable, serving)
+
+    @property
+    def addresses(self) -> Sequence[Endpoint]:
+        """What it listens on."""
+        return self._addresses
+
+    def publish(self, state: ServeState) -> None:
+        """Answer from this state from now on."""
+        self._server.publish(state)
+
+    def counters(self) -> ServerCounters:
+        """Sums since the start."""
+        return self._server.counters()
+
+    def close(self) -> None:
+        """Stop answering."""
+        for serving in self._sockets:
+            self._loop.remove_reader(serving.socket)
+            serving.socket.close()
+        self._sockets = []
+
+    def _on_readable(self, serving: ServingSocket) -> None:
+        # The error queue wakes readers too.
+        for stamp_as, stamp_ns in serving.stamps():
+            self._server.sent(stamp_as, stamp_ns)
+        for _ in range(_ROUND):
+            try:
+                datagram = serving.receive()
+            except OSError:  # nothing more, or an error that the network left; either ends the round
+                return
+            if datagram.local is not None and not is_unicast(datagram.local):
+                self._server.counts[Count.RECEIVED] += 1
+                self._server.counts[Count.BAD] += 1
+                continue
+            host, port = datagram.address[:2]
+            reply = self._server.respond(
+                datagram.data, host, port, datagram.stamp_ns, serving.departure, time.monotonic_ns()
+            )
+            if reply is None:
+                continue
+            if not serving.reply(reply.data, datagram.address, datagram.local, reply.stamp_as):
+                self._server.counts[Count.UNSENT] += 1
+
+
+class WorkerService:
+    """The server in processes of its own.
+
+    The daemon keeps every worker's sockets open, so that requests wait while a dead worker is replaced, and
+    so that a port below 1024 need not be bound again.
+    """
+
+    def __init__(self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None = None) -> None:
+        """Bind the sockets and start the processes; None workers: ``default_workers``. Raises OSError."""
+        count = default_workers() if workers is None else workers
+        self._sockets = open_sockets(listen, count)
+        self._addresses = [endpoint_of(bound) for bound in self._sockets[0]]
+        self._block = SharedBlock.create(count)
+        line = encode_settings(settings)
+        self._workers: list[_Worker] = []
+        try:
+            for slot, sockets in enumerate(self._sockets):
+                self._workers.append(_Worker(slot, line, self._block, sockets))
+        except OSError:
+            self.close()
+            raise
+
+    @property
+    def addresses(self) -> Sequence[Endpoint]:
+        """What it listens on."""
+        return self._addresses
+
+    @property
+    def pids(self) -> Sequence[int | None]:
+        """Process ids of the workers, for status; None for one that waits to be started again."""
+        return [worker.pid for worker in self._workers]
+
+    async def ready(self) -> None:
+        """Wait until every worker answers; requests that come before then wait in the sockets."""
+        await asyncio.gather(*(worker.ready.wait() for worker in self._workers))
+
+    def publish(self, state: ServeState) -> None:
+        """Answer from this state from now on."""
+        self._block.write_state(state)
+
+    def counters(self) -> ServerCounters:
+        """Sums over all workers since the start."""
+        total = ServerCounters(restarts=sum(worker.restarts for worker in self._workers))
+        for worker in self._workers:
+            total += self._block.read_counters(worker.slot)
+        return total
+
+    def close(self) -> None:
+        """Stop answering: end the workers and wait for them, at most two seconds."""
+        for worker in self._workers:
+            worker.stop()
+        for worker in self._workers:
+            worker.wait()
+        if self._workers or self._sockets:
+            for group in self._sockets:
+                for bound in group:
+                    bound.close()
+            self._block.close()
+        self._workers = []
+        self._sockets = []
+
+
+class _Worker:
+    """One worker process and its successors.
+
+    Attributes:
+        slot: Which counters are its own.
+        restarts: How many times it had to be started again.
+        ready: Set while the process serves.
+    """
+
+    def __init__(self, slot: int, settings: bytes, block: SharedBlock, sockets: Sequence[socket.socket]) -> None:
+        self.slot = slot
+        self.restarts = 0
+        self.ready = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._settings = settings
+        self._block = block
+        self._descriptors = [bound.fileno() for bound in sockets]
+        self._backoff_s = FIRST_BACKOFF_S
+        self._timer: asyncio.TimerHandle | None = None
+        self._process: _Process | None = None
+        self._start()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs now."""
+        return None if self._process is None else self._process.popen.pid
+
+    def stop(self) -> None:
+        """Let go of the process: the end of its control socket is its end."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._process is not None:
+            self._loop.remove_reader(self._process.control)
+            self._process.control.close()
+
+    def wait(self) -> None:
+        """Wait for the process to end; kill it when it does not."""
+        if self._process is None:
+            return
+        try:
+            self._process.popen.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.popen.kill()
+            self._process.popen.wait()
+        self._process = None
+
+    def _start(self) -> None:
+        self._timer = None
+        try:
+            self._process = _Process(self.slot, self._settings, self._block.descriptor, self._descriptors)
+        except OSError as error:
+            if self.restarts == 0:
+                raise
+            _log.warning("NTP worker %d cannot be started: %s", self.slot, error)
+            self._again()
+            return
+        self._loop.add_reader(self._process.control, self._on_control)
+
+    def _on_control(self) -> None:
+        process = self._process
+        assert process is not None
+        try:
+            said = process.control.recv(64)
+        except BlockingIOError:
+            return
+        except OSError:
+            said = b""
+        if said:
+            self.ready.set()
+            return
+        self._loop.remove_reader(process.control)
+        process.control.close()
+        self.ready.clear()
+        self._reap()
+
+    def _reap(self) -> None:
+        """The process is about to be gone, its descriptors are already; then start another."""
+        process = self._process
+        assert process is not None
+        code = process.popen.poll()
+        if code is None:
+            self._timer = self._loop.call_later(_REAP_S, self._reap)
+            return
+        self._process = None
+        lived_s = time.monotonic() - process.started
+        if lived_s >= STABLE_S:
+            self._backoff_s = FIRST_BACKOFF_S
+        self.restarts += 1
+        _log.warning(
+            "NTP worker %d ended with %d after %.1f s; starting again in %.1f s",
+            self.slot,
+            code,
+            lived_s,
+            self._backoff_s,
+        )
+        self._again()
+
+    def _again(self) -> None:
+        self._timer = self._loop.call_later(self._backoff_s, self._start)
+        self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S)
+
+
+class _Process:
+    """A process that was started.
+
+    Attributes:
+        popen: It.
+        control: Our end of its control socket, non-blocking.
+        started: Monotonic seconds.
+    """
+
+    def __init__(self, slot: int, settings: bytes, block: int, sockets: Sequence[int]) -> None:
+        self.control, theirs = socket.socketpair()
+        self.started = time.monotonic()
+        try:
+            with theirs:
+                self.control.setblocking(False)
+                # Before there is a process: a socket pair holds this much, and nobody can make us wait.
+                self._hand_over(settings)
+                inherited = [theirs.fileno(), block, *sockets]
+                arguments = [theirs.fileno(), block, slot, os.getpid(), *sockets]
+                # -P: nothing is imported from the working directory.
+                self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter, module and numbers
+                    [sys.executable, "-P", "-s", "-m", _MODULE, *map(str, arguments)],
+                    pass_fds=inherited,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env=worker_environment(os.environ),
+                )
+        except OSError:
+            self.control.close()
+            raise
+
+    def _hand_over(self, settings: bytes) -> None:
+        if self.control.send(settings) != len(settings):
+            raise OSError(errno.EMSGSIZE, "the NTP settings are too long for a worker's control socket")
+
+
+def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Ours without Python's own variables (a fixed hash seed would make the client table attackable)."""
+    clean = {name: value for name, value in environment.items() if not name.startswith("PYTHON")}
+    roots = dict.fromkeys(str(Path(package.__path__[0]).parent) for package in (timesync, timesync_drivers))
+    clean["PYTHONPATH"] = os.pathsep.join(roots)
+    return clean

@@ -1,0 +1,155 @@
+"""The memory that the daemon shares with its server workers: one state for all, counters of each.
+
+The state is guarded by a sequence that is odd while it is written. A checksum goes with it, because neither
+Python nor every processor promises in which order another process sees two stores.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+import zlib
+from typing import Final
+
+from timesync.base.measure import Leap
+from timesync.base.serving import ServingMap
+from timesync.base.time import Duration, Instant
+from timesync.ntp.server import Count, ServerCounters, ServeState
+
+# Native alignment: Python then stores a field with one instruction, not octet by octet.
+_SEQUENCE = struct.Struct("@Q")
+_STATE = struct.Struct("=?BB4sqqdqqQbqqdQ")
+_CHECK = struct.Struct("=I")
+_STATE_AT: Final = 64
+_CHECK_AT: Final = _STATE_AT + _STATE.size
+_SLOTS_AT: Final = 1024
+_COUNTERS = struct.Struct(f"@{len(Count)}Q")
+_SLOT: Final = 256
+_TRIES: Final = 1000
+
+assert _CHECK_AT + _CHECK.size <= _SLOTS_AT
+assert _COUNTERS.size <= _SLOT
+
+
+def encode_state(state: ServeState) -> bytes:
+    """A state as octets of a fixed length."""
+    return _STATE.pack(
+        state.synchronized,
+        state.leap.value,
+        state.stratum,
+        state.reference_id,
+        state.root_delay.scaled_ns,
+        state.root_dispersion.scaled_ns,
+        state.dispersion_rate,
+        state.at.scaled_ns >> 16,
+        state.valid_until.scaled_ns >> 16,
+        state.reference_time,
+        state.precision,
+        state.serving_map.base_ns,
+        state.serving_map.offset_ns,
+        state.serving_map.rate,
+        state.epoch,
+    )
+
+
+def decode_state(data: bytes) -> ServeState:
+    """The state of ``encode_state``; the monotonic times come back in whole nanoseconds."""
+    (
+        synchronized,
+        leap,
+        stratum,
+        reference_id,
+        root_delay,
+        root_dispersion,
+        dispersion_rate,
+        at_ns,
+        valid_until_ns,
+        reference_time,
+        precision,
+        base_ns,
+        offset_ns,
+        rate,
+        epoch,
+    ) = _STATE.unpack(data)
+    return ServeState(
+        synchronized=synchronized,
+        leap=Leap(leap),
+        stratum=stratum,
+        reference_id=reference_id,
+        root_delay=Duration(root_delay),
+        root_dispersion=Duration(root_dispersion),
+        dispersion_rate=dispersion_rate,
+        at=Instant.from_ns(at_ns),
+        valid_until=Instant.from_ns(valid_until_ns),
+        reference_time=reference_time,
+        precision=precision,
+        serving_map=ServingMap(base_ns, offset_ns, rate),
+        epoch=epoch,
+    )
+
+
+class SharedBlock:
+    """The block, in the daemon and in each worker.
+
+    Attributes:
+        descriptor: Of the memory file; to be passed to workers.
+    """
+
+    def __init__(self, descriptor: int, workers: int) -> None:
+        self.descriptor = descriptor
+        self._memory = mmap.mmap(descriptor, _SLOTS_AT + _SLOT * workers)
+
+    @classmethod
+    def create(cls, workers: int) -> SharedBlock:
+        """A new block with room for so many workers' counters. Raises OSError."""
+        descriptor = os.memfd_create("timesync-serve", os.MFD_CLOEXEC)
+        try:
+            os.ftruncate(descriptor, _SLOTS_AT + _SLOT * workers)
+            return cls(descriptor, workers)
+        except OSError:
+            os.close(descriptor)
+            raise
+
+    def close(self) -> None:
+        """Unmap and close."""
+        self._memory.close()
+        os.close(self.descriptor)
+
+    def sequence(self) -> int:
+        """Changes whenever a state is written; odd while that goes on; 0 before the first."""
+        (sequence,) = _SEQUENCE.unpack_from(self._memory)
+        return int(sequence)
+
+    def write_state(self, state: ServeState) -> None:
+        """Replace the state; the daemon alone does."""
+        data = encode_state(state)
+        sequence = self.sequence() | 1
+        _SEQUENCE.pack_into(self._memory, 0, sequence)
+        self._memory[_STATE_AT : _STATE_AT + len(data)] = data
+        _CHECK.pack_into(self._memory, _CHECK_AT, zlib.crc32(data))
+        _SEQUENCE.pack_into(self._memory, 0, sequence + 1)
+
+    def read_state(self, known: int) -> tuple[int, ServeState] | None:
+        """The sequence and the state when it is not ``known`` any more, else None.
+
+        None too when it is being written for an unlikely time, as when the writer died half-way: the old
+        state then serves until it expires.
+        """
+        for _ in range(_TRIES):
+            before = self.sequence()
+            if before == known:
+                return None
+            data = self._memory[_STATE_AT:_CHECK_AT]
+            (check,) = _CHECK.unpack_from(self._memory, _CHECK_AT)
+            if not before & 1 and before == self.sequence() and check == zlib.crc32(data):
+                return before, decode_state(data)
+        return None
+
+    def write_counters(self, slot: int, counts: list[int]) -> None:
+        """Store the counters of one worker; it alone does. Each is one aligned store: none is ever torn."""
+        _COUNTERS.pack_into(self._memory, _SLOTS_AT + slot * _SLOT, *counts)
+
+    def read_counters(self, slot: int) -> ServerCounters:
+        """The counters of one worker; each is right, though not all of the very same moment."""
+        return ServerCounters(*_COUNTERS.unpack_from(self._memory, _SLOTS_AT + slot * _SLOT))

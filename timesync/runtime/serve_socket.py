@@ -1,0 +1,257 @@
+"""The sockets of the NTP server: kernel stamps both ways, and replies from the address that was asked."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from timesync.base.ids import Endpoint
+from timesync_drivers.spread import spread_by_address
+
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+
+# linux/net_tstamp.h and asm-generic/socket.h
+_SO_TIMESTAMPING = 37
+_TX_SOFTWARE, _RX_SOFTWARE, _SOFTWARE, _OPT_ID, _OPT_TSONLY = 1 << 1, 1 << 3, 1 << 4, 1 << 7, 1 << 11
+_STAMPING = _RX_SOFTWARE | _SOFTWARE | _OPT_ID | _OPT_TSONLY
+_IP_PKTINFO = 8
+_MSG_ERRQUEUE = 0x2000
+_IP_RECVERR, _IPV6_RECVERR = 11, 25
+_ORIGIN_TIMESTAMPING = 4
+_EXTENDED_ERROR = struct.Struct("=IBBBBII")
+_TIMESPEC = struct.Struct("@ll")
+_PACKET_INFO4 = struct.Struct("=I8s")
+_PACKET_INFO6 = struct.Struct("=16sI")
+_ASK_FOR_STAMP = (socket.SOL_SOCKET, _SO_TIMESTAMPING, struct.pack("@I", _TX_SOFTWARE))
+
+RECEIVE_BUFFER: Final = 1 << 20
+MAX_LEAD_NS: Final = 200_000
+MAX_WAITING: Final = 256
+"""Replies whose transmit stamp is awaited; the kernel gives them at once or never."""
+
+_LARGEST = 2052
+
+
+@dataclass(frozen=True, slots=True)
+class Datagram:
+    """What came.
+
+    Attributes:
+        data: The payload.
+        address: The sender.
+        stamp_ns: When, CLOCK_REALTIME; the kernel's stamp, or when it was read if there is none.
+        local: The local address that it was sent to, for ``reply``; None when unknown.
+    """
+
+    data: bytes
+    address: SocketAddress
+    stamp_ns: int
+    local: bytes | None
+
+
+def towards(medians: list[int], place: int, sample: int, largest: int) -> None:
+    """Move a running median by at most 1/16 of itself, at least 20 ns; the first sample sets it."""
+    median = medians[place]
+    sample = min(max(sample, 0), largest)
+    if median == 0:
+        medians[place] = sample
+        return
+    stride = max(median >> 4, 20)
+    medians[place] = min(median + stride, sample) if sample > median else max(median - stride, sample)
+
+
+class Departure:
+    """When a reply that is being made will leave: now, plus the median of what that took until now.
+
+    The transmit timestamp is written into the reply (and covered by its MAC) before the system call that
+    sends it. A median, because one preemption says nothing about the next reply.
+    """
+
+    def __init__(self) -> None:
+        self._lead_ns = [0]
+        self._read_ns = 0
+
+    def __call__(self) -> int:
+        """The transmit time to write, CLOCK_REALTIME ns."""
+        self._read_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        return self._read_ns + self._lead_ns[0]
+
+    def left(self, before_ns: int) -> None:
+        """The system call that sent the reply was entered at ``before_ns`` and has returned."""
+        after_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        towards(self._lead_ns, 0, (before_ns + after_ns) // 2 - self._read_ns, MAX_LEAD_NS)
+
+
+class ServingSocket:
+    """A bound UDP socket that serves.
+
+    ``local`` addresses are the kernel's own octets: for IPv4 the address to answer from and the destination
+    in the header (8 octets), for IPv6 the destination (16).
+
+    Attributes:
+        socket: The socket, non-blocking.
+        departure: Gives the transmit time for a reply that ``reply`` then sends.
+    """
+
+    def __init__(self, bound: socket.socket) -> None:
+        self.socket = bound
+        self.departure = Departure()
+        self._waiting: dict[int, int] = {}
+        self._next_id = 0
+        self._restart_stamps()
+
+    def receive(self) -> Datagram:
+        """The next datagram. Raises BlockingIOError when there is none."""
+        data, ancillary, _, address = self.socket.recvmsg(_LARGEST, 256)
+        stamp_ns: int | None = None
+        local: bytes | None = None
+        for level, kind, value in ancillary:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
+                seconds, nanoseconds = _TIMESPEC.unpack_from(value)
+                stamp_ns = seconds * 1_000_000_000 + nanoseconds
+            elif level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+                _, local = _PACKET_INFO4.unpack(value)
+            elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+                local, _ = _PACKET_INFO6.unpack(value)
+        if not stamp_ns:
+            stamp_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        return Datagram(data, address, stamp_ns, local)
+
+    def reply(self, data: bytes, address: SocketAddress, local: bytes | None, stamp_as: int | None) -> bool:
+        """Send from the address that was asked; with ``stamp_as`` its transmit stamp comes out of ``stamps``.
+
+        False when the kernel did not take it: the reply is lost, which UDP allows.
+        """
+        ancillary = []
+        if local is not None:
+            ancillary.append(self._packet_info(local))
+        if stamp_as is not None:
+            ancillary.append(_ASK_FOR_STAMP)
+        before_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        try:
+            self.socket.sendmsg((data,), ancillary, socket.MSG_DONTWAIT, address)
+        except OSError:
+            if stamp_as is not None:
+                # Whether the kernel counted this one is unknown.
+                self._restart_stamps()
+            return False
+        self.departure.left(before_ns)
+        if stamp_as is not None:
+            if len(self._waiting) >= MAX_WAITING:
+                self._waiting.clear()
+            self._waiting[self._next_id] = stamp_as
+            self._next_id = (self._next_id + 1) & 0xFFFF_FFFF
+        return True
+
+    def stamps(self) -> Iterator[tuple[int, int]]:
+        """Transmit stamps that have come: ``stamp_as`` and CLOCK_REALTIME ns."""
+        while True:
+            try:
+                _, ancillary, _, _ = self.socket.recvmsg(1, 256, _MSG_ERRQUEUE)
+            except BlockingIOError:
+                return
+            number: int | None = None
+            stamp_ns = 0
+            for level, kind, value in ancillary:
+                if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
+                    seconds, nanoseconds = _TIMESPEC.unpack_from(value)
+                    stamp_ns = seconds * 1_000_000_000 + nanoseconds
+                elif (level, kind) in (
+                    (socket.IPPROTO_IP, _IP_RECVERR),
+                    (socket.IPPROTO_IPV6, _IPV6_RECVERR),
+                ):
+                    code, origin, *_, number_or_else = _EXTENDED_ERROR.unpack_from(value)
+                    if code == errno.ENOMSG and origin == _ORIGIN_TIMESTAMPING:
+                        number = number_or_else
+            if number is not None and stamp_ns:
+                stamp_as = self._waiting.pop(number, None)
+                if stamp_as is not None:
+                    yield stamp_as, stamp_ns
+
+    def _packet_info(self, local: bytes) -> tuple[int, int, bytes]:
+        # No interface index: the route decides, so that asymmetric routing works; a link-local peer has its
+        # scope.
+        if len(local) == 8:
+            return (socket.IPPROTO_IP, _IP_PKTINFO, _PACKET_INFO4.pack(0, local))
+        return (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PACKET_INFO6.pack(local, 0))
+
+    def _restart_stamps(self) -> None:
+        """Make the kernel count stamped datagrams from 0: it does when OPT_ID goes from off to on."""
+        self._waiting.clear()
+        self._next_id = 0
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING & ~_OPT_ID)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.socket.recvmsg(1, 256, _MSG_ERRQUEUE)
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING)
+
+
+def is_unicast(local: bytes) -> bool:
+    """Whether a datagram was sent to one machine: one request must not wake a whole network."""
+    if len(local) == 8:
+        return local[:4] == local[4:]
+    return local[0] != 0xFF
+
+
+def open_sockets(listen: Sequence[Endpoint], groups: int) -> list[list[socket.socket]]:
+    """Bound sockets for each of ``groups`` processes: one for each endpoint, in order. Raises OSError.
+
+    Port 0 gives a free port, the same in all groups.
+    """
+    opened: list[list[socket.socket]] = [[] for _ in range(groups)]
+    try:
+        for endpoint in listen:
+            address = _claim(endpoint)
+            for group in opened:
+                group.append(_bind(address, share=groups > 1))
+            if groups > 1:
+                spread_by_address(opened[0][-1], groups)
+    except OSError:
+        for member in (member for group in opened for member in group):
+            member.close()
+        raise
+    return opened
+
+
+def endpoint_of(bound: socket.socket) -> Endpoint:
+    """What a socket is bound to."""
+    name = bound.getsockname()
+    return Endpoint(name[0], name[1], name[3] if len(name) == 4 else 0)
+
+
+def _claim(endpoint: Endpoint) -> SocketAddress:
+    """Bind once without sharing, and let go: another server on the port is an error, not a partner."""
+    v6 = ":" in endpoint.address
+    address: SocketAddress = (
+        (endpoint.address, endpoint.port, 0, endpoint.scope) if v6 else (endpoint.address, endpoint.port)
+    )
+    with _bind(address, share=False) as probe:
+        bound = probe.getsockname()
+    return (bound[0], bound[1], 0, endpoint.scope) if v6 else (bound[0], bound[1])
+
+
+def _bind(address: SocketAddress, *, share: bool) -> socket.socket:
+    v6 = len(address) == 4
+    bound = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if share:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if v6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        else:
+            bound.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        bound.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        shown = f"[{address[0]}]:{address[1]}" if v6 else f"{address[0]}:{address[1]}"
+        raise OSError(error.errno, f"cannot serve NTP on {shown}: {error.strerror}") from None
+    return bound

@@ -1,0 +1,328 @@
+"""A server worker: a process of its own that does nothing but answer.
+
+``python -m timesync.runtime.serve_worker CONTROL BLOCK SLOT PARENT SOCKET...`` with descriptors that were
+inherited: a socket to the daemon (settings come over it, and its end is the worker's end), the shared block,
+the number of this worker's counters, the daemon's process id, and the bound sockets.
+
+A plain request (48 octets, mode 3, not interleaved, from a client that is known and not over its limit) is
+answered in ``Lane._answer_all``, from the same template, buckets and counters that
+``timesync.ntp.server.Server`` uses; everything else goes to ``Server.respond``. A test sends the same
+requests both ways and compares the octets.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import random
+import select
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from ipaddress import ip_network
+from time import CLOCK_REALTIME, clock_gettime_ns, monotonic_ns
+from typing import Final
+
+from timesync.base.time import Duration
+from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.interleave import RECEIVE_BIT
+from timesync.ntp.limit import LimitReply, RateLimit
+from timesync.ntp.serve_state import MASK64
+from timesync.ntp.server import OLDEST_NS, Count, Server, ServerSettings
+from timesync.runtime.serve_block import SharedBlock
+from timesync.runtime.serve_socket import MAX_LEAD_NS, ServingSocket, is_unicast, towards
+from timesync.wire.ntp import HEADER_SIZE
+from timesync_drivers.batch import Batch
+from timesync_drivers.confine import become_nobody, die_with_parent, drop_capabilities, forbid_children
+
+BATCH: Final = 32
+ROUNDS: Final = 16
+"""Batches taken from one socket before the others and the shared state are looked at."""
+
+READY: Final = b"R"
+
+# First octet, poll, last octet of the origin timestamp, transmit timestamp.
+_REQUEST = "BxB28xB8x8s"
+# As timesync.ntp.server.REPLY, with the origin as octets.
+_REPLY = "BBB21s8sQQ"
+_KNOWN_LOCALS = 1024
+_TRANSMIT_MASK = MASK64 ^ RECEIVE_BIT
+_MAX_STEP_NS = 50_000
+_SMALL_BATCH = 4
+
+
+class Pace:
+    """How long it takes from reading the clock until each reply of a batch leaves.
+
+    The transmit timestamps of a large batch are written before the one system call that sends it, so they are
+    told in advance, from the medians that batches of the same size have taken.
+
+    Attributes:
+        lead_ns: By size of the batch: from reading the clock to the start of sending.
+        step_ns: By size of the batch: of sending one reply.
+    """
+
+    def __init__(self, largest: int) -> None:
+        self.lead_ns = [0] * (largest + 1)
+        self.step_ns = [0] * (largest + 1)
+
+    def learn(self, size: int, lead_ns: int, step_ns: int) -> None:
+        """A batch took this long."""
+        towards(self.lead_ns, size, lead_ns, MAX_LEAD_NS)
+        towards(self.step_ns, size, step_ns, _MAX_STEP_NS)
+
+
+class Lane:
+    """One socket of a worker."""
+
+    def __init__(self, serving: ServingSocket, server: Server, *, interleaved: bool) -> None:
+        self._socket = serving
+        self._descriptor = serving.socket.fileno()
+        self._server = server
+        self._batch = Batch(serving.socket.family, BATCH, _REQUEST, _REPLY)
+        self._mark = RECEIVE_BIT if interleaved else 0
+        self._locals: set[bytes] = set()
+        self._pace = Pace(BATCH)
+
+    def drain(self) -> None:
+        """Answer what is there, up to a bound."""
+        for _ in range(ROUNDS):
+            try:
+                got = self._batch.receive(self._descriptor)
+            except OSError:
+                # An error that the network left on the socket; reading it has taken it away.
+                return
+            if got:
+                self._answer_all(got)
+            if got < BATCH:
+                return
+
+    def read_stamps(self) -> None:
+        """Take the transmit stamps that have come."""
+        for stamp_as, stamp_ns in self._socket.stamps():
+            self._server.sent(stamp_as, stamp_ns)
+
+    def _answer_all(self, got: int) -> None:
+        """The hot loop. Every name in it is local, because a local is the one that Python finds fastest."""
+        server, batch, pace = self._server, self._batch, self._pace
+        now = clock_gettime_ns(CLOCK_REALTIME)
+        template = server.template(now, monotonic_ns())
+        lead, stratum, tail = template.lead, template.stratum, template.tail
+        base, base_ns, factor = template.base, template.base_ns, template.factor
+        find, heads, addressed, mark_bit = server.clients.hosts.get, server.heads, self._locals, self._mark
+        interval, tolerance = server.clients.interval_ns, server.clients.tolerance_ns
+        unpack, inbox, pack, outbox = batch.unpack, batch.inbox, batch.pack, batch.outbox
+        expected = batch.control_size
+        lengths, controls = batch.sizes()
+        step = pace.step_ns[got]
+        # Half a step: somewhere inside its own system call.
+        departure = now - base_ns + pace.lead_ns[got] - step // 2
+        oldest = now - OLDEST_NS
+        heads_sent: list[int] = []
+        note = heads_sent.append
+        start = 0
+        for index, offset, place, length, control in zip(
+            range(got), batch.in_offsets, batch.out_offsets, lengths, controls, strict=False
+        ):
+            host, seconds, nanoseconds, local, first, poll, mark, cookie = unpack(inbox, offset)
+            bucket = find(host)
+            head = heads[first]
+            plain = head and length == HEADER_SIZE and control == expected and not mark & mark_bit
+            if plain and bucket and local in addressed:
+                at = seconds * 1_000_000_000 + nanoseconds
+                ready = bucket[0]
+                if oldest <= at <= now and ready - at <= tolerance:
+                    # Not max(), which is a call.
+                    bucket[0] = (at if ready <= at else ready) + interval  # noqa: FURB136 - the reason above
+                    departure += step
+                    pack(
+                        outbox,
+                        place,
+                        local,
+                        lead | head,
+                        stratum,
+                        poll,
+                        tail,
+                        cookie,
+                        (base + ((at - base_ns) * factor >> 32)) & MASK64 | 1,
+                        (base + (departure * factor >> 32)) & _TRANSMIT_MASK,
+                    )
+                    note(head)
+                    continue
+            if start < index:
+                self._send(start, index)
+            start = index + 1
+            self._answer_one(index)
+        if start == 0:
+            packed = clock_gettime_ns(CLOCK_REALTIME)
+            if got <= _SMALL_BATCH:
+                # An idle worker's caches are cold and its times uneven, so that a forecast would be poor.
+                departure = packed - base_ns + step // 2
+                for place in batch.stamp_offsets[:got]:
+                    batch.stamp(outbox, place, (base + (departure * factor >> 32)) & _TRANSMIT_MASK)
+                    departure += step
+            self._send(0, got)
+            sent = clock_gettime_ns(CLOCK_REALTIME)
+            pace.learn(got, packed - now, (sent - packed) // got)
+        elif start < got:
+            self._send(start, got)
+        self._count(heads_sent)
+
+    def _send(self, start: int, stop: int) -> None:
+        """Send the replies of these slots; one that the kernel refuses is lost."""
+        while True:
+            start += self._batch.send(self._descriptor, start, stop - start)
+            if start >= stop:
+                return
+            self._server.counts[Count.UNSENT] += 1
+            start += 1
+            if start >= stop:
+                return
+
+    def _count(self, heads: list[int]) -> None:
+        counts = self._server.counts
+        counts[Count.RECEIVED] += len(heads)
+        counts[Count.ANSWERED] += len(heads)
+        for head in set(heads):
+            counts[Count.VERSION_1 + (head >> 3) - 1] += heads.count(head)
+
+    def _answer_one(self, slot: int) -> None:
+        """The slow path, which decides everything anew."""
+        arrival = self._batch.arrival(slot)
+        server = self._server
+        if arrival.local is not None and not self._knows(arrival.local):
+            server.counts[Count.RECEIVED] += 1
+            server.counts[Count.BAD] += 1
+            return
+        stamp_ns = arrival.stamp_ns
+        if stamp_ns is None:
+            stamp_ns = clock_gettime_ns(CLOCK_REALTIME)
+        reply = server.respond(
+            arrival.data, arrival.host, arrival.address[1], stamp_ns, self._socket.departure, monotonic_ns()
+        )
+        if reply is None:
+            return
+        if not self._socket.reply(reply.data, arrival.address, arrival.local, reply.stamp_as):
+            server.counts[Count.UNSENT] += 1
+
+    def _knows(self, local: bytes) -> bool:
+        """Whether a local address is one to answer from; remembered for the hot loop."""
+        if local in self._locals:
+            return True
+        if not is_unicast(local):
+            return False
+        if len(self._locals) >= _KNOWN_LOCALS:
+            self._locals.clear()
+        self._locals.add(local)
+        return True
+
+
+class Worker:
+    """The loop of a worker process."""
+
+    def __init__(
+        self, lanes: dict[int, Lane], server: Server, control: socket.socket, block: SharedBlock, slot: int
+    ) -> None:
+        self._lanes = lanes
+        self._server = server
+        self._control = control
+        self._block = block
+        self._slot = slot
+
+    def run(self) -> None:
+        """Serve until the daemon closes its end."""
+        known = 0
+        poller = select.epoll()
+        poller.register(self._control.fileno(), select.EPOLLIN)
+        for descriptor in self._lanes:
+            poller.register(descriptor, select.EPOLLIN)
+        self._control.send(READY)
+        while True:
+            events = poller.poll()
+            fresh = self._block.read_state(known)
+            if fresh is not None:
+                known, state = fresh
+                self._server.publish(state)
+            for descriptor, event in events:
+                lane = self._lanes.get(descriptor)
+                if lane is None:
+                    return
+                if event & select.EPOLLERR:
+                    lane.read_stamps()
+                lane.drain()
+            self._block.write_counters(self._slot, self._server.counts)
+
+
+def encode_settings(settings: ServerSettings) -> bytes:
+    """Settings as one line, for the socket to a worker."""
+    limit = settings.rate_limit
+    return (
+        json.dumps(
+            {
+                "allow": [str(network) for network in settings.allow],
+                "deny": [str(network) for network in settings.deny],
+                "rate_limit": limit
+                and [limit.interval.scaled_ns, limit.burst, limit.reply.value, limit.leak, limit.kiss],
+                "keys": [[key.id, key.algorithm, key.secret.hex()] for key in settings.keys],
+                "versions": sorted(settings.versions),
+                "interleaved": settings.interleaved,
+            }
+        ).encode()
+        + b"\n"
+    )
+
+
+def decode_settings(line: bytes) -> ServerSettings:
+    """Settings from the daemon's line."""
+    raw = json.loads(line)
+    limit: RateLimit | None = None
+    if raw["rate_limit"] is not None:
+        interval, burst, reply, leak, kiss = raw["rate_limit"]
+        limit = RateLimit(interval=Duration(interval), burst=burst, reply=LimitReply(reply), leak=leak, kiss=kiss)
+    return ServerSettings(
+        allow=tuple(ip_network(text) for text in raw["allow"]),
+        deny=tuple(ip_network(text) for text in raw["deny"]),
+        rate_limit=limit,
+        keys=tuple(SymmetricKey(number, name, bytes.fromhex(secret)) for number, name, secret in raw["keys"]),
+        versions=frozenset(raw["versions"]),
+        interleaved=raw["interleaved"],
+    )
+
+
+def _read_line(control: socket.socket) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        more = control.recv(65536)
+        if not more:
+            raise SystemExit(0)
+        line += more
+    return line
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run a worker on inherited descriptors until the daemon goes away."""
+    control_number, block_number, slot, parent, *descriptors = map(int, arguments)
+    # The terminal's Ctrl-C goes to the whole group; the daemon says when to stop.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=control_number)
+    settings = decode_settings(_read_line(control))
+    block = SharedBlock(block_number, slot + 1)
+    server = Server(settings, random.SystemRandom())
+    # A worker that takes the place of a dead one goes on counting where that stopped.
+    server.counts[:] = block.read_counters(slot).values()
+    lanes: dict[int, Lane] = {}
+    for descriptor in descriptors:
+        serving = ServingSocket(socket.socket(fileno=descriptor))
+        lanes[descriptor] = Lane(serving, server, interleaved=settings.interleaved)
+    become_nobody()
+    drop_capabilities()
+    forbid_children()
+    die_with_parent(parent)
+    gc.freeze()
+    gc.disable()
+    Worker(lanes, server, control, block, slot).run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

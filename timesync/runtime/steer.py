@@ -1,0 +1,133 @@
+"""Commands of the core on real clocks, with the last checks below every servo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from timesync.base.ids import ClockId, SourceId
+from timesync.base.machine import Noted
+from timesync.base.measure import Leap
+from timesync.base.time import Duration, Instant, Mono, Tai
+from timesync.host import Clock, ClockError, ClockReport, Host, Trouble
+from timesync.runtime.drive import Alarm
+from timesync.servo.command import Command, Now, Probe, Report, SetFrequency, SetPoll, StepClock
+from timesync.servo.controller import Controller
+
+_STEPS_A_MINUTE = 4
+_MINUTE = Duration.from_s(60)
+
+
+class Helmsman:
+    """Performs commands on clocks and tells the controller what became of them."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        host: Host,
+        note: Callable[[Noted], None],
+        poll: Callable[[SourceId, int], None],
+        probe: Callable[[SourceId], None],
+        leap: Callable[[ClockId], tuple[Leap, int]],
+        stepped: Callable[[ClockId], None],
+    ) -> None:
+        """Wire up.
+
+        Args:
+            controller: The core.
+            host: Where the clocks are.
+            note: Takes what should be said.
+            poll: Takes advice on poll intervals.
+            probe: Asks a source again at once.
+            leap: The leap second at the end of this UTC day and TAI - UTC, by a clock.
+            stepped: Told after each step of a clock.
+        """
+        self._controller = controller
+        self._host = host
+        self._note = note
+        self._poll = poll
+        self._probe = probe
+        self._leap = leap
+        self._stepped = stepped
+        self._alarm = Alarm(host, self.due)
+        self._refused: dict[ClockId, tuple[Trouble, str]] = {}
+        self._steps: dict[ClockId, list[Instant[Mono]]] = {}
+
+    def now(self) -> Now:
+        """The present: one reading of each clock."""
+        return Now(self._host.mono(), {clock: handle.read().at for clock, handle in self._host.clocks.items()})
+
+    def due(self) -> None:
+        """The controller's deadline."""
+        self.perform(self._controller.on_deadline(self.now()))
+
+    def troubles(self) -> tuple[str, ...]:
+        """What clocks refuse now, in sentences."""
+        return tuple(text for _, text in self._refused.values())
+
+    def stop(self) -> None:
+        """Leave the clocks as they are."""
+        self._alarm.cancel()
+
+    def perform(self, commands: Iterable[Command]) -> None:
+        """Perform commands in order, then arm the controller's next deadline."""
+        for command in commands:
+            match command:
+                case SetFrequency():
+                    self._set_frequency(command)
+                case StepClock():
+                    self._step(command)
+                case Report():
+                    self._report(command)
+                case SetPoll():
+                    self._poll(command.source, command.exponent)
+                case Probe():
+                    self._probe(command.source)
+                case Noted():
+                    self._note(command)
+        self._alarm.set(self._controller.deadline())
+
+    def _set_frequency(self, command: SetFrequency) -> None:
+        clock = self._host.clocks[command.clock]
+        try:
+            taken = clock.adjust_frequency(command.rate)
+        except ClockError as error:
+            self._complain(clock, error)
+            return
+        self._refused.pop(clock.id, None)
+        self._controller.applied(clock.id, taken, clock.read().at)
+
+    def _step(self, command: StepClock) -> None:
+        clock = self._host.clocks[command.clock]
+        now = self._host.mono()
+        recent = [at for at in self._steps.get(clock.id, []) if now - at < _MINUTE]
+        if len(recent) >= _STEPS_A_MINUTE:
+            text = f"clock {clock.id} was stepped {len(recent)} times in a minute: no further step for now"
+            self._note(Noted("error", "too-many-steps", text))
+            return
+        before: Instant[Tai] = clock.read().at
+        try:
+            clock.step(command.by)
+        except ClockError as error:
+            self._complain(clock, error)
+            return
+        self._steps[clock.id] = [*recent, now]
+        self._controller.stepped(clock.id, command.by, before, clock.epoch)
+        self._stepped(clock.id)
+
+    def _report(self, command: Report) -> None:
+        clock = self._host.clocks[command.clock]
+        leap, tai_utc = self._leap(clock.id)
+        try:
+            clock.report(
+                ClockReport(command.synchronized, command.estimated_error, command.maximum_error, leap, tai_utc)
+            )
+        except ClockError as error:
+            self._complain(clock, error)
+
+    def _complain(self, clock: Clock, error: ClockError) -> None:
+        """Say what a clock refuses, and what to do about it: once, although all that is tried is refused alike."""
+        known = self._refused.get(clock.id)
+        if known is None or known[0] is not error.trouble:
+            text = f"clock {clock.id}: {error}; {error.advice}"
+            self._refused[clock.id] = (error.trouble, text)
+            self._note(Noted("error", "clock-refused", text))

@@ -1,0 +1,1 @@
+"""The shared clock-servo core: links, estimators, selection, steering; pure."""

@@ -1,0 +1,196 @@
+"""Everything the core knows of one clock: what was done to it, its sources' tracks, and the estimate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from timesync.base.ids import SourceId
+from timesync.base.measure import Measurement, Quality, SourceStatus
+from timesync.base.time import Duration, Instant, Mono, Tai
+from timesync.servo.command import ClockMemory, ClockSpec, SourceSpec
+from timesync.servo.fusion import Fusion
+from timesync.servo.ledger import Ledger
+from timesync.servo.poll import PollAdvisor
+from timesync.servo.select import Candidate, Ruling
+from timesync.servo.tracker import Tracker, Verdict, Wander
+from timesync.servo.view import SourceState
+
+CONFIDENCE = 4.0
+"""Standard deviations in an error bound."""
+
+UNMODELLED = 1e-6
+"""Growth of every error bound in seconds per second: what a crystal may do between two samples that no model knows."""
+
+_UNKNOWN_FREQUENCY = 1e-4
+_REMEMBERED_AT_LEAST = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One clock at one moment.
+
+    Attributes:
+        offset_s: Clock minus truth.
+        deviation_s: One standard deviation of it.
+        frequency: Frequency error of the free clock, a ratio.
+        frequency_deviation: One standard deviation of it.
+    """
+
+    offset_s: float
+    deviation_s: float
+    frequency: float
+    frequency_deviation: float
+
+
+class Source:
+    """A source and what is known of it."""
+
+    def __init__(self, spec: SourceSpec, tracker: Tracker) -> None:
+        self.spec = spec
+        self.tracker = tracker
+        self.status: SourceStatus | None = None
+        self.quality: Quality | None = None
+        self.delay_s: float | None = None
+        self.ruling = Ruling(SourceState.WAITING, "no measurement yet")
+        self.advisor = None if spec.poll is None else PollAdvisor(*spec.poll)
+        self.spacing_s = 1.0
+
+    @property
+    def path_s(self) -> float:
+        """One-way delay to the root of its time."""
+        delay = self.tracker.model.minimum_delay_s or 0.0
+        root = 0.0 if self.quality is None else self.quality.root_delay.s() / 2
+        return max(delay, 0.0) + root
+
+    def distance_s(self, now: Instant[Mono]) -> float:
+        """What its claim adds to our own uncertainty: path, its dispersion, and age (RFC 5905, 11.2.1)."""
+        dispersion = 0.0 if self.quality is None else self.quality.root_dispersion.s() + self.quality.precision_s
+        last = self.tracker.last_at
+        age = 0.0 if last is None else (now - last).s()
+        return self.path_s + dispersion + age * UNMODELLED
+
+
+class ClockModel:
+    """One clock of this machine, as the core follows it."""
+
+    def __init__(self, spec: ClockSpec, at: Instant[Tai]) -> None:
+        """Start when the clock reads ``at``."""
+        self.spec = spec
+        self.ledger = Ledger(at, spec.epoch, spec.rate)
+        memory = spec.memory
+        self.wander = Wander() if memory is None else Wander(memory.wander)
+        self.fusion = Fusion(self.wander)
+        self.sources: dict[SourceId, Source] = {}
+        self.updates = 0
+        self.steps = 0
+        self.updated_at: Instant[Tai] | None = None
+        self._origin: Duration | None = None
+        self._distance_s: float | None = None
+        self._distance_at: Instant[Mono] | None = None
+
+    def add(self, spec: SourceSpec) -> Source:
+        """Follow a source."""
+        memory = self.spec.memory
+        if memory is None:
+            start = (0.0, _UNKNOWN_FREQUENCY)
+        else:
+            start = (memory.frequency, max(memory.deviation, _REMEMBERED_AT_LEAST))
+        source = Source(spec, Tracker(spec.link, spec.stamp_noise_s, *start))
+        self.sources[spec.source] = source
+        return source
+
+    def free_offset(self, m: Measurement, correction: Duration) -> float:
+        """The free clock's offset in this measurement, in seconds from this model's own origin."""
+        offset = m.offset - correction - self.ledger.adjustment(m.at)
+        if self._origin is None:
+            self._origin = offset
+        return (offset - self._origin).s()
+
+    def sample(self, source: Source, m: Measurement, now: Instant[Mono]) -> tuple[Verdict, float, float]:
+        """Take in a measurement: what became of it, the free offset and the variance it was given."""
+        free = self.ledger.free(m.at)
+        offset = self.free_offset(m, source.spec.correction)
+        tracker = source.tracker
+        if tracker.last_at is not None:
+            source.spacing_s += 0.3 * ((now - tracker.last_at).s() - source.spacing_s)
+        source.delay_s = None if m.delay is None else 2 * m.delay.s()
+        source.quality = m.quality
+        before = tracker.predict(free, self.wander)
+        verdict, variance = tracker.sample(free, offset, None if m.delay is None else m.delay.s(), self.wander, now)
+        if verdict is Verdict.OUTLIER and before is not None and source.ruling.state is SourceState.SELECTED:
+            assert tracker.estimator is not None
+            self.fusion.suspect(free, offset - before.offset_s, (free - tracker.estimator.at).s())
+        return verdict, offset, variance
+
+    def steered_offset(self, free_offset_s: float, reading: Instant[Tai]) -> float:
+        """Carry an offset of the free clock over to the steered one."""
+        origin = self._origin or Duration(0)
+        return free_offset_s + (origin + self.ledger.adjustment(reading)).s()
+
+    def candidate(self, source: Source, reading: Instant[Tai], now: Instant[Mono]) -> Candidate | None:
+        """The source as selection sees it; None before the first measurement."""
+        state = source.tracker.predict(self.ledger.free(reading), self.wander)
+        if state is None:
+            return None
+        deviation = math.sqrt(max(state.offset_variance, 0.0))
+        return Candidate(
+            source=source.spec.source,
+            name=source.spec.name,
+            offset_s=self.steered_offset(state.offset_s, reading),
+            deviation_s=deviation,
+            bound_s=source.distance_s(now) + CONFIDENCE * deviation,
+            frequency=state.frequency,
+            frequency_deviation=math.sqrt(max(state.frequency_variance, 0.0)),
+            trusted=source.spec.trusted,
+            samples=source.tracker.samples,
+        )
+
+    def estimate(self, reading: Instant[Tai]) -> Estimate | None:
+        """The clock when it reads ``reading``; None before anything is known."""
+        state = self.fusion.predict(self.ledger.free(reading))
+        if state is None:
+            return None
+        return Estimate(
+            self.steered_offset(state.offset_s, reading),
+            math.sqrt(max(state.offset_variance, 0.0)),
+            state.frequency,
+            math.sqrt(max(state.frequency_variance, 0.0)),
+        )
+
+    def claim(self, reading: Instant[Tai], now: Instant[Mono]) -> None:
+        """Note how far the estimate may be from the truth for reasons that no sample shows: paths and roots.
+
+        The truth lies within every selected source's claim, so the tightest counts.
+        """
+        free = self.ledger.free(reading)
+        ours = self.fusion.predict(free)
+        if ours is None:
+            return
+        distances = []
+        for source in self.sources.values():
+            if source.ruling.state is not SourceState.SELECTED:
+                continue
+            track = source.tracker.predict(free, self.wander)
+            if track is not None:
+                apart = abs(track.offset_s - ours.offset_s)
+                spread = CONFIDENCE * math.sqrt(max(track.offset_variance, 0.0)) if len(self.sources) > 1 else 0.0
+                distances.append(source.distance_s(now) + apart + spread)
+        if distances:
+            self._distance_s, self._distance_at = min(distances), now
+
+    def error_bound_s(self, reading: Instant[Tai], now: Instant[Mono]) -> float | None:
+        """The claimed bound on the true offset; None while unknown."""
+        estimate = self.estimate(reading)
+        if estimate is None or self._distance_s is None or self._distance_at is None:
+            return None
+        age = (now - self._distance_at).s()
+        doubt = self.fusion.doubt_s(self.ledger.free(reading))
+        return abs(estimate.offset_s) + CONFIDENCE * estimate.deviation_s + self._distance_s + doubt + age * UNMODELLED
+
+    def remember(self, reading: Instant[Tai]) -> ClockMemory | None:
+        """What the drift file should hold; None before anything is known."""
+        estimate = self.estimate(reading)
+        if estimate is None:
+            return None
+        return ClockMemory(estimate.frequency, estimate.frequency_deviation, self.wander.value)

@@ -1,0 +1,415 @@
+"""Measurements in, commands out: the core's one entrance.
+
+Pure: it is told what was measured, what time it is and what became of its commands, and answers with commands. It
+knows no protocol and no operating system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+
+from timesync.base.ids import ClockId, SourceId
+from timesync.base.machine import Noted
+from timesync.base.measure import Leap, Measurement, SourceStatus
+from timesync.base.rate import Rate
+from timesync.base.time import Duration, Instant, Mono, Tai
+from timesync.servo.clock_model import ClockModel, Source
+from timesync.servo.command import (
+    ClockMemory,
+    ClockSpec,
+    Command,
+    CoreSettings,
+    Now,
+    Probe,
+    Report,
+    SetFrequency,
+    SetPoll,
+    SourceSpec,
+    StepClock,
+)
+from timesync.servo.fusion import Member
+from timesync.servo.graph import CrossLink, Feed, plan
+from timesync.servo.select import Candidate, Ruling, Selector, words
+from timesync.servo.standing import Standing
+from timesync.servo.steering import Refuse, Slew, Step, correct
+from timesync.servo.tracker import Verdict
+from timesync.servo.view import ServoState, SourceState
+
+_RESTEER_S = 32.0
+_ANYTHING = 1e18
+"""Variance of an offset after somebody else has set the clock, in s^2."""
+
+_FIRST_WAIT_S = 5.0
+_LEAST_SAMPLES = 2
+_TOO_FAR_S = 3.0
+_UNSYNCHRONIZED_STRATUM = 16
+_WORST = Duration.from_s(16)
+"""The kernel's own limit for its error estimates, beyond which it calls itself unsynchronized."""
+
+
+class Controller:
+    """The shared servo core over all clocks and links."""
+
+    def __init__(self, settings: CoreSettings, clocks: Iterable[ClockSpec], now: Now) -> None:
+        self._settings = settings
+        self._clocks = {spec.clock: ClockModel(spec, now.clocks[spec.clock]) for spec in clocks}
+        self._owner: dict[SourceId, ClockModel] = {}
+        self._selectors = {clock: Selector(settings.minimum_sources) for clock in self._clocks}
+        self._feeds: dict[ClockId, Feed] = {}
+        self._deadlines: dict[ClockId, tuple[Instant[Mono], Rate | None]] = {}
+        self._standing = {clock: Standing(settings) for clock in self._clocks}
+        self._first_measured: Instant[Mono] | None = None
+
+    # -- what the core is made of ------------------------------------------------------------------------------
+
+    def add_source(self, spec: SourceSpec) -> None:
+        """Follow one more source."""
+        model = self._clocks[spec.clock]
+        model.add(spec)
+        self._owner[spec.source] = model
+
+    def remove_source(self, source: SourceId, now: Now) -> list[Command]:
+        """Forget a source."""
+        model = self._owner.pop(source, None)
+        if model is None:
+            return []
+        del model.sources[source]
+        return self._select(model, now)
+
+    def configure(self, settings: CoreSettings) -> None:
+        """Behave differently from now on; clocks and what is known of them stay."""
+        self._settings = settings
+        for clock in self._clocks:
+            self._selectors[clock] = Selector(settings.minimum_sources)
+            self._standing[clock].configure(settings)
+
+    @property
+    def clocks(self) -> Mapping[ClockId, ClockModel]:
+        """The models, for views."""
+        return self._clocks
+
+    @property
+    def settings(self) -> CoreSettings:
+        """As given."""
+        return self._settings
+
+    def standing(self, clock: ClockId) -> Standing:
+        """How far a clock can be trusted."""
+        return self._standing[clock]
+
+    def owner(self, source: SourceId) -> ClockModel:
+        """The clock that a source measures."""
+        return self._owner[source]
+
+    def feed(self, clock: ClockId) -> tuple[str, ...]:
+        """The sources that feed a clock now."""
+        feed = self._feeds.get(clock)
+        return () if feed is None else tuple(feed.sources)
+
+    def sources(self) -> list[Source]:
+        """All sources in the order in which they were added."""
+        return [self._owner[source].sources[source] for source in self._owner]
+
+    def memory(self, now: Now) -> dict[ClockId, ClockMemory]:
+        """What the drift file should hold."""
+        kept = {clock: model.remember(now.clocks[clock]) for clock, model in self._clocks.items()}
+        return {clock: memory for clock, memory in kept.items() if memory is not None}
+
+    # -- what happens ------------------------------------------------------------------------------------------
+
+    def start(self, now: Now) -> list[Command]:
+        """Set each clock to the frequency that is remembered of it."""
+        commands: list[Command] = []
+        for clock, model in self._clocks.items():
+            memory = model.spec.memory
+            if memory is not None and model.spec.disciplined:
+                commands.append(SetFrequency(clock, self._limited(model, -memory.frequency / (1 + memory.frequency))))
+            commands += self._report(model, now)
+        return commands
+
+    def on_measurement(self, m: Measurement, source_id: SourceId, now: Now) -> list[Command]:
+        """A measurement came in from this source."""
+        model = self._owner.get(source_id)
+        if model is None or m.epoch != model.ledger.epoch:
+            return []
+        source = model.sources[source_id]
+        if source.spec.parent is not None:
+            carried = self._carried(m, source.spec.parent, now)
+            if carried is None:
+                return []
+            m = carried
+        if self._first_measured is None:
+            self._first_measured = now.mono
+        verdict, offset, variance = model.sample(source, m, now.mono)
+        commands = self._pace(model, source, verdict)
+        if verdict is Verdict.OUTLIER:
+            return commands + self._report(model, now)
+        commands += self._select(model, now)
+        free = model.ledger.free(m.at)
+        fused = model.fusion.sample(source_id, free, offset, variance)
+        model.claim(now.clocks[model.spec.clock], now.mono)
+        if fused in (Verdict.USED, Verdict.NEWS):
+            commands += self._steer(model, now)
+        commands += self._report(model, now)
+        return commands
+
+    def on_status(self, status: SourceStatus, now: Now) -> list[Command]:
+        """A protocol machine says how its remote does."""
+        model = self._owner.get(status.source)
+        if model is None:
+            return []
+        source = model.sources[status.source]
+        before, source.status = source.status, status
+        if before is None or (before.reach == 0, before.excluded, before.leap, before.stratum) != (
+            status.reach == 0,
+            status.excluded,
+            status.leap,
+            status.stratum,
+        ):
+            return self._select(model, now)
+        return []
+
+    def applied(self, clock: ClockId, rate: Rate, at: Instant[Tai]) -> None:
+        """The clock's frequency adjustment became ``rate`` when it read ``at``."""
+        model = self._clocks[clock]
+        change = abs(rate.ratio - model.ledger.rate.ratio)
+        model.ledger.steered(rate, at)
+        self._disturb(model, (change * model.spec.frequency_latency_s) ** 2 / 12)
+
+    def stepped(self, clock: ClockId, by: Duration, at: Instant[Tai], epoch: int) -> None:
+        """The clock was set forward by ``by`` on our command; it read ``at`` just before."""
+        model = self._clocks[clock]
+        model.ledger.stepped(by, at, epoch)
+        model.steps += 1
+
+    def foreign_step(self, clock: ClockId, at: Instant[Tai], epoch: int) -> None:
+        """Somebody else set the clock by an unknown amount; it reads ``at`` now. Its frequency is still known."""
+        model = self._clocks[clock]
+        model.ledger.stepped(Duration(0), at, epoch)
+        model.updates = 0
+        self._disturb(model, _ANYTHING)
+
+    def deadline(self) -> Instant[Mono] | None:
+        """When ``on_deadline`` wants to be called."""
+        return min((when for when, _ in self._deadlines.values()), default=None)
+
+    def on_deadline(self, now: Now) -> list[Command]:
+        """Slews that are done end; clocks without news are kept on their predicted course."""
+        commands: list[Command] = []
+        for clock, (when, after) in list(self._deadlines.items()):
+            if when > now.mono:
+                continue
+            model = self._clocks[clock]
+            if after is not None:
+                self._deadlines[clock] = (now.mono + Duration.from_s(_RESTEER_S), None)
+                commands.append(SetFrequency(clock, after))
+            else:
+                commands += self._select(model, now)
+                commands += self._steer(model, now, counted=False)
+            commands += self._report(model, now)
+        return commands
+
+    # -- selection ---------------------------------------------------------------------------------------------
+
+    def _carried(self, m: Measurement, parent: ClockId, now: Now) -> Measurement | None:
+        """A comparison with another clock of this machine, turned into one with that clock's truth."""
+        above = self._clocks[parent]
+        estimate = above.estimate(now.clocks[parent])
+        if estimate is None or self._standing[parent].state in (ServoState.ACQUIRING, ServoState.FREERUN):
+            return None
+        best = self._standing[parent].best
+        quality = None if best is None else best.quality
+        return Measurement(
+            link=m.link,
+            local=m.local,
+            remote=m.remote,
+            at=m.at,
+            epoch=m.epoch,
+            offset=m.offset + Duration.from_s(estimate.offset_s),
+            delay=m.delay,
+            noise_s=m.noise_s,
+            quality=quality,
+        )
+
+    def _pace(self, model: ClockModel, source: Source, verdict: Verdict) -> list[Command]:
+        """Advise the source's poll interval."""
+        advisor = source.advisor
+        if advisor is None:
+            return []
+        before = advisor.exponent
+        if verdict is Verdict.USED:
+            if source.tracker.samples > 2 * _LEAST_SAMPLES:
+                advisor.settled(source.tracker.model.typical_s, model.wander.value)
+        else:
+            advisor.alarmed()
+        commands: list[Command] = []
+        if advisor.exponent != before:
+            commands.append(SetPoll(source.spec.source, advisor.exponent))
+        if verdict is Verdict.OUTLIER:
+            commands.append(Probe(source.spec.source))
+        return commands
+
+    def _excluded(self, source: Source, candidate: Candidate | None) -> Ruling | None:
+        """Why a source does not even stand for election; None when it does."""
+        status = source.status
+        if source.spec.noselect:
+            return Ruling(SourceState.EXCLUDED, "configured with noselect")
+        if status is not None and status.excluded is not None:
+            return Ruling(SourceState.EXCLUDED, status.excluded)
+        if status is not None and status.sent >= 1 and status.reach == 0 and (status.sent > 3 or candidate):
+            return Ruling(SourceState.UNREACHABLE, f"none of the last {min(status.sent, 8)} requests was answered")
+        if (
+            status is not None
+            and status.received
+            and (status.stratum >= _UNSYNCHRONIZED_STRATUM or status.leap is Leap.UNKNOWN)
+        ):
+            return Ruling(SourceState.EXCLUDED, "says of itself that it is not synchronized")
+        if candidate is None:
+            return Ruling(SourceState.WAITING, "no measurement yet")
+        if candidate.samples < _LEAST_SAMPLES:
+            return Ruling(SourceState.WAITING, f"{candidate.samples} of {_LEAST_SAMPLES} measurements needed so far")
+        if candidate.bound_s > _TOO_FAR_S:
+            return Ruling(SourceState.EXCLUDED, f"its error bound of {words(candidate.bound_s)} is too large")
+        return None
+
+    def _hurried(self, model: ClockModel, ready: AbstractSet[SourceId], now: Now) -> bool:
+        """At the very start, wait a little for sources that are still to answer: the first step should be right."""
+        if model.updates or self._first_measured is None:
+            return False
+        if (now.mono - self._first_measured).s() > _FIRST_WAIT_S:
+            return False
+        waiting = (s for s in model.sources.values() if s.spec.source not in ready)
+        return any(s.ruling.state is SourceState.WAITING for s in waiting)
+
+    def _select(self, model: ClockModel, now: Now) -> list[Command]:
+        """Hold the election for one clock."""
+        reading = now.clocks[model.spec.clock]
+        standing: list[Candidate] = []
+        for source in model.sources.values():
+            candidate = model.candidate(source, reading, now.mono)
+            ruling = self._excluded(source, candidate)
+            if ruling is not None:
+                source.ruling = ruling
+            else:
+                assert candidate is not None
+                standing.append(candidate)
+        if self._hurried(model, {c.source for c in standing}, now):
+            return []
+        rulings = self._selectors[model.spec.clock].select(standing)
+        notes: list[Command] = []
+        for source_id, ruling in rulings.items():
+            source = model.sources[source_id]
+            notes += _noted(source, ruling)
+            source.ruling = ruling
+        self._plan()
+        feed = self._feeds.get(model.spec.clock)
+        members = (
+            {}
+            if feed is None
+            else {
+                source_id: Member(model.sources[source_id].tracker, model.sources[source_id].path_s)
+                for source_id in feed.sources
+                if source_id in model.sources
+            }
+        )
+        model.fusion.choose(members, model.ledger.free(reading))
+        model.claim(reading, now.mono)
+        fed = [model.sources[source_id] for source_id in members]
+        self._standing[model.spec.clock].fed(model, fed, now)
+        return notes
+
+    def _plan(self) -> None:
+        """Which clock is fed by what."""
+        references: dict[ClockId, tuple[float, tuple[SourceId, ...]]] = {}
+        links: list[CrossLink] = []
+        for clock, model in self._clocks.items():
+            chosen = [s for s in model.sources.values() if s.ruling.state is SourceState.SELECTED]
+            own = [s for s in chosen if s.spec.parent is None]
+            if own:
+                cost = min(s.path_s + (s.tracker.model.typical_s or 1.0) for s in own)
+                references[clock] = (cost, tuple(s.spec.source for s in own))
+            links += [
+                CrossLink(s.spec.source, clock, s.spec.parent, s.tracker.model.typical_s or 1.0)
+                for s in chosen
+                if s.spec.parent is not None
+            ]
+        self._feeds = plan(references, links)
+
+    # -- steering ----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _limited(model: ClockModel, ratio: float) -> Rate:
+        limit = model.spec.max_frequency
+        return Rate(min(max(ratio, -limit), limit))
+
+    def _steer(self, model: ClockModel, now: Now, *, counted: bool = True) -> list[Command]:
+        """Turn the estimate into a command."""
+        clock = model.spec.clock
+        estimate = model.estimate(now.clocks[clock])
+        if estimate is None or not model.spec.disciplined:
+            return []
+        feed = self._feeds.get(clock)
+        sources = () if feed is None else feed.sources
+        spacing = min((model.sources[s].spacing_s for s in sources if s in model.sources), default=_RESTEER_S)
+        action = correct(
+            estimate.offset_s, estimate.deviation_s, estimate.frequency, spacing, model.updates, self._settings.steering
+        )
+        if isinstance(action, Refuse):
+            self._standing[clock].refused(action.offset_s, self._settings.steering.panic_s)
+            return []
+        if counted:
+            model.updates += 1
+            model.updated_at = now.clocks[clock]
+        if isinstance(action, Step):
+            self._deadlines[clock] = (now.mono, None)
+            text = f"clock {clock} was {words(estimate.offset_s)} off: stepped by {action.by}"
+            return [StepClock(clock, action.by), Noted("warning", "step", text)]
+        return self._slew(model, action, now)
+
+    def _slew(self, model: ClockModel, action: Slew, now: Now) -> list[Command]:
+        rate, after = self._limited(model, action.rate.ratio), self._limited(model, action.after.ratio)
+        self._deadlines[model.spec.clock] = (now.mono + Duration.from_s(action.hold_s), after)
+        if rate == model.ledger.rate:
+            return []
+        return [SetFrequency(model.spec.clock, rate)]
+
+    def _disturb(self, model: ClockModel, variance: float) -> None:
+        if variance > 0:
+            model.fusion.disturb(variance)
+            for source in model.sources.values():
+                source.tracker.disturb(variance)
+
+    def _report(self, model: ClockModel, now: Now) -> list[Command]:
+        """What the clock is told of itself, and what changed in its standing."""
+        reading = now.clocks[model.spec.clock]
+        estimate = model.estimate(reading)
+        bound = model.error_bound_s(reading, now.mono)
+        standing = self._standing[model.spec.clock]
+        standing.judge(estimate, bound, model.updates, now.mono)
+        if not model.spec.disciplined:
+            return standing.notes()
+        if estimate is None or bound is None:
+            return [Report(model.spec.clock, False, _WORST, _WORST), *standing.notes()]
+        report = Report(
+            model.spec.clock,
+            standing.state in (ServoState.LOCKED, ServoState.HOLDOVER),
+            min(Duration.from_s(abs(estimate.offset_s) + estimate.deviation_s), _WORST),
+            min(Duration.from_s(bound), _WORST),
+        )
+        return [report, *standing.notes()]
+
+
+def _noted(source: Source, ruling: Ruling) -> list[Command]:
+    """A line when a source falls from grace or comes back to it."""
+    before = source.ruling.state
+    if ruling.state is before:
+        return []
+    name, identity = source.spec.name, source.spec.source
+    if ruling.state is SourceState.FALSETICKER:
+        return [Noted("warning", "falseticker", f"{name} is not believed: {ruling.reason}", identity)]
+    if ruling.state is SourceState.SELECTED:
+        return [Noted("info", "selected", f"{name} is selected: {ruling.reason}", identity)]
+    if before is SourceState.SELECTED:
+        return [Noted("info", "deselected", f"{name} is no longer used: {ruling.reason}", identity)]
+    return []

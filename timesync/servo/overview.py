@@ -1,0 +1,116 @@
+"""The core's state as one frozen value, for servers, status and metrics."""
+
+from __future__ import annotations
+
+import math
+
+from timesync.base.measure import Leap
+from timesync.base.rate import Rate
+from timesync.base.time import Duration
+from timesync.servo.clock_model import CONFIDENCE, UNMODELLED, ClockModel, Source
+from timesync.servo.command import Now
+from timesync.servo.controller import Controller
+from timesync.servo.view import ClockView, CoreView, ServoState, SourceState, SourceView
+
+LOCAL_REFERENCE = bytes((127, 127, 1, 1))
+"""Reference id of a clock that serves its own time for want of better (the address of ntpd's local clock driver)."""
+
+_SERVABLE = (ServoState.LOCKED, ServoState.HOLDOVER)
+_NO_STRATUM = 16
+
+
+def view_source(model: ClockModel, source: Source, now: Now) -> SourceView:
+    """One source, now."""
+    candidate = model.candidate(source, now.clocks[model.spec.clock], now.mono)
+    return SourceView(
+        source=source.spec.source,
+        clock=model.spec.clock,
+        state=source.ruling.state,
+        reason=source.ruling.reason,
+        offset_s=None if candidate is None else candidate.offset_s,
+        uncertainty_s=None if candidate is None else candidate.deviation_s,
+        error_bound_s=None if candidate is None else candidate.bound_s,
+        delay_s=source.delay_s,
+        jitter_s=source.tracker.model.typical_s,
+        last_sample_at=source.tracker.last_at,
+        samples=source.tracker.samples,
+        outliers=source.tracker.outliers,
+    )
+
+
+def view_clock(controller: Controller, model: ClockModel, now: Now) -> ClockView:
+    """One clock, now."""
+    clock = model.spec.clock
+    reading = now.clocks[clock]
+    estimate = model.estimate(reading)
+    memory = model.spec.memory
+    if estimate is not None:
+        frequency, deviation = estimate.frequency, estimate.frequency_deviation
+    elif memory is not None:
+        frequency, deviation = memory.frequency, memory.deviation
+    else:
+        frequency, deviation = 0.0, math.inf
+    return ClockView(
+        clock=clock,
+        disciplined=model.spec.disciplined,
+        state=controller.standing(clock).state,
+        offset_s=None if estimate is None else estimate.offset_s,
+        offset_uncertainty_s=None if estimate is None else estimate.deviation_s,
+        error_bound_s=model.error_bound_s(reading, now.mono),
+        frequency=Rate(frequency),
+        frequency_uncertainty=Rate(deviation),
+        steering=model.ledger.rate,
+        wander=model.wander.value,
+        steps=model.steps,
+        fed_by=controller.feed(clock),
+    )
+
+
+def overview(controller: Controller, now: Now) -> CoreView:
+    """The whole core as seen from the served clock."""
+    served = controller.settings.served
+    model = controller.clocks[served]
+    standing = controller.standing(served)
+    reading = now.clocks[served]
+    estimate = model.estimate(reading)
+    bound = model.error_bound_s(reading, now.mono)
+    best = standing.best
+    stratum, reference_id, leap, root_delay = _NO_STRATUM, b"\0\0\0\0", Leap.UNKNOWN, Duration(0)
+    usable = standing.state in _SERVABLE and best is not None and bound is not None
+    if usable and best is not None and best.quality is not None:
+        stratum = min(best.quality.stratum + 1, _NO_STRATUM)
+        reference_id = best.spec.reference_id
+        leap = _vote(model)
+        root_delay = best.quality.root_delay + Duration.from_s(2 * (best.tracker.model.minimum_delay_s or 0.0))
+    elif controller.settings.local_stratum is not None and standing.state is not ServoState.FAULT:
+        stratum, reference_id, leap = controller.settings.local_stratum, LOCAL_REFERENCE, Leap.NONE
+    dispersion = Duration.from_s(max(bound or 0.0, 0.0)) - root_delay // 2
+    growth = UNMODELLED + (0.0 if estimate is None else CONFIDENCE * estimate.frequency_deviation)
+    return CoreView(
+        at=now.mono,
+        served=served,
+        state=standing.state,
+        reason=standing.reason,
+        stratum=stratum,
+        reference_id=reference_id,
+        leap=leap,
+        root_delay=root_delay,
+        root_dispersion=max(dispersion, Duration(0)),
+        dispersion_rate=growth,
+        reference_time=model.updated_at,
+        sources=tuple(view_source(controller.owner(s.spec.source), s, now) for s in controller.sources()),
+        clocks=tuple(view_clock(controller, m, now) for m in controller.clocks.values()),
+    )
+
+
+def _vote(model: ClockModel) -> Leap:
+    """What more than half of the selected sources announce."""
+    votes = [
+        s.quality.leap
+        for s in model.sources.values()
+        if s.ruling.state is SourceState.SELECTED and s.quality is not None
+    ]
+    for leap in (Leap.INSERT, Leap.DELETE):
+        if 2 * votes.count(leap) > len(votes):
+            return leap
+    return Leap.NONE

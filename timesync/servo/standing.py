@@ -1,0 +1,134 @@
+"""How far a clock can be trusted: acquiring, locked, holdover, free-running or at fault, each with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from timesync.base.machine import Noted
+from timesync.base.time import Instant, Mono
+from timesync.servo.command import Command, CoreSettings, Now
+from timesync.servo.select import words
+from timesync.servo.view import ServoState, SourceState
+
+if TYPE_CHECKING:
+    from timesync.servo.clock_model import ClockModel, Estimate, Source
+
+_SETTLED = 6.0
+_SETTLED_FLOOR_S = 1e-6
+_BEST_HYSTERESIS = 0.7
+_LOCK_UPDATES = 3
+
+
+class Standing:
+    """The state of one clock, with memory for when it was last fed."""
+
+    def __init__(self, settings: CoreSettings) -> None:
+        self._holdover_s = settings.holdover_s
+        self.state = ServoState.ACQUIRING
+        self.reason = "waiting for the first measurements"
+        self.best: Source | None = None
+        self._fed = False
+        self._fed_at: Instant[Mono] | None = None
+        self._alone = ""
+        self._notes: list[Command] = []
+
+    def configure(self, settings: CoreSettings) -> None:
+        """Another configuration from now on."""
+        self._holdover_s = settings.holdover_s
+
+    def notes(self) -> list[Command]:
+        """What changed since the last call."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def fed(self, model: ClockModel, sources: Sequence[Source], now: Now) -> None:
+        """These sources feed the clock from now on (none: it is on its own)."""
+        self._fed = bool(sources)
+        if sources:
+            self._fed_at = now.mono
+            self._choose(sources, now)
+        else:
+            self._alone = _why_not(model)
+            if self.state is ServoState.ACQUIRING:
+                self.reason = self._alone
+
+    def _choose(self, sources: Sequence[Source], now: Now) -> None:
+        """The source that stratum and reference id are taken from; another only when it is clearly better."""
+        best = min(sources, key=lambda source: source.distance_s(now.mono))
+        held = next((s for s in sources if self.best is not None and s is self.best), None)
+        if held is None or best.distance_s(now.mono) < _BEST_HYSTERESIS * held.distance_s(now.mono):
+            self.best = best
+        else:
+            self.best = held
+
+    def refused(self, offset_s: float, limit_s: float) -> None:
+        """The clock is further off than it may be corrected."""
+        text = (
+            f"the clock is {words(offset_s)} off, which is beyond steering.panic ({words(limit_s)}): it is left alone; "
+            "set it by hand, or start once with --initial-step-anything"
+        )
+        if self.state is not ServoState.FAULT:
+            self._enter(ServoState.FAULT, text)
+
+    def judge(self, estimate: Estimate | None, bound_s: float | None, updates: int, now: Instant[Mono]) -> None:
+        """Move to the state that the estimate deserves."""
+        if self.state is ServoState.FAULT and not self._recovered(estimate):
+            return
+        if estimate is None or bound_s is None:
+            return
+        if self._fed:
+            self._judge_fed(estimate, bound_s, updates)
+        elif self.state in (ServoState.LOCKED, ServoState.HOLDOVER):
+            self._judge_alone(bound_s, now)
+
+    def _judge_fed(self, estimate: Estimate, bound_s: float, updates: int) -> None:
+        settled = abs(estimate.offset_s) <= _SETTLED * estimate.deviation_s + _SETTLED_FLOOR_S
+        if self.state is ServoState.LOCKED or (settled and updates >= _LOCK_UPDATES):
+            name = "its sources" if self.best is None else self.best.spec.name
+            self._enter(ServoState.LOCKED, f"follows {name}; the error is at most {words(bound_s)}")
+        elif updates:
+            self._enter(ServoState.ACQUIRING, f"{words(abs(estimate.offset_s))} still to correct")
+        else:
+            self._enter(ServoState.ACQUIRING, "comparing the sources")
+
+    def _judge_alone(self, bound_s: float, now: Instant[Mono]) -> None:
+        assert self._fed_at is not None
+        alone = (now - self._fed_at).s()
+        if alone <= self._holdover_s:
+            left = words(self._holdover_s - alone)
+            self._enter(
+                ServoState.HOLDOVER, f"no usable source for {words(alone)}: {self._alone}; holdover for {left} more"
+            )
+        else:
+            self._enter(
+                ServoState.FREERUN, f"no usable source for {words(alone)}; the error may have grown to {words(bound_s)}"
+            )
+
+    @staticmethod
+    def _recovered(estimate: Estimate | None) -> bool:
+        return estimate is not None and abs(estimate.offset_s) < 1.0
+
+    def _enter(self, state: ServoState, reason: str) -> None:
+        if state is not self.state:
+            level = "info" if state is ServoState.LOCKED else "warning"
+            if (self.state, state) != (ServoState.ACQUIRING, ServoState.ACQUIRING):
+                self._notes.append(Noted(level, state.value, f"{state.value}: {reason}"))
+            self.state = state
+        self.reason = reason
+
+
+def _why_not(model: ClockModel) -> str:
+    """Why nothing feeds a clock, in words."""
+    if not model.sources:
+        return "no source is configured for this clock"
+    states = [source.ruling.state for source in model.sources.values()]
+    count = len(states)
+    if all(state is SourceState.UNREACHABLE for state in states):
+        return "no source answers" if count > 1 else "the only source does not answer"
+    if all(state is SourceState.WAITING for state in states):
+        return "waiting for the first measurements"
+    for source in model.sources.values():
+        if source.ruling.state in (SourceState.FALSETICKER, SourceState.CANDIDATE):
+            return source.ruling.reason
+    return next(iter(model.sources.values())).ruling.reason

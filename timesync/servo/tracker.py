@@ -1,0 +1,179 @@
+"""One source against one free-running clock: its own estimator, noise model and gate.
+
+Every source is followed on its own, so that sources can be compared before any is believed. All trackers of a
+clock see the same free clock and hence the same wander; the difference of two of them is free of it.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+
+from timesync.base.ids import LinkId
+from timesync.base.time import Instant, Mono, Tai
+from timesync.servo.estimator import Estimator, Prediction
+from timesync.servo.link import LinkModel
+
+GATE = 4.5
+"""An innovation beyond so many standard deviations is an outlier, or news."""
+
+DRIFT_WANDER = 2e-13
+"""Random walk of the frequency's drift: what a day's temperature does to an uncompensated crystal."""
+
+_WARM_UP = 8
+"""Samples before the noise model is good enough to refuse any by it."""
+
+_FASTEST_CHANGE = 1e-4
+"""No crystal changes its frequency by more than this (a ratio), whatever one sample seems to say."""
+
+_NEWS = 2
+
+
+class Verdict(enum.Enum):
+    """What became of a sample."""
+
+    USED = "used"
+    OUTLIER = "outlier"
+    NEWS = "news"
+
+
+class Wander:
+    """The random walk of one clock's frequency, learnt from how innovations follow each other.
+
+    With the right gain innovations are white. When one tends to have its predecessor's sign, the estimator lags:
+    the clock wanders more than believed; when signs alternate, it wanders less. The scale of the measurement noise
+    does not enter, so this cannot be confused with a noisy link.
+    """
+
+    LEAST = 1e-12
+    MOST = 1e-6
+    _GAIN = 0.025
+
+    def __init__(self, start: float = 1e-9) -> None:
+        """Start from a standard deviation of the frequency after one second."""
+        self.value = start
+
+    def learn(self, before: float, now: float) -> None:
+        """Two successive normalized innovations of one link."""
+        product = max(-3.0, min(3.0, before)) * max(-3.0, min(3.0, now))
+        self.value *= math.exp(self._GAIN * max(-2.0, min(2.0, product)))
+        self.value = min(max(self.value, self.LEAST), self.MOST)
+
+
+class Gate:
+    """Tells outliers from news: one odd sample is dropped, two in a row on the same side are believed."""
+
+    __slots__ = ("_run", "_sign")
+
+    def __init__(self) -> None:
+        self._run = 0
+        self._sign = 0.0
+
+    @property
+    def suspicious(self) -> bool:
+        """The last sample did not fit, and the next one will decide."""
+        return self._run > 0
+
+    def judge(self, innovation_s: float, deviation_s: float) -> Verdict:
+        """Decide on an innovation against the standard deviation that was expected of it."""
+        if abs(innovation_s) <= GATE * deviation_s:
+            self._run = 0
+            return Verdict.USED
+        sign = math.copysign(1.0, innovation_s)
+        self._run = self._run + 1 if sign == self._sign else 1
+        self._sign = sign
+        if self._run >= _NEWS:
+            self._run = 0
+            return Verdict.NEWS
+        return Verdict.OUTLIER
+
+
+class Tracker:
+    """What one link says of one clock, over time."""
+
+    def __init__(self, link: LinkId, stamp_noise_s: float, frequency: float, deviation: float) -> None:
+        """Start knowing the clock's frequency error to within ``deviation`` (one standard deviation, a ratio)."""
+        self.link = link
+        self.model = LinkModel(stamp_noise_s)
+        self.samples = 0
+        self.outliers = 0
+        self.last_at: Instant[Mono] | None = None
+        self.last_excess_s = 0.0
+        self._gate = Gate()
+        self._estimator: Estimator | None = None
+        self._normalized: float | None = None
+        self._start = (frequency, deviation)
+
+    @property
+    def suspicious(self) -> bool:
+        """The last sample did not fit."""
+        return self._gate.suspicious
+
+    @property
+    def estimator(self) -> Estimator | None:
+        """The state; None before the first sample."""
+        return self._estimator
+
+    def predict(self, at: Instant[Tai], wander: Wander) -> Prediction | None:
+        """The free clock against this source, carried to free time ``at``."""
+        return None if self._estimator is None else self._estimator.predict(at, wander.value, DRIFT_WANDER)
+
+    def sample(
+        self, at: Instant[Tai], offset_s: float, delay_s: float | None, wander: Wander, now: Instant[Mono]
+    ) -> tuple[Verdict, float]:
+        """Take in a sample at free time ``at``; returns what became of it and the variance it was given."""
+        excess = self.model.observe_delay(delay_s)
+        # Few samples make a poor noise model: believe them less than they say.
+        variance = self.model.variance(excess) * (
+            1 + _WARM_UP / (self.samples + 1) if self.samples < 4 * _WARM_UP else 1
+        )
+        self.last_excess_s = excess
+        self.last_at = now
+        if self._estimator is None:
+            frequency, deviation = self._start
+            self._estimator = Estimator(at, offset_s, variance, frequency, deviation)
+            self.samples = 1
+            return Verdict.USED, variance
+        state = self._estimator.predict(at, wander.value, DRIFT_WANDER)
+        innovation = offset_s - state.offset_s
+        deviation_s = math.sqrt(state.offset_variance + variance)
+        verdict = self._gate.judge(innovation, deviation_s) if self.samples >= _WARM_UP else Verdict.USED
+        if verdict is Verdict.OUTLIER:
+            self.outliers += 1
+            return verdict, variance
+        self.samples += 1
+        self._learn(excess, innovation, state.offset_variance, deviation_s, wander, verdict)
+        elapsed = (at - self._estimator.at).s()
+        self._estimator.advance(at, wander.value, DRIFT_WANDER)
+        if verdict is Verdict.NEWS:
+            disturb(self._estimator, innovation, elapsed)
+        self._estimator.update(innovation, variance)
+        return verdict, variance
+
+    def _learn(
+        self, excess: float, innovation: float, explained: float, deviation: float, wander: Wander, verdict: Verdict
+    ) -> None:
+        if verdict is Verdict.NEWS:
+            self._normalized = None
+            return
+        self.model.learn(excess, innovation, explained)
+        normalized = innovation / deviation
+        if self._normalized is not None and self.samples > _WARM_UP:
+            wander.learn(self._normalized, normalized)
+        self._normalized = normalized
+
+    def disturb(self, offset_variance: float) -> None:
+        """Our own steering was not exact: believe the offset less."""
+        if self._estimator is not None:
+            self._estimator.disturb(offset_variance)
+
+    def moved(self, by_s: float) -> None:
+        """Somebody else set the clock forward by ``by_s``; the free clock with it."""
+        if self._estimator is not None:
+            self._estimator.jump(by_s)
+
+
+def disturb(estimator: Estimator, innovation_s: float, elapsed_s: float) -> None:
+    """The clock did something the model does not know: open the gain as far as the innovation asks."""
+    span = max(abs(elapsed_s), 1.0)
+    estimator.disturb(innovation_s * innovation_s, min(abs(innovation_s) / span, _FASTEST_CHANGE) ** 2)

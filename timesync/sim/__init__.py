@@ -1,0 +1,1 @@
+"""Simulated time: a virtual event loop, oscillators and a network, deterministic by seed."""

@@ -1,0 +1,1 @@
+"""Wire formats: bytes to frozen dataclasses and back; one error type."""
