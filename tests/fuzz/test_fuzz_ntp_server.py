@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import struct
+from collections.abc import Sequence
 from ipaddress import ip_network
 
 from hypothesis import given
@@ -105,7 +106,7 @@ def test_a_signed_request_gets_a_signed_reply_of_the_same_length(key: SymmetricK
     assert reply.data == key.sign(reply.data[:48])
 
 
-def _mutated(rng: random.Random, pool: list[bytes]) -> bytes:
+def mutated(rng: random.Random, pool: list[bytes]) -> bytes:
     data = bytearray(rng.choice(pool))
     for _ in range(rng.choice([0, 1, 1, 2, 5])):
         kind = rng.randrange(4)
@@ -121,19 +122,25 @@ def _mutated(rng: random.Random, pool: list[bytes]) -> bytes:
     return bytes(data)
 
 
-def fuzz_server(count: int, seed: int) -> None:
-    """So many mutations of good requests; the server and its clients live through all of them."""
-    rng = random.Random(seed)
+def request_pool(keys: Sequence[SymmetricKey]) -> list[bytes]:
+    """Good requests: plain, with an extension field, of version 3, interleaved; and signed with each key."""
     plain = bytes([0x23]) + bytes(39) + b"\1\2\3\4\5\6\7\x08"
     field = struct.pack("!HH", 0x104, 36) + bytes(32)
     pool = [plain, plain + field, bytes([0x1B]) + plain[1:], plain[:24] + b"\xeb\0\0\0\0\0\0\1" + plain[32:]]
-    pool += [key.sign(base) for key in KEYS for base in pool[:3]]
+    pool += [key.sign(base) for key in keys for base in pool[:3]]
+    return pool
+
+
+def fuzz_server(count: int, seed: int) -> None:
+    """So many mutations of good requests; the server and its clients live through all of them."""
+    rng = random.Random(seed)
+    pool = request_pool(KEYS)
     target = server(seed, limited=True)
     sources = [rng.randbytes(rng.choice([4, 16])) for _ in range(50)]
     for number in range(count):
         check(
             target,
-            _mutated(rng, pool),
+            mutated(rng, pool),
             rng.choice(sources),
             rng.choice([123, 5000]),
             NOW_NS + number * 50_000,

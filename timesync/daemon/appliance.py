@@ -78,7 +78,7 @@ class Appliance:
         settings = core_settings(config, initial_step_anything=start.initial_step_anything)
         self.controller = Controller(settings, clocks, now)
         self._helmsman = Helmsman(
-            self.controller, host, self._core_noted, self._set_poll, self._probe, self._leap, self._stepped
+            self.controller, host, self._core_noted, self._set_poll, self._probe, self._leap, self._moved
         )
         self._groups: list[NtpGroup] = [self._group(source) for source in config.sources]
         self._service: NtpService | None = None
@@ -181,9 +181,11 @@ class Appliance:
         for group in self._groups:
             group.probe(source)
 
-    def _stepped(self, clock: ClockId) -> None:
-        for group in self._groups:
-            group.clock_stepped(clock)
+    def _moved(self, clock: ClockId, stepped: bool) -> None:
+        """A clock runs differently from now on, and so must what is served of it."""
+        if stepped:
+            for group in self._groups:
+                group.clock_stepped(clock)
         if clock == self.controller.settings.served:
             self._publish(self.view())
 
@@ -215,7 +217,7 @@ class Appliance:
             stamp = handle.read()
             if stamp.epoch != self.controller.clocks[clock].ledger.epoch:
                 self.controller.foreign_step(clock, stamp.at, stamp.epoch)
-                self._stepped(clock)
+                self._moved(clock, True)
 
     def _review(self) -> None:
         own = self._host.own_addresses()

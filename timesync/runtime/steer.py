@@ -28,7 +28,7 @@ class Helmsman:
         poll: Callable[[SourceId, int], None],
         probe: Callable[[SourceId], None],
         leap: Callable[[ClockId], tuple[Leap, int]],
-        stepped: Callable[[ClockId], None],
+        moved: Callable[[ClockId, bool], None],
     ) -> None:
         """Wire up.
 
@@ -39,7 +39,7 @@ class Helmsman:
             poll: Takes advice on poll intervals.
             probe: Asks a source again at once.
             leap: The leap second at the end of this UTC day and TAI - UTC, by a clock.
-            stepped: Told after each step of a clock.
+            moved: Told after each change of a clock's frequency (False) and each step (True).
         """
         self._controller = controller
         self._host = host
@@ -47,7 +47,7 @@ class Helmsman:
         self._poll = poll
         self._probe = probe
         self._leap = leap
-        self._stepped = stepped
+        self._moved = moved
         self._alarm = Alarm(host, self.due)
         self._refused: dict[ClockId, tuple[Trouble, str]] = {}
         self._steps: dict[ClockId, list[Instant[Mono]]] = {}
@@ -95,6 +95,7 @@ class Helmsman:
             return
         self._refused.pop(clock.id, None)
         self._controller.applied(clock.id, taken, clock.read().at)
+        self._moved(clock.id, False)
 
     def _step(self, command: StepClock) -> None:
         clock = self._host.clocks[command.clock]
@@ -112,7 +113,7 @@ class Helmsman:
             return
         self._steps[clock.id] = [*recent, now]
         self._controller.stepped(clock.id, command.by, before, clock.epoch)
-        self._stepped(clock.id)
+        self._moved(clock.id, True)
 
     def _report(self, command: Report) -> None:
         clock = self._host.clocks[command.clock]

@@ -63,6 +63,13 @@ class Source:
         root = 0.0 if self.quality is None else self.quality.root_delay.s() / 2
         return max(delay, 0.0) + root
 
+    @property
+    def answered(self) -> float:
+        """Share of the last requests that were answered; 1 where nothing is asked."""
+        if self.status is None or not self.status.sent:
+            return 1.0
+        return max(self.status.reach.bit_count() / min(self.status.sent, 8), 1 / 8)
+
     def distance_s(self, now: Instant[Mono]) -> float:
         """What its claim adds to our own uncertainty: path, its dispersion, and age (RFC 5905, 11.2.1)."""
         dispersion = 0.0 if self.quality is None else self.quality.root_dispersion.s() + self.quality.precision_s

@@ -240,7 +240,7 @@ class Controller:
         before = advisor.exponent
         if verdict is Verdict.USED:
             if source.tracker.samples > 2 * _LEAST_SAMPLES:
-                advisor.settled(source.tracker.model.typical_s, model.wander.value)
+                advisor.settled(source.tracker.model.typical_s, model.wander.value, source.answered)
         else:
             advisor.alarmed()
         commands: list[Command] = []

@@ -32,11 +32,17 @@ class PollAdvisor:
         """The present advice, log2 of seconds."""
         return self._exponent
 
-    def settled(self, noise_s: float | None, wander: float) -> int:
-        """A sample was used as expected; returns the advice."""
+    def settled(self, noise_s: float | None, wander: float, answered: float = 1.0) -> int:
+        """A sample was used as expected; returns the advice.
+
+        Args:
+            noise_s: Noise of one measurement; None while unknown.
+            wander: Of the clock.
+            answered: Share of the requests that are answered: what counts is how often a measurement comes.
+        """
         if noise_s is None:
             return self._exponent
-        wanted = desired_interval_s(noise_s, wander)
+        wanted = desired_interval_s(noise_s, wander) * answered
         if wanted >= 2.0 ** (self._exponent + 1) and self._exponent < self._most:
             self._credit += 1
             if self._credit >= _PATIENCE:

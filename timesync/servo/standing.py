@@ -78,15 +78,15 @@ class Standing:
         if estimate is None or bound_s is None:
             return
         if self._fed:
-            self._judge_fed(estimate, bound_s, updates)
+            self._judge_fed(estimate, updates)
         elif self.state in (ServoState.LOCKED, ServoState.HOLDOVER):
             self._judge_alone(bound_s, now)
 
-    def _judge_fed(self, estimate: Estimate, bound_s: float, updates: int) -> None:
+    def _judge_fed(self, estimate: Estimate, updates: int) -> None:
         settled = abs(estimate.offset_s) <= _SETTLED * estimate.deviation_s + _SETTLED_FLOOR_S
         if self.state is ServoState.LOCKED or (settled and updates >= _LOCK_UPDATES):
             name = "its sources" if self.best is None else self.best.spec.name
-            self._enter(ServoState.LOCKED, f"follows {name}; the error is at most {words(bound_s)}")
+            self._enter(ServoState.LOCKED, f"follows {name}")
         elif updates:
             self._enter(ServoState.ACQUIRING, f"{words(abs(estimate.offset_s))} still to correct")
         else:
