@@ -10,6 +10,8 @@ from test_fuzz_ntp_server import KEYS, NOW_NS, check, mutated, request_pool, ser
 
 _SOURCES = [bytes([192, 0, 2, n]) for n in range(40)] + [bytes(15) + bytes([n]) for n in range(10)]
 
+_APART_NS = 20_000_000
+
 
 class Session:
     """One server, its clients and its clock, through all inputs of a run."""
@@ -24,9 +26,9 @@ class Session:
         return bytes([rng.randrange(256)]) + mutated(rng, self._pool)
 
     def target(self, data: bytes) -> None:
-        """One datagram, 50 µs after the one before."""
-        source, port = _SOURCES[data[0] >> 1 & 63 if data[0] >> 1 & 63 < len(_SOURCES) else 0], (123, 5000)[data[0] & 1]
-        check(self._server, data[1:], source, port, NOW_NS + next(self._count) * 50_000)
+        """One datagram; so far apart that the rate limit lets some of each client's pass, and not others."""
+        source, port = _SOURCES[(data[0] >> 1) % len(_SOURCES)], (123, 5000)[data[0] & 1]
+        check(self._server, data[1:], source, port, NOW_NS + next(self._count) * _APART_NS)
 
 
 SESSION = Session()

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
+import pytest
 from cli_support import running
 
 from timesync.config.load import loads
@@ -43,6 +48,26 @@ def test_too_short_a_time_is_a_no(tmp_path: Path) -> None:
 
     assert re.search(r"^time to lock +not locked *$", said, re.MULTILINE)
     assert said.endswith("timesync: the clock was not locked in this time\n")
+
+
+@pytest.mark.parametrize("before", ["true", "ip link set lo up; ip link set lo down"])
+def test_without_loopback_it_says_why(tmp_path: Path, before: str) -> None:
+    """In a network namespace of its own, where lo was never up, or has its address but is down."""
+    command = f'{before}; exec "$0" -m timesync.cli.main demo --duration 5s'
+    if os.geteuid() != 0 or shutil.which("unshare") is None or shutil.which("ip") is None:
+        pytest.skip("root, unshare (util-linux) and ip (iproute2) are needed for a network namespace")
+    done = subprocess.run(
+        ["unshare", "-n", "sh", "-c", command, sys.executable],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+    if done.stderr.startswith("unshare:"):
+        pytest.skip(f"no network namespace can be made here: {done.stderr.strip()}")
+
+    assert (4, "") == (done.returncode, done.stdout)
+    assert done.stderr.startswith("timesync: the demonstration cannot run here: nothing arrives at 127.0.0.1 (")
+    assert done.stderr.endswith("is the interface lo down? (ip link set lo up)\n")
+    assert 1 == done.stderr.count("\n")
 
 
 def test_its_configuration_is_one_that_check_accepts() -> None:

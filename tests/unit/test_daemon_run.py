@@ -267,13 +267,15 @@ def test_a_machine_that_cannot_do_it(monkeypatch: pytest.MonkeyPatch, trouble: T
     assert "timesync: the clock cannot be read; use another\n" == result.stderr
 
 
-def test_two_daemons_do_not_share_a_socket(tmp_path: Path) -> None:
-    file = configuration(tmp_path)
+def test_a_second_daemon_ends_before_it_steers(tmp_path: Path) -> None:
+    file = configuration(tmp_path, "127.0.0.1:9")
     with running(tmp_path, "run", "-c", str(file)) as first:
         pid = status(tmp_path / "c.sock")["uptime_s"]
         with running(tmp_path, "run", "-c", str(file)) as second:
-            second.until("another timesync answers on")
-            assert 0 == second.end()
+            assert 1 == second.process.wait(PATIENCE_S)
+            said = second.said()
+        assert said.endswith(f"timesync: another timesync runs already (control socket {tmp_path}/c.sock)\n")
+        assert "127.0.0.1:9" not in said, "nothing was asked"
         assert status(tmp_path / "c.sock")["uptime_s"] > pid
         assert 0 == first.end()
 

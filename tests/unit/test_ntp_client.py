@@ -399,18 +399,18 @@ def test_the_real_leap_table_at_the_end_of_2016(seconds_after: int, ambiguous: b
         assert abs(measured(effects)[0].offset.ns()) <= 1
 
 
-def test_a_slightly_negative_round_trip_is_precision_and_allowed() -> None:
+def test_a_slightly_negative_round_trip_is_clamped() -> None:
     story = Story(forward_ns=0, back_ns=0, served_ns=0, precision=Duration.from_ns(1000))
     request = story.ask()
     story.sent(request)
     reply = story.reply(request, precision=-20)
-    reply = replace(reply, transmit=ntp_stamp(story.utc_ns + 1900))  # both precisions: 1000 ns + 954 ns
+    reply = replace(reply, transmit=ntp_stamp(story.utc_ns + 249_900))
     (measurement,) = measured(story.receive(request, reply.pack()))
     assert Duration(0) == measurement.delay
 
     request = story.ask()
     story.sent(request)
-    reply = replace(story.reply(request, precision=-20), transmit=ntp_stamp(story.utc_ns + 2000))
+    reply = replace(story.reply(request, precision=-20), transmit=ntp_stamp(story.utc_ns + 250_100))
     assert ["delay"] == reasons(story.receive(request, reply.pack()))
 
 
@@ -470,6 +470,23 @@ def test_a_mac_that_was_not_asked_for_is_passed_over() -> None:
     request = story.ask()
     story.sent(request)
     assert 1 == len(measured(story.receive(request, KEY.sign(story.reply(request).pack()))))
+
+
+def test_a_source_is_authenticated_only_after_a_valid_signed_answer() -> None:
+    story = Story({"key": KEY})
+    request = story.ask()
+    story.sent(request)
+    assert ["mac"] == reasons(story.receive(request, story.reply(request).pack()))
+    before = story.client.status()
+    story.receive(request, KEY.sign(story.reply(request).pack()))
+    after = story.client.status()
+
+    assert (True, False, 0) == (before.keyed, before.authenticated, before.received)
+    assert (True, True, 1) == (after.keyed, after.authenticated, after.received)
+    unkeyed = Story()
+    unkeyed.exchange()
+    status = unkeyed.client.status()
+    assert (False, False, 1) == (status.keyed, status.authenticated, status.received)
 
 
 def test_an_unsigned_kiss_means_nothing_to_a_keyed_client() -> None:

@@ -165,7 +165,7 @@ def test_a_transmit_time_guessed_too_late_counts_as_no_delay() -> None:
 
     assert story.last.sample is not None
     assert Duration(0) == story.last.sample.round_trip
-    assert 10 * US == story.last.excess.ns()
+    assert 10 * US == story.last.sample.excess.ns()
     story = QueryStory(forward_ns=2 * US, back_ns=-500 * US)
     story.exchange()
     assert (None, DropReason.DELAY) == (story.last.sample, story.last.refusal)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import socket
 import stat
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from timesync.observe import control
-from timesync.observe.control import ControlError, ControlServer, RefusedError, ask
+from timesync.observe.control import AnotherDaemonError, ControlError, ControlServer, RefusedError, ask
 
 T = TypeVar("T")
 
@@ -158,11 +159,29 @@ def test_a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not(tmp
 
     async def main() -> None:
         async with serving(path):
-            with pytest.raises(FileExistsError, match="another timesync answers on"):
+            with pytest.raises(AnotherDaemonError, match=rf"^another timesync runs already \(control socket {path}\)$"):
                 await ControlServer(str(path), {}).start()
             assert {"asked": {"command": "echo"}} == await say(path, b'{"command": "echo"}\n')
 
     asyncio.run(main())
+
+
+def test_one_that_is_stuck_with_a_full_queue_is_there_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "c.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stuck, ExitStack() as stack:
+        stuck.bind(str(path))
+        stuck.listen(0)
+        for _ in range(50):
+            waiting = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            waiting.setblocking(False)
+            if waiting.connect_ex(str(path)) == errno.EAGAIN:
+                break
+        else:
+            pytest.fail("the queue never filled")
+        with pytest.raises(AnotherDaemonError):
+            asyncio.run(ControlServer(str(path), {}).start())
+
+    assert path.is_socket()
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ from timesync.runtime.serve import (
 
 Service = LoopService | WorkerService
 SETTINGS = ServerSettings(allow=EVERYBODY)
+SO_TIMESTAMPNS = 35  # asm-generic/socket.h
+MS = 1_000_000
 ANYWHERE = (Endpoint("0.0.0.0", 0), Endpoint("::", 0))
 
 
@@ -107,6 +109,40 @@ def test_a_round_trip_by_ipv4_and_ipv6(workers: int) -> None:
         assert service.counters() == ServerCounters(received=4, answered=4, version_4=4)
 
     serve(story, workers)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("burst", [1, 40])
+def test_no_reply_arrives_before_it_left(workers: int, burst: int) -> None:
+    """By the kernel's stamp of its arrival; on loopback all is one clock, and the way takes hardly any time."""
+
+    async def story(service: Service) -> None:
+        loop = asyncio.get_running_loop()
+        travelled: list[int] = []
+        with client("127.0.0.1", service.addresses[0].port) as made:
+            made.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            for _ in range(400 // burst):
+                for _ in range(burst):
+                    made.send(request())
+                travelled += [await arrived_after(loop, made) for _ in range(burst)]
+        early = sum(one < -1 for one in travelled)
+        assert early <= len(travelled) // 100, sorted(travelled)[:9]
+        assert sorted(travelled)[len(travelled) // 2] < 5 * MS, "and the median is no guess far too early"
+
+    serve(story, workers)
+
+
+async def arrived_after(loop: asyncio.AbstractEventLoop, made: socket.socket) -> int:
+    """Kernel's receive stamp of the next reply minus its transmit timestamp, ns."""
+    readable = loop.create_future()
+    loop.add_reader(made, lambda: readable.done() or readable.set_result(None))
+    try:
+        await asyncio.wait_for(readable, 10)
+    finally:
+        loop.remove_reader(made)
+    data, ((_, _, value),), *_ = made.recvmsg(100, 100)
+    seconds, nanoseconds = struct.unpack("@ll", value)
+    return int(seconds * S + nanoseconds - ns_of(header(data).transmit))
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2])

@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
-from ntp_server_support import EVERYBODY, live_state, request
+from ntp_server_support import EVERYBODY, live_state, ns_of, request
 
 from timesync.base.ids import Endpoint
 from timesync.base.time import Duration
@@ -21,8 +21,9 @@ from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.limit import LimitReply, RateLimit
 from timesync.ntp.server import Server, ServerSettings
 from timesync.runtime.serve_socket import ServingSocket, open_sockets
-from timesync.runtime.serve_worker import BATCH, Lane, Pace, decode_settings, encode_settings
+from timesync.runtime.serve_worker import BATCH, Lane, decode_settings, encode_settings
 
+SO_TIMESTAMPING, RX_SOFTWARE, SOFTWARE = 37, 1 << 3, 1 << 4  # asm-generic/socket.h, linux/net_tstamp.h
 KEY = SymmetricKey(7, "SHA1", b"sixteen octets!!")
 
 
@@ -64,12 +65,28 @@ def corpus(seed: int) -> list[bytes]:
     return made
 
 
+def await_kernel_stamps() -> None:
+    """Until the kernel stamps what arrives, some time after the first socket asks; before, all goes the slow way."""
+    limit = time.monotonic() + 10
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(10)
+        probe.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, RX_SOFTWARE | SOFTWARE)
+        probe.bind(("127.0.0.1", 0))
+        probe.connect(probe.getsockname())
+        while True:
+            probe.send(b"?")
+            if any(kind == SO_TIMESTAMPING for _, kind, _ in probe.recvmsg(1, 256)[1]):
+                return
+            assert time.monotonic() < limit, "the kernel gives no receive timestamps"
+
+
 @contextmanager
 def lane(to: str, settings: ServerSettings = SETTINGS) -> Iterator[tuple[Lane, Server, int]]:
     ((bound,),) = open_sockets([Endpoint(to, 0)], 1)
     with bound:
         server = Server(settings, NoLuck())
         server.publish(live_state())
+        await_kernel_stamps()
         made = Lane(ServingSocket(bound), server, interleaved=settings.interleaved)
         yield made, server, bound.getsockname()[1]
 
@@ -184,18 +201,41 @@ def test_more_than_a_batch_is_drained_at_once_and_stamps_go_up() -> None:
         assert server.counters().answered == 3 * BATCH + 5
 
 
-def test_the_pace_is_a_median_that_one_preemption_does_not_move() -> None:
-    pace = Pace(4)
-    for _ in range(50):
-        pace.learn(2, 2000, 900)
-    pace.learn(2, 5_000_000, 5_000_000)
+@pytest.mark.parametrize("size", [1, 3, 5, BATCH])
+@pytest.mark.parametrize("odd", [None, 0, 2])
+def test_no_reply_says_that_it_leaves_later_than_it_does(
+    monkeypatch: pytest.MonkeyPatch, size: int, odd: int | None
+) -> None:
+    """Each batch is stamped when its sending begins, be it whole or parted by a request that goes the slow way."""
+    unlimited = ServerSettings(allow=EVERYBODY, keys=(KEY,))
+    with lane("127.0.0.1", unlimited) as (fast, _, port), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.connect(("127.0.0.1", port))
+        made.send(request())
+        fast.drain()
+        made.recv(100)
+        entered: list[tuple[int, int, int]] = []
+        send = fast._batch.send
 
-    assert 2000 <= pace.lead_ns[2] <= 2125
-    assert 900 <= pace.step_ns[2] <= 960
-    assert pace.lead_ns[3] == 0
-    for _ in range(200):
-        pace.learn(2, 3000, 700)
-    assert (pace.lead_ns[2], pace.step_ns[2]) == (3000, 700)
+        def timed(descriptor: int, start: int, count: int) -> int:
+            entered.append((start, count, time.clock_gettime_ns(time.CLOCK_REALTIME)))
+            return send(descriptor, start, count)
+
+        monkeypatch.setattr(fast._batch, "send", timed)
+        for number in range(size):
+            plain = request(transmit=number)
+            made.send(KEY.sign(plain) if number == odd else plain)
+        began = time.clock_gettime_ns(time.CLOCK_REALTIME)
+        fast.drain()
+        made.setblocking(False)
+        replies = {int.from_bytes(one[24:32], "big"): one for one in drain(made)}
+
+    assert set(range(size)) == replies.keys()
+    fast_ones = {slot for start, count, _ in entered for slot in range(start, start + count)}
+    assert set(range(size)) - {odd} == fast_ones
+    for start, count, at in entered:
+        for slot in range(start, start + count):
+            # NTP's fractions are floored to 2 units of 2^-32 s.
+            assert began - 1 <= ns_of(int.from_bytes(replies[slot][40:48], "big")) <= at
 
 
 @pytest.mark.parametrize(

@@ -110,11 +110,12 @@ class SourceStatus:
         stratum: As last said; 16 when unknown.
         leap: As last said.
         reference_id: As last said.
-        authenticated: Answers are protected by a key.
+        authenticated: A valid answer has come, and answers are protected by a key.
         interleaved: Answers are in interleaved mode (RFC 9769).
         timestamping: Where our stamps are taken, the worse of transmit and receive; None before the first.
         excluded: Why this source may not be used now, in words (a kiss code that was obeyed, a loop); else None.
         stepped_back: Requests are kept further apart than wanted because the server asked for it.
+        keyed: Requests carry a key's code, and an answer without one is refused.
     """
 
     source: SourceId
@@ -131,3 +132,4 @@ class SourceStatus:
     timestamping: StampSource | None
     excluded: str | None
     stepped_back: bool
+    keyed: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import click
 
@@ -16,7 +16,18 @@ from timesync.config.quantity import QuantityError, parse_duration, parse_freque
 T = TypeVar("T")
 
 
-class Parsed(click.ParamType[T], Generic[T]):
+if TYPE_CHECKING:
+
+    class _ParamType(click.ParamType[T], Generic[T]):
+        pass
+
+else:
+    # The type of older clicks, which are allowed, cannot be subscripted.
+    class _ParamType(click.ParamType, Generic[T]):
+        pass
+
+
+class Parsed(_ParamType[T]):
     """A text that one of the configuration's parsers reads; its complaint becomes a usage error."""
 
     def __init__(self, name: str, parse: Callable[[str], T]) -> None:

@@ -158,7 +158,7 @@ def _bound_s(outcome: Outcome) -> float | None:
     """How far the offset may be off if the server is right: half the round trip to the root, and dispersion."""
     if outcome.sample is None or outcome.packet is None:
         return None
-    return (root_distance(outcome.packet) + outcome.sample.round_trip // 2 + outcome.excess).s()
+    return (root_distance(outcome.packet) + outcome.sample.round_trip // 2 + outcome.sample.excess).s()
 
 
 def _reference_age_s(packet: NtpPacket) -> float | None:
@@ -213,8 +213,8 @@ def _print(server: HostPort, endpoint: Endpoint, outcomes: Sequence[Outcome]) ->
     stamps = "daemon" if best.stamping is None or best.stamping.value == "user" else best.stamping.value
     how = "interleaved mode" if best.interleaved else "basic mode"
     out.print(f"  round trip {span(best.sample.round_trip.s())}, {stamps} timestamps, {how}")
-    if best.excess:
-        out.print(f"  (below zero by {span(best.excess.s())}: the server guesses when its answer leaves)")
+    if best.sample.excess:
+        out.print(f"  (below zero by {span(best.sample.excess.s())}: the server guesses when its answer leaves)")
     _print_words(best)
 
 

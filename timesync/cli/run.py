@@ -21,8 +21,9 @@ from timesync.config.problem import ConfigError
 def run(file: str | None, profile: str | None, initial_step_anything: bool) -> None:
     """Keep clocks right and serve time, until SIGTERM.
 
-    SIGHUP reads the configuration again; a bad one is refused and the old one stays in force. Ends with 2 when
-    the configuration is wrong, 3 when a clock may not be read, 4 when the kernel lacks what is needed.
+    SIGHUP reads the configuration again; a bad one is refused and the old one stays in force. Ends with 1 when
+    another timesync runs already, 2 when the configuration is wrong, 3 when a clock may not be read, 4 when the
+    kernel lacks what is needed.
     """
     path = Path(file) if file is not None else None if profile is not None else Path(DEFAULT_FILE)
     try:
@@ -34,9 +35,12 @@ def run(file: str | None, profile: str | None, initial_step_anything: bool) -> N
     # Not before: a wrong configuration is said at once, without loading the daemon.
     from timesync.daemon.run import run as run_daemon
     from timesync.host import ClockError, Trouble
+    from timesync.observe.control import AnotherDaemonError
 
     try:
         run_daemon(loaded, path, profile, initial_step_anything=initial_step_anything)
+    except AnotherDaemonError as error:
+        fail(ExitCode.NO, str(error))
     except ClockError as error:
         permission = error.trouble is Trouble.PERMISSION
         fail(ExitCode.NOT_PERMITTED if permission else ExitCode.MISSING, f"{error}; {error.advice}")

@@ -7,7 +7,9 @@ offset is known, and what the daemon claims can be compared with it.
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +35,7 @@ SETTLING_S: Final = 4.0
 _LOOK_S = 0.1
 _PROGRESS_S = 5.0
 _FIRST_PROGRESS_S = 1.0
+_LOOPBACK_PATIENCE_S = 1.0
 _QUERY = QuerySettings(local=SYSTEM_CLOCK, count=4, interval=Duration.from_ns(62_500_000))
 
 
@@ -153,8 +156,25 @@ def configuration(sources: Sequence[str], folder: Path) -> str:
     )
 
 
+def require_loopback() -> None:
+    """Raise OSError unless a datagram to 127.0.0.1 arrives: addresses can be bound while ``lo`` is down."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.settimeout(_LOOPBACK_PATIENCE_S)
+            probe.bind((LOOPBACK, 0))
+            probe.connect(probe.getsockname())
+            probe.send(b"?")
+            probe.recv(1)
+    except OSError as error:
+        raise OSError(
+            errno.ENETDOWN,
+            f"nothing arrives at {LOOPBACK} ({error.strerror or error}); is the interface lo down? (ip link set lo up)",
+        ) from error
+
+
 async def demonstrate(duration: Duration, teller: Teller) -> Found:
     """Run for so long, or until SIGINT or SIGTERM. Raises OSError when loopback or /tmp cannot be used."""
+    require_loopback()
     with tempfile.TemporaryDirectory(prefix="timesync-demo-") as name:
         references: list[Reference] = [NtpReference()]
         try:

@@ -24,7 +24,7 @@ from timesync.daemon.systemd import Notifier
 from timesync.daemon.why import why
 from timesync.ntp.auth import SymmetricKey
 from timesync.observe import journal
-from timesync.observe.control import ControlError, ControlServer
+from timesync.observe.control import AnotherDaemonError, ControlError, ControlServer
 from timesync.runtime.virtual import VirtualSettings
 from timesync.servo.view import ServoState
 
@@ -117,7 +117,7 @@ class Daemon:
         }
 
     async def run(self) -> None:
-        """Run until told to stop."""
+        """Run until told to stop. Raises AnotherDaemonError, with nothing steered, when a daemon runs already."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -157,6 +157,9 @@ class Daemon:
     async def _open_control(self) -> None:
         try:
             await self._control.start()
+        except AnotherDaemonError:
+            # Two that steer the same clocks would take each other's work for a fault of the clock.
+            raise
         except OSError as error:
             path = self.config.observe.control
             text = (
@@ -238,7 +241,7 @@ def set_up_log(config: Config) -> None:
 
 
 def run(loaded: Loaded, file: Path | None, profile: str | None, *, initial_step_anything: bool) -> None:
-    """Run a daemon in the foreground until SIGTERM or SIGINT."""
+    """Run a daemon in the foreground until SIGTERM or SIGINT. Raises AnotherDaemonError, ClockError."""
     set_up_log(loaded.config)
 
     async def main() -> None:

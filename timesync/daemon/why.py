@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from timesync.base.ids import SourceId
 from timesync.observe.control import ControlError
 from timesync.observe.snapshot import SCHEMA, Snapshot
 from timesync.servo.select import words
@@ -15,7 +16,7 @@ _DROP_ADVICE = {
     "mac": "answers with a wrong authentication code were refused: compare the keys on both sides",
     "unsynchronised": "the server says that it is not synchronized itself",
     "stamp": "some packets came without a kernel timestamp and were not used",
-    "delay": "some answers took too long to be worth anything",
+    "delay": "the round trip was too long to be worth anything, or so far below zero that a timestamp must be wrong",
     "loop": "the server takes its own time from this machine",
     "kiss": "the server sent a kiss-o'-death: it wants fewer requests, or none",
 }
@@ -31,7 +32,8 @@ def why(snapshot: Snapshot, source: str | None) -> Mapping[str, Any]:
         return {"schema": SCHEMA, "subject": "the served clock", "lines": _about_clock(snapshot)}
     for entry in sources:
         if source in (entry["name"], entry["address"]):
-            return {"schema": SCHEMA, "subject": entry["name"], "lines": _about_source(entry)}
+            keyed = _keyed(snapshot, entry["name"])
+            return {"schema": SCHEMA, "subject": entry["name"], "lines": _about_source(entry, keyed=keyed)}
     names = [entry["name"] for entry in sources]
     near = difflib.get_close_matches(source, names, n=1)
     hint = f' (did you mean "{near[0]}"?)' if near else f"; known are {', '.join(names) or 'none'}"
@@ -53,14 +55,19 @@ def _about_clock(snapshot: Snapshot) -> list[str]:
     return lines
 
 
-def _about_source(entry: Mapping[str, Any]) -> list[str]:
+def _keyed(snapshot: Snapshot, name: str) -> bool:
+    facts = snapshot.facts.get(SourceId(name))
+    return facts is not None and facts.status is not None and facts.status.keyed
+
+
+def _about_source(entry: Mapping[str, Any], *, keyed: bool) -> list[str]:
     lines = [f"{entry['name']} is {entry['state']}: {entry['reason']}."]
     if entry["sent"]:
         lines.append(
             f"{entry['sent']} requests were sent to {entry['address']}, {entry['received']} valid answers came; "
             f"of the last eight requests {entry['reach']} were answered."
         )
-    if entry["authenticated"] and entry["sent"] >= _SILENT_REQUESTS and not entry["received"]:
+    if keyed and entry["sent"] >= _SILENT_REQUESTS and not entry["received"]:
         lines.append("The requests carry a key's code, and a server that has not this key is silent: compare the keys.")
     if entry["offset_s"] is not None:
         lines.append(

@@ -26,10 +26,10 @@ class Association:
         refused_by: DENY or RSTR once it is obeyed, else None.
     """
 
-    def __init__(self, *, authenticated: bool) -> None:
+    def __init__(self, *, keyed: bool) -> None:
         self.reach = 0
         self.refused_by: str | None = None
-        self._authenticated = authenticated
+        self._keyed = keyed
         self._sent = 0
         self._received = 0
         self._dropped = 0
@@ -109,11 +109,13 @@ class Association:
             stratum=stratum,
             leap=Leap.UNKNOWN if last is None else last.leap,
             reference_id=bytes(4) if last is None else last.reference_id,
-            authenticated=self._authenticated,
+            # Only what passed the test of its MAC is counted as received.
+            authenticated=self._keyed and self._received > 0,
             interleaved=self._interleaved,
             timestamping=self._timestamping,
             excluded=self._excluded(),
             stepped_back=pacing.stepped_back,
+            keyed=self._keyed,
         )
 
     def _excluded(self) -> str | None:

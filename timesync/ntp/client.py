@@ -128,7 +128,7 @@ class Client:
         self._entropy = entropy
         self._limits = Limits(precision, settings.max_delay)
         self._pacing = Pacing(settings.poll_min, settings.poll_max, rng, burst=settings.burst)
-        self._association = Association(authenticated=settings.key is not None)
+        self._association = Association(keyed=settings.key is not None)
         self._interleaved = InterleavedAsk(settings.interleaved)
         self._own: frozenset[bytes] = frozenset()
         self._token = 0

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from timesync.base.measure import Leap, Stamp, StampSource
-from timesync.base.time import UNITS_PER_S, Duration, Instant, Mono, Tai, Utc
+from timesync.base.time import UNITS_PER_S, ZERO, Duration, Instant, Mono, Tai, Utc
 from timesync.ntp.auth import SymmetricKey
 from timesync.wire.error import WireError
 from timesync.wire.ntp import HEADER_SIZE, Mode, NtpPacket, decode, short_to_duration, timestamp_to_utc
@@ -24,6 +24,10 @@ MAX_RESPONSE: Final = Duration.from_s(4)
 
 USER_STAMP_NOISE_S: Final = 50e-6
 """Added where a stamp was taken by a process: what scheduling costs on an idle machine."""
+
+FORESIGHT: Final = Duration.from_ns(250_000)
+"""A server in software writes down when its answer leaves before it leaves, and some add a guess. Where the network
+takes hardly any time, that can be later than the answer arrives; a delay so little below zero counts as zero."""
 
 BUILD_DATE: Final[Instant[Utc]] = Instant.from_ns(1_767_225_600 * 1_000_000_000)
 """2026-01-01: no true time is before this, so a board that boots in 1970 still finds the right era."""
@@ -69,7 +73,7 @@ class DropReason(StrEnum):
     RESPONSE = "response"
     """The server took too long, or answered before it was asked (test A)."""
     DELAY = "delay"
-    """The round trip is too long, or negative beyond what precision explains (test A)."""
+    """The round trip is too long, or negative beyond what precision and ``FORESIGHT`` explain (test A)."""
     EPOCH = "epoch"
     """Our clock was stepped between the stamps."""
     STAMP = "stamp"
@@ -207,7 +211,8 @@ class Sample:
         epoch: Of our clock.
         offset: Our clock minus the server's; positive when ours is ahead.
         round_trip: Time on the network, both ways; never negative.
-        noise_s: One standard deviation of ``offset`` from both clocks' reading noise.
+        noise_s: One standard deviation of ``offset`` from both clocks' reading noise, and ``excess`` on top.
+        excess: How far below zero the round trip came out, where it did; never negative.
     """
 
     at: Instant[Tai]
@@ -215,6 +220,7 @@ class Sample:
     offset: Duration
     round_trip: Duration
     noise_s: float
+    excess: Duration
 
 
 def precision_of(exponent: int) -> Duration:
@@ -246,6 +252,8 @@ def measure(
 ) -> Sample | DropReason:
     """Offset and delay from four timestamps (RFC 5905, 8), or why not.
 
+    A round trip slightly below zero is clamped, as the RFC has it, and what it lacks is added to the noise.
+
     Args:
         t1: Request sent, by our clock.
         t2: Request received, by the server's.
@@ -263,15 +271,17 @@ def measure(
     if precision > limits.max_delay:
         return DropReason.PRECISION
     round_trip = (t4.at - t1.at) - (t3 - t2)
-    if round_trip < -precision or round_trip - precision > limits.max_delay:
+    if round_trip < -max(precision, FORESIGHT) or round_trip - precision > limits.max_delay:
         return DropReason.DELAY
     noise = math.hypot(limits.clock_precision.s(), precision_of(exponent).s())
     if StampSource.USER in (t1.source, t4.source):
         noise = math.hypot(noise, USER_STAMP_NOISE_S)
+    excess = max(-round_trip, ZERO)
     return Sample(
         at=t1.at + (t4.at - t1.at) // 2,
         epoch=t4.epoch,
         offset=((t1.at - t2) + (t4.at - t3)) // 2,
-        round_trip=max(round_trip, Duration(0)),
-        noise_s=noise,
+        round_trip=max(round_trip, ZERO),
+        noise_s=noise + excess.s(),
+        excess=excess,
     )

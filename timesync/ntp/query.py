@@ -13,7 +13,7 @@ from typing import Final
 from timesync.base.ids import ClockId
 from timesync.base.machine import Done, Dropped, Effect, Entropy, Noted, SendStamped
 from timesync.base.measure import Stamp, StampSource
-from timesync.base.time import ZERO, Duration, Instant, Mono
+from timesync.base.time import Duration, Instant, Mono
 from timesync.ntp.client import HIDDEN_PRECISION, MAX_DELAY, MAX_DISTANCE
 from timesync.ntp.client_interleaved import Previous, pair_stamps
 from timesync.ntp.exchange import (
@@ -38,9 +38,6 @@ ANSWERED: Final = "query-answer"
 """Name of the note after each question; ``Query.outcomes`` has grown by one then."""
 
 _OBEYED_KISSES = ("DENY", "RSTR", "RATE")
-_FORESIGHT: Final = Duration.from_ns(250_000)
-"""A server in software writes down when its answer will leave before it leaves. Where the network takes no time
-that can be later than it arrives; such a delay is shown as zero (RFC 5905, 8), not refused."""
 
 _INTERVAL = Duration.from_s(1)
 _TIMEOUT = Duration.from_s(3)
@@ -86,8 +83,6 @@ class Outcome:
         sample: Offset and delay; None when they could not be had.
         refusal: Why there is no sample, or why a client would not use the server; None when all is well.
         trouble: Why there is no answer, in words; None when one came.
-        excess: How far below zero the delay came out, where it did: the server said that its answer left later
-            than it arrived here. The delay counts as zero then.
         stamping: Where our stamps were taken, the worse of both; None without a sample.
         interleaved: The sample has the server's own transmit stamp of the answer before.
         drops: Datagrams that were refused while waiting, by reason.
@@ -97,7 +92,6 @@ class Outcome:
     sample: Sample | None = None
     refusal: DropReason | None = None
     trouble: str | None = None
-    excess: Duration = ZERO
     stamping: StampSource | None = None
     interleaved: bool = False
     drops: dict[str, int] = field(default_factory=dict)
@@ -119,7 +113,9 @@ class Outcome:
 def best_of(outcomes: Sequence[Outcome]) -> Outcome | None:
     """The one with the least delay, the usable ones first; None when none has a sample."""
     measured = [
-        (not one.usable, one.sample.round_trip + one.excess, place) for place, one in enumerate(outcomes) if one.sample
+        (not one.usable, one.sample.round_trip + one.sample.excess, place)
+        for place, one in enumerate(outcomes)
+        if one.sample
     ]
     return outcomes[min(measured)[2]] if measured else None
 
@@ -150,7 +146,7 @@ class Query:
         self._settings = settings
         self._scales = scales
         self._entropy = entropy
-        self._limits = Limits(max(precision, _FORESIGHT), MAX_DELAY)
+        self._limits = Limits(precision, MAX_DELAY)
         self._next_at: Instant[Mono] | None = Instant(0)
         self._token = 0
         self._exchange: Exchange | None = None
@@ -261,12 +257,11 @@ class Query:
         stamps_and_sample = self._sample(exchange, answer, previous)
         if isinstance(stamps_and_sample, DropReason):
             return self._finish(exchange, Outcome(packet=answer.packet, refusal=stamps_and_sample, drops=self._drops))
-        sample, stamping, excess = stamps_and_sample
+        sample, stamping = stamps_and_sample
         outcome = Outcome(
             packet=answer.packet,
             sample=sample,
             refusal=refusal,
-            excess=excess,
             stamping=stamping,
             interleaved=answer.interleaved,
             drops=self._drops,
@@ -275,7 +270,7 @@ class Query:
 
     def _sample(
         self, exchange: Exchange, answer: Answer, previous: Previous | None
-    ) -> tuple[Sample, StampSource, Duration] | DropReason:
+    ) -> tuple[Sample, StampSource] | DropReason:
         """What the timestamps give, and remember them for an interleaved answer."""
         packet, t4, t1 = answer.packet, answer.t4, exchange.t1
         t2 = server_time(packet.receive, t4, self._scales)
@@ -298,8 +293,7 @@ class Query:
         sample = measure(t1, t2, t3, t4, packet.precision, self._limits, self._scales)
         if isinstance(sample, DropReason):
             return sample
-        excess = max((t3 - t2) - (t4.at - t1.at), ZERO)
-        return sample, worse(t1.source, t4.source), excess
+        return sample, worse(t1.source, t4.source)
 
     def _finish(self, exchange: Exchange, outcome: Outcome) -> list[Effect]:
         self._exchange = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -33,6 +34,13 @@ class RefusedError(ControlError):
     """The daemon answered, and said that the request is wrong."""
 
 
+class AnotherDaemonError(FileExistsError):
+    """Somebody listens on the control socket already; the message is for the user."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"another timesync runs already (control socket {path})")
+
+
 class ControlServer:
     """Answers on a Unix socket."""
 
@@ -44,7 +52,7 @@ class ControlServer:
         self._open = 0
 
     async def start(self) -> None:
-        """Open the socket. Raises OSError, also when another daemon answers there."""
+        """Open the socket. Raises OSError; AnotherDaemonError when another daemon listens there."""
         path = Path(self._path)
         path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         await self._clear(path)
@@ -52,8 +60,12 @@ class ControlServer:
         before = os.umask(0o111)
         try:
             opened.bind(self._path)
-        except OSError:
+            # At once: a daemon that starts at the same moment would take a socket without a listener for a dead one.
+            opened.listen()
+        except OSError as error:
             opened.close()
+            if error.errno == errno.EADDRINUSE:
+                raise AnotherDaemonError(self._path) from None
             raise
         finally:
             os.umask(before)
@@ -67,9 +79,12 @@ class ControlServer:
             _, writer = await asyncio.wait_for(asyncio.open_unix_connection(self._path), PATIENCE_S)
         except (ConnectionRefusedError, FileNotFoundError):
             _remove(path)
+        except (BlockingIOError, TimeoutError):
+            # Its queue of connections is full: it is busy or stuck, but it is there.
+            raise AnotherDaemonError(self._path) from None
         else:
             writer.close()
-            raise FileExistsError(f"another timesync answers on {path}")
+            raise AnotherDaemonError(self._path)
 
     async def stop(self) -> None:
         """Close and remove the socket."""

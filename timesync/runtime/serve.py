@@ -24,7 +24,7 @@ from timesync.base.ids import Endpoint
 from timesync.base.machine import Rng
 from timesync.ntp.server import Count, Server, ServerCounters, ServerSettings, ServeState
 from timesync.runtime.serve_block import SharedBlock
-from timesync.runtime.serve_socket import ServingSocket, endpoint_of, is_unicast, open_sockets
+from timesync.runtime.serve_socket import ServingSocket, departure_ns, endpoint_of, is_unicast, open_sockets
 from timesync.runtime.serve_worker import encode_settings
 
 _log = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ class LoopService:
                 continue
             host, port = datagram.address[:2]
             reply = self._server.respond(
-                datagram.data, host, port, datagram.stamp_ns, serving.departure, time.monotonic_ns()
+                datagram.data, host, port, datagram.stamp_ns, departure_ns, time.monotonic_ns()
             )
             if reply is None:
                 continue

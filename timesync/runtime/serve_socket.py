@@ -31,7 +31,6 @@ _PACKET_INFO6 = struct.Struct("=16sI")
 _ASK_FOR_STAMP = (socket.SOL_SOCKET, _SO_TIMESTAMPING, struct.pack("@I", _TX_SOFTWARE))
 
 RECEIVE_BUFFER: Final = 1 << 20
-MAX_LEAD_NS: Final = 200_000
 MAX_WAITING: Final = 256
 """Replies whose transmit stamp is awaited; the kernel gives them at once or never."""
 
@@ -55,37 +54,13 @@ class Datagram:
     local: bytes | None
 
 
-def towards(medians: list[int], place: int, sample: int, largest: int) -> None:
-    """Move a running median by at most 1/16 of itself, at least 20 ns; the first sample sets it."""
-    median = medians[place]
-    sample = min(max(sample, 0), largest)
-    if median == 0:
-        medians[place] = sample
-        return
-    stride = max(median >> 4, 20)
-    medians[place] = min(median + stride, sample) if sample > median else max(median - stride, sample)
+def departure_ns() -> int:
+    """The transmit time to write into a reply that is being made, CLOCK_REALTIME ns: now.
 
-
-class Departure:
-    """When a reply that is being made will leave: now, plus the median of what that took until now.
-
-    The transmit timestamp is written into the reply (and covered by its MAC) before the system call that
-    sends it. A median, because one preemption says nothing about the next reply.
+    It is written (and covered by the MAC) before the system call that sends the reply. What that takes is not
+    added: a forecast is too late at times, and a round trip would then come out negative.
     """
-
-    def __init__(self) -> None:
-        self._lead_ns = [0]
-        self._read_ns = 0
-
-    def __call__(self) -> int:
-        """The transmit time to write, CLOCK_REALTIME ns."""
-        self._read_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
-        return self._read_ns + self._lead_ns[0]
-
-    def left(self, before_ns: int) -> None:
-        """The system call that sent the reply was entered at ``before_ns`` and has returned."""
-        after_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
-        towards(self._lead_ns, 0, (before_ns + after_ns) // 2 - self._read_ns, MAX_LEAD_NS)
+    return time.clock_gettime_ns(time.CLOCK_REALTIME)
 
 
 class ServingSocket:
@@ -96,12 +71,10 @@ class ServingSocket:
 
     Attributes:
         socket: The socket, non-blocking.
-        departure: Gives the transmit time for a reply that ``reply`` then sends.
     """
 
     def __init__(self, bound: socket.socket) -> None:
         self.socket = bound
-        self.departure = Departure()
         self._waiting: dict[int, int] = {}
         self._next_id = 0
         self._restart_stamps()
@@ -133,7 +106,6 @@ class ServingSocket:
             ancillary.append(self._packet_info(local))
         if stamp_as is not None:
             ancillary.append(_ASK_FOR_STAMP)
-        before_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
         try:
             self.socket.sendmsg((data,), ancillary, socket.MSG_DONTWAIT, address)
         except OSError:
@@ -141,7 +113,6 @@ class ServingSocket:
                 # Whether the kernel counted this one is unknown.
                 self._restart_stamps()
             return False
-        self.departure.left(before_ns)
         if stamp_as is not None:
             if len(self._waiting) >= MAX_WAITING:
                 self._waiting.clear()

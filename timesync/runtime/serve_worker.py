@@ -28,15 +28,18 @@ from timesync.base.time import Duration
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.interleave import RECEIVE_BIT
 from timesync.ntp.limit import LimitReply, RateLimit
-from timesync.ntp.serve_state import MASK64
+from timesync.ntp.serve_state import MASK64, Template
 from timesync.ntp.server import OLDEST_NS, Count, Server, ServerSettings
 from timesync.runtime.serve_block import SharedBlock
-from timesync.runtime.serve_socket import MAX_LEAD_NS, ServingSocket, is_unicast, towards
+from timesync.runtime.serve_socket import ServingSocket, departure_ns, is_unicast
 from timesync.wire.ntp import HEADER_SIZE
 from timesync_drivers.batch import Batch
 from timesync_drivers.confine import become_nobody, die_with_parent, drop_capabilities, forbid_children
 
 BATCH: Final = 32
+TOGETHER: Final = 8
+"""Replies sent by one system call: what that costs is shared, and the last one is not long behind its timestamp."""
+
 ROUNDS: Final = 16
 """Batches taken from one socket before the others and the shared state are looked at."""
 
@@ -44,33 +47,10 @@ READY: Final = b"R"
 
 # First octet, poll, last octet of the origin timestamp, transmit timestamp.
 _REQUEST = "BxB28xB8x8s"
-# As timesync.ntp.server.REPLY, with the origin as octets.
-_REPLY = "BBB21s8sQQ"
+# As timesync.ntp.server.REPLY, with the origin as octets and the transmit timestamp left for Batch.stamp.
+_REPLY = "BBB21s8sQ8x"
 _KNOWN_LOCALS = 1024
 _TRANSMIT_MASK = MASK64 ^ RECEIVE_BIT
-_MAX_STEP_NS = 50_000
-_SMALL_BATCH = 4
-
-
-class Pace:
-    """How long it takes from reading the clock until each reply of a batch leaves.
-
-    The transmit timestamps of a large batch are written before the one system call that sends it, so they are
-    told in advance, from the medians that batches of the same size have taken.
-
-    Attributes:
-        lead_ns: By size of the batch: from reading the clock to the start of sending.
-        step_ns: By size of the batch: of sending one reply.
-    """
-
-    def __init__(self, largest: int) -> None:
-        self.lead_ns = [0] * (largest + 1)
-        self.step_ns = [0] * (largest + 1)
-
-    def learn(self, size: int, lead_ns: int, step_ns: int) -> None:
-        """A batch took this long."""
-        towards(self.lead_ns, size, lead_ns, MAX_LEAD_NS)
-        towards(self.step_ns, size, step_ns, _MAX_STEP_NS)
 
 
 class Lane:
@@ -83,7 +63,6 @@ class Lane:
         self._batch = Batch(serving.socket.family, BATCH, _REQUEST, _REPLY)
         self._mark = RECEIVE_BIT if interleaved else 0
         self._locals: set[bytes] = set()
-        self._pace = Pace(BATCH)
 
     def drain(self) -> None:
         """Answer what is there, up to a bound."""
@@ -105,7 +84,7 @@ class Lane:
 
     def _answer_all(self, got: int) -> None:
         """The hot loop. Every name in it is local, because a local is the one that Python finds fastest."""
-        server, batch, pace = self._server, self._batch, self._pace
+        server, batch = self._server, self._batch
         now = clock_gettime_ns(CLOCK_REALTIME)
         template = server.template(now, monotonic_ns())
         lead, stratum, tail = template.lead, template.stratum, template.tail
@@ -115,9 +94,6 @@ class Lane:
         unpack, inbox, pack, outbox = batch.unpack, batch.inbox, batch.pack, batch.outbox
         expected = batch.control_size
         lengths, controls = batch.sizes()
-        step = pace.step_ns[got]
-        # Half a step: somewhere inside its own system call.
-        departure = now - base_ns + pace.lead_ns[got] - step // 2
         oldest = now - OLDEST_NS
         heads_sent: list[int] = []
         note = heads_sent.append
@@ -135,7 +111,6 @@ class Lane:
                 if oldest <= at <= now and ready - at <= tolerance:
                     # Not max(), which is a call.
                     bucket[0] = (at if ready <= at else ready) + interval  # noqa: FURB136 - the reason above
-                    departure += step
                     pack(
                         outbox,
                         place,
@@ -146,39 +121,36 @@ class Lane:
                         tail,
                         cookie,
                         (base + ((at - base_ns) * factor >> 32)) & MASK64 | 1,
-                        (base + (departure * factor >> 32)) & _TRANSMIT_MASK,
                     )
                     note(head)
                     continue
             if start < index:
-                self._send(start, index)
+                self._send(template, start, index)
             start = index + 1
             self._answer_one(index)
-        if start == 0:
-            packed = clock_gettime_ns(CLOCK_REALTIME)
-            if got <= _SMALL_BATCH:
-                # An idle worker's caches are cold and its times uneven, so that a forecast would be poor.
-                departure = packed - base_ns + step // 2
-                for place in batch.stamp_offsets[:got]:
-                    batch.stamp(outbox, place, (base + (departure * factor >> 32)) & _TRANSMIT_MASK)
-                    departure += step
-            self._send(0, got)
-            sent = clock_gettime_ns(CLOCK_REALTIME)
-            pace.learn(got, packed - now, (sent - packed) // got)
-        elif start < got:
-            self._send(start, got)
+        if start < got:
+            self._send(template, start, got)
         self._count(heads_sent)
 
-    def _send(self, start: int, stop: int) -> None:
-        """Send the replies of these slots; one that the kernel refuses is lost."""
-        while True:
-            start += self._batch.send(self._descriptor, start, stop - start)
-            if start >= stop:
-                return
-            self._server.counts[Count.UNSENT] += 1
-            start += 1
-            if start >= stop:
-                return
+    def _send(self, template: Template, start: int, stop: int) -> None:
+        """Send the replies of these slots; one that the kernel refuses is lost.
+
+        Replies that are sent together all say that they leave when the sending begins. That is too early for the
+        last of them, but a forecast would at times be too late, and a round trip would then come out negative.
+        """
+        batch = self._batch
+        stamp, outbox = batch.stamp, batch.outbox
+        base, base_ns, factor = template.base, template.base_ns, template.factor
+        while start < stop:
+            end = min(start + TOGETHER, stop)
+            left = clock_gettime_ns(CLOCK_REALTIME) - base_ns
+            transmit = (base + (left * factor >> 32)) & _TRANSMIT_MASK
+            for place in batch.stamp_offsets[start:end]:
+                stamp(outbox, place, transmit)
+            start += batch.send(self._descriptor, start, end - start)
+            if start < end:
+                self._server.counts[Count.UNSENT] += 1
+                start += 1
 
     def _count(self, heads: list[int]) -> None:
         counts = self._server.counts
@@ -198,9 +170,7 @@ class Lane:
         stamp_ns = arrival.stamp_ns
         if stamp_ns is None:
             stamp_ns = clock_gettime_ns(CLOCK_REALTIME)
-        reply = server.respond(
-            arrival.data, arrival.host, arrival.address[1], stamp_ns, self._socket.departure, monotonic_ns()
-        )
+        reply = server.respond(arrival.data, arrival.host, arrival.address[1], stamp_ns, departure_ns, monotonic_ns())
         if reply is None:
             return
         if not self._socket.reply(reply.data, arrival.address, arrival.local, reply.stamp_as):

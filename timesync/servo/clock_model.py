@@ -23,6 +23,9 @@ UNMODELLED = 1e-6
 """Growth of every error bound in seconds per second: what a crystal may do between two samples that no model knows."""
 
 _UNKNOWN_FREQUENCY = 1e-4
+_ANYTHING = 1e18
+"""Variance of an offset after somebody else has set the clock, in s^2."""
+
 _REMEMBERED_AT_LEAST = 1e-7
 
 
@@ -113,6 +116,19 @@ class ClockModel:
         if self._origin is None:
             self._origin = offset
         return (offset - self._origin).s()
+
+    def moved(self, at: Instant[Tai], epoch: int) -> None:
+        """Somebody else set the clock by an unknown amount, and it reads ``at`` now.
+
+        The free clock's own time starts anew there: carried back over a jump of unknown size, no state would hold.
+        """
+        self.ledger.stepped(Duration(0), at, epoch)
+        self.updates = 0
+        self._origin = None
+        free = self.ledger.free(at)
+        self.fusion.moved(free, _ANYTHING)
+        for source in self.sources.values():
+            source.tracker.moved(free, _ANYTHING)
 
     def sample(self, source: Source, m: Measurement, now: Instant[Mono]) -> tuple[Verdict, float, float]:
         """Take in a measurement: what became of it, the free offset and the variance it was given."""

@@ -37,8 +37,11 @@ from timesync.servo.tracker import Verdict
 from timesync.servo.view import ServoState, SourceState
 
 _RESTEER_S = 32.0
-_ANYTHING = 1e18
-"""Variance of an offset after somebody else has set the clock, in s^2."""
+_RETRY_S = 1.0
+"""Before a step is asked for again that nobody performed."""
+
+_COASTING_COST_S = 1e3
+"""Cost of a clock in holdover as a root of the tree: others follow it only for want of a reference."""
 
 _FIRST_WAIT_S = 5.0
 _LEAST_SAMPLES = 2
@@ -124,7 +127,7 @@ class Controller:
         for clock, model in self._clocks.items():
             memory = model.spec.memory
             if memory is not None and model.spec.disciplined:
-                commands.append(SetFrequency(clock, self._limited(model, -memory.frequency / (1 + memory.frequency))))
+                commands.append(SetFrequency(clock, self._limited(model, -memory.frequency)))
             commands += self._report(model, now)
         return commands
 
@@ -185,10 +188,8 @@ class Controller:
 
     def foreign_step(self, clock: ClockId, at: Instant[Tai], epoch: int) -> None:
         """Somebody else set the clock by an unknown amount; it reads ``at`` now. Its frequency is still known."""
-        model = self._clocks[clock]
-        model.ledger.stepped(Duration(0), at, epoch)
-        model.updates = 0
-        self._disturb(model, _ANYTHING)
+        self._clocks[clock].moved(at, epoch)
+        self._standing[clock].lost("somebody else has set the clock")
 
     def deadline(self) -> Instant[Mono] | None:
         """When ``on_deadline`` wants to be called."""
@@ -201,8 +202,9 @@ class Controller:
             if when > now.mono:
                 continue
             model = self._clocks[clock]
+            # At once: whatever comes of it, a deadline may not stay in the past.
+            self._deadlines[clock] = (now.mono + Duration.from_s(_RESTEER_S), None)
             if after is not None:
-                self._deadlines[clock] = (now.mono + Duration.from_s(_RESTEER_S), None)
                 commands.append(SetFrequency(clock, after))
             else:
                 commands += self._select(model, now)
@@ -329,6 +331,8 @@ class Controller:
             if own:
                 cost = min(s.path_s + (s.tracker.model.typical_s or 1.0) for s in own)
                 references[clock] = (cost, tuple(s.spec.source for s in own))
+            elif self._standing[clock].coasting:
+                references[clock] = (_COASTING_COST_S, ())
             links += [
                 CrossLink(s.spec.source, clock, s.spec.parent, s.tracker.model.typical_s or 1.0)
                 for s in chosen
@@ -362,7 +366,7 @@ class Controller:
             model.updates += 1
             model.updated_at = now.clocks[clock]
         if isinstance(action, Step):
-            self._deadlines[clock] = (now.mono, None)
+            self._deadlines[clock] = (now.mono if counted else now.mono + Duration.from_s(_RETRY_S), None)
             text = f"clock {clock} was {words(estimate.offset_s)} off: stepped by {action.by}"
             return [StepClock(clock, action.by), Noted("warning", "step", text)]
         return self._slew(model, action, now)

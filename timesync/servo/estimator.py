@@ -1,7 +1,8 @@
 """A Kalman estimator of one free-running clock: offset, frequency and drift.
 
 The state belongs to the *free* clock of :mod:`timesync.servo.ledger`, so that steering does not touch it.
-Floats are seconds and ratios; instants stay integers, and only their differences become floats.
+Floats are seconds and ratios; instants stay integers, and only their differences become floats. Time is counted by
+the free clock itself: a frequency of 1e-4 means 100 µs gained per second that *it* shows.
 """
 
 from __future__ import annotations
@@ -117,6 +118,11 @@ class Estimator:
         self._pxx += offset_variance
         self._pff += frequency_variance
 
-    def jump(self, by_s: float) -> None:
-        """The free clock itself was moved by somebody else."""
-        self._x += by_s
+    def moved(self, at: Instant[Tai], variance: float) -> None:
+        """The free clock itself was set by somebody else and reads ``at`` now; its offset is 0 to ``variance``.
+
+        The frequency and its drift are still known; what the offset said of them is not.
+        """
+        self._at = at
+        self._x = 0.0
+        self._pxx, self._pxf, self._pxd = variance, 0.0, 0.0

@@ -130,7 +130,9 @@ class Fusion:
         if self._estimator is not None:
             self._estimator.disturb(offset_variance)
 
-    def moved(self, by_s: float) -> None:
-        """Somebody else moved the free clock."""
+    def moved(self, at: Instant[Tai], variance: float) -> None:
+        """Somebody else set the free clock, which reads ``at`` now."""
+        self._gate = Gate()
+        self._pending = None
         if self._estimator is not None:
-            self._estimator.jump(by_s)
+            self._estimator.moved(at, variance)

@@ -59,10 +59,19 @@ class Ruling:
     reason: str
 
 
+_LONG_UNITS = (("d", 86400.0, 172_800.0), ("h", 3600.0, 3597.0))
+"""Unit, its seconds, and from where it is used: days from two on, hours from where minutes would round to 60."""
+_SHORT_UNITS = (("min", 60.0, 60.0), ("s", 1.0, 0.9995), ("ms", 1e-3, 9.995e-4), ("µs", 1e-6, 9.995e-7))
+"""Likewise; below a minute from where the smaller unit would round to 1000, which three digits cannot show."""
+
+
 def words(seconds: float) -> str:
-    """A length of time for people."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
-        if abs(seconds) >= size:
+    """A length of time for people, in the largest unit that fits: ``-12.5 µs``, ``3 min``, ``1.0 h``."""
+    for unit, size, since in _LONG_UNITS:
+        if abs(seconds) >= since:
+            return f"{seconds / size:.1f} {unit}"
+    for unit, size, since in _SHORT_UNITS:
+        if abs(seconds) >= since:
             return f"{seconds / size:.3g} {unit}"
     return f"{seconds * 1e9:.3g} ns"
 

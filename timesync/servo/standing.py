@@ -62,6 +62,20 @@ class Standing:
         else:
             self.best = held
 
+    @property
+    def coasting(self) -> bool:
+        """It was fed by references of its own and may still be believed: other clocks go on following it."""
+        return (
+            self.state in (ServoState.LOCKED, ServoState.HOLDOVER)
+            and self.best is not None
+            and self.best.spec.parent is None
+        )
+
+    def lost(self, why: str) -> None:
+        """What was known of the clock's offset is void."""
+        if self.state is not ServoState.FAULT:
+            self._enter(ServoState.ACQUIRING, why)
+
     def refused(self, offset_s: float, limit_s: float) -> None:
         """The clock is further off than it may be corrected."""
         text = (

@@ -66,7 +66,7 @@ def correct(
     Args:
         offset_s: Clock minus truth, seconds.
         deviation_s: One standard deviation of it.
-        frequency: Frequency error of the free clock, a ratio.
+        frequency: Frequency error of the free clock, a ratio to its own seconds (see ``Estimator``).
         spacing_s: Usual time between updates: an offset within the noise is worked off over a part of it.
         updates: How often the clock was corrected before.
         settings: The limits.
@@ -77,7 +77,8 @@ def correct(
         return Refuse(offset_s)
     if settings.step_threshold_s and size > settings.step_threshold_s and updates < settings.step_updates:
         return Step(Duration.from_s(-offset_s))
-    base = -frequency / (1 + frequency)
+    # Per second of the free clock: truth passes at 1 - frequency of its pace, and that is what it must be steered to.
+    base = -frequency
     hold = min(max(spacing_s / 4, _SHORTEST_S), _LONGEST_S)
     if size > _CERTAIN * deviation_s:
         # Not noise: as fast as allowed.

@@ -167,10 +167,12 @@ class Tracker:
         if self._estimator is not None:
             self._estimator.disturb(offset_variance)
 
-    def moved(self, by_s: float) -> None:
-        """Somebody else set the clock forward by ``by_s``; the free clock with it."""
+    def moved(self, at: Instant[Tai], variance: float) -> None:
+        """Somebody else set the clock, and the free clock with it, which reads ``at`` now."""
+        self._gate = Gate()
+        self._normalized = None
         if self._estimator is not None:
-            self._estimator.jump(by_s)
+            self._estimator.moved(at, variance)
 
 
 def disturb(estimator: Estimator, innovation_s: float, elapsed_s: float) -> None:

@@ -1,0 +1,226 @@
+"""The whole core against clocks and sources of known error."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from servo_support import START, SYSTEM, Bench, BenchClock, mono, status, tai
+
+from timesync.base.ids import ClockId, LinkId, SourceId
+from timesync.base.measure import Measurement
+from timesync.base.time import Duration
+from timesync.servo.command import ClockMemory, ClockSpec, CoreSettings, SetFrequency, StepClock
+from timesync.servo.steering import SteeringSettings
+from timesync.servo.view import ServoState, SourceState
+
+PHC = ClockId("phc0")
+
+
+def _locked(seed: int = 1, settings: CoreSettings | None = None) -> Bench:
+    bench = Bench([BenchClock(SYSTEM, 2e-5, x=0.02)], seed=seed, settings=settings)
+    bench.source("a")
+    bench.run(120)
+    assert ServoState.LOCKED is bench.state()
+    return bench
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_five_seconds_are_stepped_once_and_never_again(seed: int) -> None:
+    bench = Bench([BenchClock(SYSTEM, -5e-5, x=-5.0)], seed=seed)
+    bench.source("a")
+    clock = bench.clocks[SYSTEM]
+    bench.run(60)
+    assert (1, ServoState.LOCKED) == (clock.steps, bench.state())
+    worst = 0.0
+
+    def watch() -> None:
+        nonlocal worst
+        worst = max(worst, abs(clock.offset_s))
+        assert abs(clock.offset_s) <= bench.bound_s()
+
+    bench.watch = watch
+    bench.run(600)
+    assert worst < 3e-6
+    assert 1 == clock.steps
+    report = bench.reports[SYSTEM]
+    assert report.synchronized
+    assert report.maximum_error.s() < 1e-3
+
+
+def test_a_board_in_1970_is_set_when_it_is_allowed_and_then_exact() -> None:
+    anything = SteeringSettings(initial_step_anything=True)
+    bench = Bench(
+        [BenchClock(SYSTEM, 1e-5, base=Duration(-START.scaled_ns))],
+        settings=CoreSettings(served=SYSTEM, steering=anything),
+    )
+    bench.source("a", noise_s=1e-8)
+    bench.run(300)
+    assert (1, ServoState.LOCKED) == (bench.clocks[SYSTEM].steps, bench.state())
+    assert abs(bench.clocks[SYSTEM].offset_s) < 2e-7
+
+
+def test_a_board_in_1970_is_left_alone_otherwise() -> None:
+    bench = Bench([BenchClock(SYSTEM, 1e-5, base=Duration(-START.scaled_ns))])
+    bench.source("a")
+    bench.run(100)
+    assert (0, ServoState.FAULT) == (bench.clocks[SYSTEM].steps, bench.state())
+    assert not any(isinstance(c, StepClock | SetFrequency) for c in bench.commands)
+    assert not bench.reports[SYSTEM].synchronized
+
+
+def test_an_outage_is_holdover_then_freerun_with_a_growing_bound_and_ends() -> None:
+    bench = _locked(settings=CoreSettings(served=SYSTEM, holdover_s=200.0))
+    source = bench.sources[0]
+    source.up = False
+    bench.perform(bench.controller.on_status(status("a", reach=0), bench.now()))
+    bounds = [bench.bound_s()]
+    states = []
+    for _ in range(6):
+        bench.run(64)
+        states.append(bench.state())
+        bounds.append(bench.bound_s())
+        assert abs(bench.clocks[SYSTEM].offset_s) <= bounds[-1]
+    assert [ServoState.HOLDOVER] * 3 == states[:3]
+    assert ServoState.FREERUN is states[-1]
+    assert sorted(bounds) == bounds
+    assert bounds[-1] > 2 * bounds[0]
+    assert not bench.reports[SYSTEM].synchronized
+
+    source.up = True
+    source.next_s = bench.t
+    bench.perform(bench.controller.on_status(status("a"), bench.now()))
+    bench.run(60)
+    assert ServoState.LOCKED is bench.state()
+    assert 0 == bench.clocks[SYSTEM].steps
+
+
+@pytest.mark.parametrize("by", [-3600.0, 3600.0, -1.7e9, 0.2])
+def test_a_step_by_others_is_undone_and_the_frequency_kept(by: float) -> None:
+    settings = CoreSettings(served=SYSTEM, steering=SteeringSettings(panic_s=0.0))
+    bench = _locked(settings=settings)
+    clock = bench.clocks[SYSTEM]
+    clock.base += Duration.from_s(by)
+    clock.epoch += 1
+    bench.controller.foreign_step(SYSTEM, bench.reading(SYSTEM), clock.epoch)
+    assert ServoState.ACQUIRING is bench.state()
+    model = bench.controller.clocks[SYSTEM]
+    estimate = model.estimate(bench.reading(SYSTEM))
+    assert estimate is not None
+    assert 2e-5 == pytest.approx(estimate.frequency, abs=2e-7)
+    assert estimate.deviation_s > 1e6
+    bench.run(60)
+    assert (1, ServoState.LOCKED) == (clock.steps, bench.state())
+    for _ in range(20):
+        bench.run(30)
+        assert abs(clock.offset_s) < 5e-6
+        assert abs(clock.offset_s) <= bench.bound_s()
+
+
+def test_a_step_that_nobody_performs_is_asked_for_again_but_not_at_once() -> None:
+    bench = Bench([BenchClock(SYSTEM, 0.0, x=5.0, refuses_steps=True)])
+    bench.source("a", every_s=8.0)
+    bench.run(30)
+    assert 1 <= sum(isinstance(c, StepClock) for c in bench.commands) <= 40
+
+
+def test_a_clock_beyond_panic_later_is_left_alone_without_spinning() -> None:
+    bench = _locked()
+    bench.sources[0].error = lambda _: 5000.0
+    bench.run(200)
+    assert ServoState.FAULT is bench.state()
+    assert abs(bench.clocks[SYSTEM].offset_s) < 1.0
+
+
+def test_a_measurement_of_an_older_epoch_is_ignored() -> None:
+    bench = _locked()
+    before = bench.controller.sources()[0].tracker.samples
+    m = Measurement(
+        link=LinkId("a"),
+        local=SYSTEM,
+        remote=ClockId("x"),
+        at=bench.reading(SYSTEM),
+        epoch=-1,
+        offset=Duration.from_s(9),
+        delay=None,
+        noise_s=1e-6,
+    )
+    assert [] == bench.controller.on_measurement(m, SourceId("a"), bench.now())
+    assert [] == bench.controller.on_measurement(replace(m, epoch=0), SourceId("unknown"), bench.now())
+    assert before == bench.controller.sources()[0].tracker.samples
+
+
+def _pair() -> Bench:
+    bench = Bench([BenchClock(SYSTEM, 3e-5, x=0.3), BenchClock(PHC, -2e-5, x=-40.0)])
+    bench.source("a")
+    bench.source("link", clock=PHC, parent=SYSTEM, every_s=0.5, noise_s=2e-8, delay_s=1e-6, quality=None)
+    bench.run(120)
+    return bench
+
+
+def test_a_child_follows_its_parent_over_the_link() -> None:
+    bench = _pair()
+    assert (ServoState.LOCKED, ServoState.LOCKED) == (bench.state(), bench.state(PHC))
+    assert ("link",) == bench.controller.feed(PHC)
+    assert abs(bench.clocks[PHC].offset_s) < 5e-6
+    assert 1 == bench.clocks[PHC].steps
+
+
+def test_a_child_goes_on_following_a_parent_in_holdover() -> None:
+    bench = _pair()
+    bench.sources[0].up = False
+    bench.perform(bench.controller.on_status(status("a", reach=0), bench.now()))
+    bench.run(300)
+    assert (ServoState.HOLDOVER, ServoState.LOCKED) == (bench.state(), bench.state(PHC))
+    assert abs(bench.clocks[PHC].offset_s - bench.clocks[SYSTEM].offset_s) < 5e-6
+
+
+def test_a_removed_source_is_gone_and_the_clock_in_holdover() -> None:
+    bench = _locked()
+    bench.sources[0].up = False
+    bench.perform(bench.controller.remove_source(SourceId("a"), bench.now()))
+    assert [] == bench.controller.sources()
+    assert [] == bench.controller.remove_source(SourceId("a"), bench.now())
+    bench.run(70)
+    assert ServoState.HOLDOVER is bench.state()
+
+
+def test_one_of_three_that_lies_is_noted_and_does_no_harm() -> None:
+    bench = Bench([BenchClock(SYSTEM, 1e-5)])
+    for name in "abc":
+        bench.source(name)
+    bench.run(100)
+    bench.sources[2].error = lambda _: 0.05
+    bench.run(100)
+    assert [SourceId("c")] == [note.source for note in bench.noted("falseticker")]
+    assert SourceState.FALSETICKER is bench.controller.sources()[2].ruling.state
+    assert abs(bench.clocks[SYSTEM].offset_s) < 1e-5
+
+
+def test_settings_take_effect_while_running() -> None:
+    bench = _locked()
+    bench.controller.configure(replace(bench.controller.settings, minimum_sources=2))
+    bench.run(70)
+    assert ServoState.HOLDOVER is bench.state()
+    assert SourceState.CANDIDATE is bench.controller.sources()[0].ruling.state
+
+
+def test_a_remembered_frequency_is_set_at_the_start_within_the_limit() -> None:
+    for remembered, limit, expected in ((3e-5, 5e-4, -3e-5), (3e-5, 1e-5, -1e-5)):
+        memory = ClockMemory(remembered, 1e-8, 1e-10)
+        spec = ClockSpec(clock=SYSTEM, disciplined=True, max_frequency=limit, memory=memory)
+        bench = Bench([BenchClock(SYSTEM, 3e-5)], specs=[spec])
+        assert expected == bench.clocks[SYSTEM].rate
+
+
+def test_an_undisciplined_clock_is_followed_and_not_touched() -> None:
+    spec = ClockSpec(clock=SYSTEM, disciplined=False, max_frequency=0.0)
+    bench = Bench([BenchClock(SYSTEM, 1e-5, x=0.5)], specs=[spec])
+    bench.source("a")
+    bench.run(60)
+    assert 0.0 == bench.clocks[SYSTEM].rate
+    estimate = bench.controller.clocks[SYSTEM].estimate(bench.reading(SYSTEM))
+    assert estimate is not None
+    assert bench.clocks[SYSTEM].offset_s == pytest.approx(estimate.offset_s, abs=5e-6)
+    assert mono(60) == bench.now().mono
+    assert tai(60) < bench.reading(SYSTEM)

@@ -1,0 +1,73 @@
+"""The one estimator that all selected sources feed."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from servo_support import mono, tai
+
+from timesync.base.ids import LinkId, SourceId
+from timesync.servo.fusion import Fusion, Member
+from timesync.servo.tracker import Tracker, Verdict, Wander
+
+A, B = SourceId("a"), SourceId("b")
+
+
+def _run(biases: dict[SourceId, float], path_s: float, count: int = 200) -> tuple[Fusion, dict[SourceId, Tracker]]:
+    rng = random.Random(2)
+    wander = Wander()
+    fusion = Fusion(wander)
+    trackers = {s: Tracker(LinkId(s), 1e-6, 0.0, 1e-6) for s in biases}
+    for n in range(count):
+        for source, bias in biases.items():
+            offset = bias + rng.gauss(0.0, 1e-6)
+            verdict, variance = trackers[source].sample(tai(n), offset, path_s, wander, mono(n))
+            assert verdict is not Verdict.OUTLIER or n > 8
+            fusion.choose({s: Member(t, path_s) for s, t in trackers.items() if t.samples}, tai(n))
+            if verdict is not Verdict.OUTLIER:
+                fusion.sample(source, tai(n), offset, variance)
+    return fusion, trackers
+
+
+def _offset(fusion: Fusion, at: float) -> float:
+    state = fusion.predict(tai(at))
+    assert state is not None
+    return state.offset_s
+
+
+def test_equal_sources_that_disagree_are_met_in_the_middle() -> None:
+    fusion, _ = _run({A: 1e-4, B: -1e-4}, 1e-2)
+    assert 0.0 == pytest.approx(_offset(fusion, 200), abs=1e-5)
+
+
+def test_a_source_that_leaves_does_not_make_the_estimate_jump() -> None:
+    fusion, trackers = _run({A: 1e-4, B: -1e-4}, 1e-2)
+    before = _offset(fusion, 200)
+    fusion.choose({A: Member(trackers[A], 1e-2)}, tai(200))
+    assert before == _offset(fusion, 200)
+
+
+def test_two_sources_make_a_better_estimate_than_one() -> None:
+    one, _ = _run({A: 0.0}, 0.0)
+    two, _ = _run({A: 0.0, B: 0.0}, 0.0)
+    a, b = one.predict(tai(199)), two.predict(tai(199))
+    assert a is not None
+    assert b is not None
+    assert b.offset_variance < 0.75 * a.offset_variance
+
+
+def test_who_is_not_selected_has_no_say() -> None:
+    fusion, _ = _run({A: 0.0}, 1e-4)
+    assert fusion.sample(B, tai(200), 1.0, 1e-12) is None
+    assert Fusion(Wander()).predict(tai(0)) is None
+
+
+def test_an_undecided_sample_widens_the_claim_until_the_next() -> None:
+    fusion, _ = _run({A: 0.0}, 1e-4)
+    assert 0.0 == fusion.doubt_s(tai(200))
+    assert Verdict.OUTLIER is fusion.sample(A, tai(200), 1e-2, 1e-12)
+    # It grew to 10 ms within a second, and may go on so.
+    assert 2e-2 == pytest.approx(fusion.doubt_s(tai(201)), rel=1e-2)
+    assert Verdict.USED is fusion.sample(A, tai(201), 0.0, 1e-12)
+    assert 0.0 == fusion.doubt_s(tai(202))

@@ -1,0 +1,80 @@
+"""How far a clock can be trusted, and what is said of it."""
+
+from __future__ import annotations
+
+from servo_support import SYSTEM, Bench, BenchClock, mono, status
+
+from timesync.servo.clock_model import Estimate
+from timesync.servo.command import CoreSettings
+from timesync.servo.standing import Standing
+from timesync.servo.view import ServoState
+
+
+def _estimate(offset: float) -> Estimate:
+    return Estimate(offset, 1e-6, 0.0, 1e-9)
+
+
+def _bench() -> Bench:
+    bench = Bench([BenchClock(SYSTEM, 0.0)])
+    bench.source("a")
+    bench.run(5)
+    return bench
+
+
+def _fed(holdover_s: float = 100.0) -> tuple[Standing, Bench]:
+    bench = _bench()
+    standing = Standing(CoreSettings(served=SYSTEM, holdover_s=holdover_s))
+    model = bench.controller.clocks[SYSTEM]
+    standing.fed(model, list(model.sources.values()), bench.now())
+    return standing, bench
+
+
+def test_a_lock_needs_three_updates_and_a_small_offset() -> None:
+    standing, _ = _fed()
+    standing.judge(_estimate(0.0), 1e-3, 2, mono(6))
+    assert ServoState.ACQUIRING is standing.state
+    standing.judge(_estimate(8e-6), 1e-3, 3, mono(6))
+    assert ServoState.ACQUIRING is standing.state
+    standing.judge(_estimate(6.9e-6), 1e-3, 3, mono(6))
+    assert ServoState.LOCKED is standing.state
+    assert "follows a" in standing.reason
+    assert ["locked"] == [note.name for note in standing.notes()]  # type: ignore[union-attr]  # only notes come out
+    assert [] == standing.notes()
+
+
+def test_holdover_lasts_as_long_as_configured() -> None:
+    standing, bench = _fed(100.0)
+    standing.judge(_estimate(0.0), 1e-3, 3, mono(5))
+    bench.controller.on_status(status("a", reach=0), bench.now())
+    standing.fed(bench.controller.clocks[SYSTEM], [], bench.now())
+    standing.judge(_estimate(0.0), 1e-3, 3, mono(104))
+    assert ServoState.HOLDOVER is standing.state
+    assert "the only source does not answer" in standing.reason
+    standing.judge(_estimate(0.0), 1e-3, 3, mono(106))
+    assert ServoState.FREERUN is standing.state
+
+
+def test_a_clock_that_was_never_fed_goes_on_waiting() -> None:
+    standing = Standing(CoreSettings(served=SYSTEM))
+    standing.judge(_estimate(0.0), 1e-3, 0, mono(1e6))
+    assert ServoState.ACQUIRING is standing.state
+
+
+def test_a_fault_is_said_once_and_ends_when_the_offset_is_small() -> None:
+    standing, _ = _fed()
+    for _ in range(2):
+        standing.refused(2000.0, 1000.0)
+    assert (ServoState.FAULT, 1) == (standing.state, len(standing.notes()))
+    standing.judge(_estimate(2000.0), 1e-3, 5, mono(6))
+    assert ServoState.FAULT is standing.state
+    standing.judge(_estimate(0.0), 1e-3, 5, mono(7))
+    assert ServoState.LOCKED is standing.state
+
+
+def test_only_a_clock_with_references_of_its_own_coasts() -> None:
+    standing, _ = _fed()
+    assert not standing.coasting
+    standing.judge(_estimate(0.0), 1e-3, 3, mono(5))
+    assert standing.coasting
+    standing.lost("somebody else has set the clock")
+    assert (ServoState.ACQUIRING, False) == (standing.state, standing.coasting)

@@ -1,0 +1,97 @@
+"""One source against one free clock: the gate, and what is learnt of the clock's wander."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from servo_support import mono, tai
+
+from timesync.base.ids import LinkId
+from timesync.servo.tracker import GATE, Gate, Tracker, Verdict, Wander
+
+
+def _walk(seed: int, wander: float, noise: float, count: int, start: float) -> tuple[Wander, Tracker, float, float]:
+    """A random-walk clock sampled once a second: its learnt wander, its track, true offset and frequency."""
+    rng = random.Random(seed)
+    learnt = Wander(start)
+    tracker = Tracker(LinkId("l"), noise, 0.0, 1e-4)
+    x, f = 0.0, 2e-6
+    for n in range(count):
+        tracker.sample(tai(n), x + rng.gauss(0.0, noise), None, learnt, mono(n))
+        x += f + rng.gauss(0.0, wander) * 0.5
+        f += rng.gauss(0.0, wander)
+    return learnt, tracker, x, f
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("start", [1e-11, 1e-9, 1e-7])
+def test_the_wander_of_a_clock_is_found_within_a_factor_of_three(seed: int, start: float) -> None:
+    learnt, _, _, _ = _walk(seed, 1e-9, 1e-8, 6000, start)
+    assert 1e-9 / 3 < learnt.value < 3e-9
+
+
+def test_a_track_follows_its_clock_to_within_its_own_claim() -> None:
+    inside = 0
+    for seed in range(20):
+        learnt, tracker, x, f = _walk(seed, 1e-9, 1e-7, 600, 1e-9)
+        state = tracker.predict(tai(600), learnt)
+        assert state is not None
+        inside += abs(state.offset_s - x) <= 3 * state.offset_variance**0.5
+        assert abs(state.frequency - f) <= 5 * state.frequency_variance**0.5
+    assert inside >= 18
+
+
+def test_the_wander_has_limits() -> None:
+    wander = Wander(1e-9)
+    for _ in range(10_000):
+        wander.learn(3.0, 3.0)
+    assert Wander.MOST == wander.value
+    for _ in range(10_000):
+        wander.learn(3.0, -3.0)
+    assert Wander.LEAST == wander.value
+
+
+def test_the_gate_drops_one_and_believes_two_on_the_same_side() -> None:
+    gate = Gate()
+    far = GATE * 1.01
+    assert Verdict.USED is gate.judge(GATE * 0.99, 1.0)
+    assert Verdict.OUTLIER is gate.judge(far, 1.0)
+    assert gate.suspicious
+    assert Verdict.OUTLIER is gate.judge(-far, 1.0)
+    assert Verdict.NEWS is gate.judge(-far, 1.0)
+    assert not gate.suspicious
+    assert Verdict.OUTLIER is gate.judge(far, 1.0)
+    assert Verdict.USED is gate.judge(0.0, 1.0)
+    assert Verdict.OUTLIER is gate.judge(far, 1.0)
+
+
+def _settled() -> tuple[Tracker, Wander]:
+    rng = random.Random(3)
+    wander, tracker = Wander(), Tracker(LinkId("l"), 1e-6, 0.0, 1e-6)
+    for n in range(100):
+        tracker.sample(tai(n), rng.gauss(0.0, 1e-6), 1e-3, wander, mono(n))
+    return tracker, wander
+
+
+def test_a_single_wild_sample_leaves_no_trace() -> None:
+    tracker, wander = _settled()
+    before = tracker.predict(tai(101), wander)
+    verdict, _ = tracker.sample(tai(100), 1e-2, 1e-3, wander, mono(100))
+    assert Verdict.OUTLIER is verdict
+    assert (1, 100) == (tracker.outliers, tracker.samples)
+    assert before == tracker.predict(tai(101), wander)
+
+
+def test_two_wild_samples_are_news_and_are_followed_at_once() -> None:
+    tracker, wander = _settled()
+    tracker.sample(tai(100), 1e-2, 1e-3, wander, mono(100))
+    verdict, _ = tracker.sample(tai(101), 1e-2, 1e-3, wander, mono(101))
+    assert Verdict.NEWS is verdict
+    state = tracker.predict(tai(101), wander)
+    assert state is not None
+    assert 1e-2 == pytest.approx(state.offset_s, abs=1e-4)
+
+
+def test_a_tracker_without_a_sample_predicts_nothing() -> None:
+    assert Tracker(LinkId("l"), 1e-6, 0.0, 1e-6).predict(tai(0), Wander()) is None
