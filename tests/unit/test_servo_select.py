@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -33,7 +34,7 @@ def _brute(claims: Sequence[Candidate]) -> tuple[float, float] | None:
     most = max(depth(x) for x in points)
     if 2 * most <= n:
         return None
-    runs = [(a, b) for a, b in zip(points, points[1:], strict=False) if depth((a + b) / 2) == most]
+    runs = [(a, b) for a, b in itertools.pairwise(points) if depth((a + b) / 2) == most]
     return max(runs, key=lambda run: run[1] - run[0]) if runs else None
 
 

@@ -95,3 +95,12 @@ def test_two_wild_samples_are_news_and_are_followed_at_once() -> None:
 
 def test_a_tracker_without_a_sample_predicts_nothing() -> None:
     assert Tracker(LinkId("l"), 1e-6, 0.0, 1e-6).predict(tai(0), Wander()) is None
+
+
+def test_a_stamp_worse_than_the_usual_ones_counts_for_less() -> None:
+    rng, wander = random.Random(5), Wander(1e-9)
+    tracker = Tracker(LinkId("a"), 1e-7, 0.0, 1e-7)
+    for n in range(60):
+        _, usual = tracker.sample(tai(n), rng.gauss(0.0, 1e-6), 1e-3, wander, mono(n), 1e-7)
+    _, worse = tracker.sample(tai(60), 0.0, 1e-3, wander, mono(60), 5e-5)
+    assert 5e-5**2 < worse < 5e-5**2 + 4 * usual

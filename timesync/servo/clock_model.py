@@ -140,7 +140,8 @@ class ClockModel:
         source.delay_s = None if m.delay is None else 2 * m.delay.s()
         source.quality = m.quality
         before = tracker.predict(free, self.wander)
-        verdict, variance = tracker.sample(free, offset, None if m.delay is None else m.delay.s(), self.wander, now)
+        delay = None if m.delay is None else m.delay.s()
+        verdict, variance = tracker.sample(free, offset, delay, self.wander, now, m.noise_s)
         if verdict is Verdict.OUTLIER and before is not None and source.ruling.state is SourceState.SELECTED:
             assert tracker.estimator is not None
             self.fusion.suspect(free, offset - before.offset_s, (free - tracker.estimator.at).s())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 
 from timesync.base.ids import ClockId, SourceId
 from timesync.base.machine import Noted
@@ -356,9 +357,10 @@ class Controller:
         feed = self._feeds.get(clock)
         sources = () if feed is None else feed.sources
         spacing = min((model.sources[s].spacing_s for s in sources if s in model.sources), default=_RESTEER_S)
-        action = correct(
-            estimate.offset_s, estimate.deviation_s, estimate.frequency, spacing, model.updates, self._settings.steering
-        )
+        # What the clock can do counts as well, less what its own frequency error takes of it.
+        reach = max(model.spec.max_frequency - abs(estimate.frequency), model.spec.max_frequency / 8)
+        limits = replace(self._settings.steering, max_slew=min(self._settings.steering.max_slew, reach))
+        action = correct(estimate.offset_s, estimate.deviation_s, estimate.frequency, spacing, model.updates, limits)
         if isinstance(action, Refuse):
             self._standing[clock].refused(action.offset_s, self._settings.steering.panic_s)
             return []

@@ -80,7 +80,7 @@ def overview(controller: Controller, now: Now) -> CoreView:
     if usable and best is not None and best.quality is not None:
         stratum = min(best.quality.stratum + 1, _NO_STRATUM)
         reference_id = best.spec.reference_id
-        leap = _vote(model)
+        leap = _vote(model, best)
         root_delay = best.quality.root_delay + Duration.from_s(2 * (best.tracker.model.minimum_delay_s or 0.0))
     elif controller.settings.local_stratum is not None and standing.state is not ServoState.FAULT:
         stratum, reference_id, leap = controller.settings.local_stratum, LOCAL_REFERENCE, Leap.NONE
@@ -103,8 +103,8 @@ def overview(controller: Controller, now: Now) -> CoreView:
     )
 
 
-def _vote(model: ClockModel) -> Leap:
-    """What more than half of the selected sources announce."""
+def _vote(model: ClockModel, best: Source) -> Leap:
+    """What more than half of the selected sources announce; in holdover, what the best one last did."""
     votes = [
         s.quality.leap
         for s in model.sources.values()
@@ -113,4 +113,6 @@ def _vote(model: ClockModel) -> Leap:
     for leap in (Leap.INSERT, Leap.DELETE):
         if 2 * votes.count(leap) > len(votes):
             return leap
+    if not votes and best.quality is not None and best.quality.leap is not Leap.UNKNOWN:
+        return best.quality.leap
     return Leap.NONE

@@ -44,12 +44,12 @@ class PollAdvisor:
             return self._exponent
         wanted = desired_interval_s(noise_s, wander) * answered
         if wanted >= 2.0 ** (self._exponent + 1) and self._exponent < self._most:
-            self._credit += 1
+            self._credit = max(self._credit, 0) + 1
             if self._credit >= _PATIENCE:
                 self._credit = 0
                 self._exponent += 1
         elif wanted < 2.0 ** (self._exponent - 0.5) and self._exponent > self._least:
-            self._credit -= 1
+            self._credit = min(self._credit, 0) - 1
             if self._credit <= -_PATIENCE:
                 self._credit = 0
                 self._exponent -= 1

@@ -102,6 +102,7 @@ class Tracker:
         self._gate = Gate()
         self._estimator: Estimator | None = None
         self._normalized: float | None = None
+        self._usual_noise_s = math.inf
         self._start = (frequency, deviation)
 
     @property
@@ -119,14 +120,27 @@ class Tracker:
         return None if self._estimator is None else self._estimator.predict(at, wander.value, DRIFT_WANDER)
 
     def sample(
-        self, at: Instant[Tai], offset_s: float, delay_s: float | None, wander: Wander, now: Instant[Mono]
+        self,
+        at: Instant[Tai],
+        offset_s: float,
+        delay_s: float | None,
+        wander: Wander,
+        now: Instant[Mono],
+        noise_s: float = 0.0,
     ) -> tuple[Verdict, float]:
-        """Take in a sample at free time ``at``; returns what became of it and the variance it was given."""
+        """Take in a sample at free time ``at``; returns what became of it and the variance it was given.
+
+        ``noise_s`` is what its stamps say of themselves (one standard deviation). What is usual on this link is in
+        the learnt noise already; what exceeds that, such as a stamp taken by the daemon for want of the kernel's,
+        is added.
+        """
         excess = self.model.observe_delay(delay_s)
-        # Few samples make a poor noise model: believe them less than they say.
-        variance = self.model.variance(excess) * (
-            1 + _WARM_UP / (self.samples + 1) if self.samples < 4 * _WARM_UP else 1
-        )
+        variance = self.model.variance(excess)
+        if self.samples < 4 * _WARM_UP:
+            # Few samples make a poor noise model: believe them less than they say.
+            variance *= 1 + _WARM_UP / (self.samples + 1)
+        self._usual_noise_s = min(self._usual_noise_s, noise_s)
+        variance += noise_s * noise_s - self._usual_noise_s * self._usual_noise_s
         self.last_excess_s = excess
         self.last_at = now
         if self._estimator is None:
