@@ -104,3 +104,25 @@ def test_a_stamp_worse_than_the_usual_ones_counts_for_less() -> None:
         _, usual = tracker.sample(tai(n), rng.gauss(0.0, 1e-6), 1e-3, wander, mono(n), 1e-7)
     _, worse = tracker.sample(tai(60), 0.0, 1e-3, wander, mono(60), 5e-5)
     assert 5e-5**2 < worse < 5e-5**2 + 4 * usual
+
+
+def test_what_a_single_congested_direction_makes_of_the_offset_is_owned_up_to() -> None:
+    rng, wander = random.Random(9), Wander(1e-11)
+    tracker = Tracker(LinkId("a"), 1e-7, 0.0, 1e-7)
+    for n in range(400):
+        # The way there queues for 10 to 20 µs, the way back never: the best sample leans by half of that, 5 µs.
+        queue = 10e-6 + rng.random() * 10e-6
+        tracker.sample(tai(n), queue / 2, 50e-6 + queue / 2, wander, mono(n))
+    state = tracker.predict(tai(400), wander)
+    assert state is not None
+    minimum = tracker.model.minimum_delay_s
+    assert minimum is not None
+    # Of the 55 µs of least delay 5 µs are the lean of every sample; the rest must come from ``lean_s``.
+    assert abs(state.offset_s) - 5e-6 <= tracker.model.lean_s <= 5e-6
+    assert abs(state.offset_s) > 5.2e-6
+
+
+def test_a_link_without_delay_does_not_lean() -> None:
+    tracker = Tracker(LinkId("pps"), 1e-8, 0.0, 1e-7)
+    tracker.sample(tai(0), 1e-6, None, Wander(1e-9), mono(0))
+    assert tracker.model.lean_s == 0.0

@@ -78,7 +78,7 @@ class Source:
         dispersion = 0.0 if self.quality is None else self.quality.root_dispersion.s() + self.quality.precision_s
         last = self.tracker.last_at
         age = 0.0 if last is None else (now - last).s()
-        return self.path_s + dispersion + age * UNMODELLED
+        return self.path_s + self.tracker.model.lean_s + dispersion + age * UNMODELLED
 
 
 class ClockModel:

@@ -18,6 +18,9 @@ _MEMORY = 200.0
 _WINDOW = 128
 """Samples over which the minimum delay is taken: a route that got longer is believed after so many."""
 
+_RECENT = 0.03
+"""Share of a new sample in what is typical of the link."""
+
 _PRIOR_SLOPE = 1 / 3
 _PRIOR_WEIGHT = 6.0
 _FIRST_EXCESS = 0.25
@@ -41,6 +44,7 @@ class LinkModel:
         # Normal equations of the weighted fit residual**2 = base + slope * excess**2.
         self._s11 = self._s12 = self._s22 = self._t1 = self._t2 = 0.0
         self._information = 0.0
+        self._leaning = 0.0
 
     @property
     def minimum_delay_s(self) -> float | None:
@@ -53,6 +57,15 @@ class LinkModel:
         if self._information <= 0:
             return None
         return float(self._information**-0.5)
+
+    @property
+    def lean_s(self) -> float:
+        """How far the samples can lean to one side together: their mean excess delay, weighted as they are used.
+
+        The noise model takes the two directions for alike. Where only one of them queues, every sample errs by its
+        excess to the same side, and no average helps.
+        """
+        return self._leaning / self._information if self._information > 0 else self._hidden()
 
     @property
     def base_s(self) -> float:
@@ -81,7 +94,9 @@ class LinkModel:
 
         For two exponential queues the least of n sums lies about ``mean * 0.7 / sqrt(n)`` above their minimum.
         """
-        return 0.7 * self._mean_excess / math.sqrt(min(self._samples, _WINDOW))
+        if not self._recent:
+            return 0.0
+        return 0.7 * self._mean_excess / math.sqrt(len(self._recent))
 
     def variance(self, excess_s: float) -> float:
         """Variance of an offset measured with this excess delay, in s^2."""
@@ -91,9 +106,9 @@ class LinkModel:
         """Take in one innovation; ``predicted_variance`` is what the state's own uncertainty explains of it."""
         variance = self.variance(excess_s)
         keep = 1 - 1 / _MEMORY
-        self._information = (
-            1 / variance if self._information == 0 else (self._information + (1 / variance - self._information) * 0.03)
-        )
+        gain = _RECENT if self._information else 1.0
+        self._information += gain * (1 / variance - self._information)
+        self._leaning += gain * (excess_s / variance - self._leaning)
         e2 = excess_s * excess_s
         # The variance of a squared Gaussian is twice its variance squared: that is its weight.
         weight = 1 / (variance + predicted_variance) ** 2
