@@ -224,3 +224,25 @@ def test_an_undisciplined_clock_is_followed_and_not_touched() -> None:
     assert bench.clocks[SYSTEM].offset_s == pytest.approx(estimate.offset_s, abs=5e-6)
     assert mono(60) == bench.now().mono
     assert tai(60) < bench.reading(SYSTEM)
+
+
+def test_the_end_of_the_daemon_ends_a_slew() -> None:
+    bench = Bench([BenchClock(SYSTEM, 2e-5, x=0.09)])
+    bench.source("a")
+    clock = bench.clocks[SYSTEM]
+    bench.run(8)
+    assert abs(clock.rate + 2e-5) > 1e-3
+    bench.perform(bench.controller.finish(bench.now()))
+    assert abs(clock.rate + 2e-5) < 5e-6
+    assert bench.controller.deadline() is None
+
+
+def test_a_slew_is_no_faster_than_the_clock_can_go() -> None:
+    bench = Bench([BenchClock(SYSTEM, 2e-5, x=0.02)], max_frequency=5e-4)
+    bench.source("a")
+    clock = bench.clocks[SYSTEM]
+    bench.run(20)
+    # Of the 500 ppm that the clock takes, 20 go into its own error.
+    assert -5e-4 <= clock.rate <= -4.5e-4
+    bench.run(100)
+    assert abs(clock.offset_s) < 5e-6

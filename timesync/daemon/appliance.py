@@ -51,13 +51,11 @@ class Start:
         keys: Symmetric keys by id, their secrets read.
         note: Takes what should be said.
         initial_step_anything: The first correction may be of any size.
-        measured: Hears of every measurement that is taken in; for records.
     """
 
     keys: Mapping[int, SymmetricKey]
     note: Callable[[Noted], None]
     initial_step_anything: bool = False
-    measured: Callable[[SourceId, Measurement], None] | None = None
 
 
 class Appliance:
@@ -97,8 +95,9 @@ class Appliance:
         self._tick()
 
     def stop(self) -> None:
-        """Stop asking and serving; the clocks keep their frequency, what was learnt is saved."""
+        """Stop asking and serving; the clocks go on at their right frequency, what was learnt is saved."""
         self._tick_alarm.cancel()
+        self._helmsman.perform(self.controller.finish(self._helmsman.now()))
         self._helmsman.stop()
         self._save()
         for group in self._groups:
@@ -116,14 +115,14 @@ class Appliance:
             needs_restart.append("observe.control and observe.state")
         before, self.config = self.config, config.model_copy(update={"clocks": self.config.clocks})
         changed_keys = keys != self._start.keys
-        self._start = Start(keys, self._start.note, self._start.initial_step_anything, self._start.measured)
+        self._start = Start(keys, self._start.note, self._start.initial_step_anything)
         self.controller.configure(core_settings(self.config, initial_step_anything=False))
         kept = [] if changed_keys else [group for group in self._groups if group.source in config.sources]
         for group in self._groups:
             if group not in kept:
                 group.stop()
-        known = {id(group): group.source for group in kept}
-        fresh = [self._group(source) for source in config.sources if source not in known.values()]
+        known = [group.source for group in kept]
+        fresh = [self._group(source) for source in config.sources if source not in known]
         self._groups = kept + fresh
         for group in fresh:
             group.start()
@@ -165,8 +164,6 @@ class Appliance:
         self._helmsman.perform(self.controller.remove_source(source, self._helmsman.now()))
 
     def _measured(self, source: SourceId, measurement: Measurement) -> None:
-        if self._start.measured is not None:
-            self._start.measured(source, measurement)
         self._helmsman.perform(self.controller.on_measurement(measurement, source, self._helmsman.now()))
 
     def _on_status(self, status: SourceStatus) -> None:

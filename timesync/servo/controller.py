@@ -132,6 +132,19 @@ class Controller:
             commands += self._report(model, now)
         return commands
 
+    def finish(self, now: Now) -> list[Command]:
+        """Nobody will steer any more: no slew may go on for ever, each clock is left at its right frequency."""
+        self._deadlines.clear()
+        commands: list[Command] = []
+        for clock, model in self._clocks.items():
+            estimate = model.estimate(now.clocks[clock])
+            if estimate is None or not model.spec.disciplined:
+                continue
+            rate = self._limited(model, -estimate.frequency)
+            if rate != model.ledger.rate:
+                commands.append(SetFrequency(clock, rate))
+        return commands
+
     def on_measurement(self, m: Measurement, source_id: SourceId, now: Now) -> list[Command]:
         """A measurement came in from this source."""
         model = self._owner.get(source_id)
