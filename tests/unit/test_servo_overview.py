@@ -77,3 +77,12 @@ def test_holdover_keeps_the_stratum_and_freerun_does_not() -> None:
 def test_a_source_of_stratum_fifteen_makes_no_server() -> None:
     bench = _locked(Leap.NONE, stratum=15)
     assert 16 == overview(bench.controller, bench.now()).stratum
+
+
+def test_a_leap_that_was_announced_is_announced_in_holdover_too() -> None:
+    bench = _locked(Leap.INSERT)
+    bench.sources[0].up = False
+    bench.perform(bench.controller.on_status(status("s0", reach=0), bench.now()))
+    bench.run(70)
+    view = overview(bench.controller, bench.now())
+    assert (ServoState.HOLDOVER, Leap.INSERT) == (view.state, view.leap)

@@ -33,3 +33,13 @@ def test_it_goes_up_slowly_and_down_at_an_alarm() -> None:
     assert [4, 4, 4, 5, 5, 5, 5, 6] == [advisor.settled(1.0, 1e-9) for _ in range(8)]
     assert 4 == advisor.alarmed()
     assert 4 == advisor.settled(None, 1e-9)
+
+
+def test_a_link_that_loses_half_is_asked_more_often() -> None:
+    def advice(answered: float) -> int:
+        advisor = PollAdvisor(4, 10)
+        for _ in range(100):
+            advisor.settled(1e-3, 1e-9, answered)
+        return advisor.exponent
+
+    assert advice(0.5) == advice(1.0) - 1

@@ -98,7 +98,6 @@ class Tracker:
         self.samples = 0
         self.outliers = 0
         self.last_at: Instant[Mono] | None = None
-        self.last_excess_s = 0.0
         self._gate = Gate()
         self._estimator: Estimator | None = None
         self._normalized: float | None = None
@@ -141,7 +140,6 @@ class Tracker:
             variance *= 1 + _WARM_UP / (self.samples + 1)
         self._usual_noise_s = min(self._usual_noise_s, noise_s)
         variance += noise_s * noise_s - self._usual_noise_s * self._usual_noise_s
-        self.last_excess_s = excess
         self.last_at = now
         if self._estimator is None:
             frequency, deviation = self._start
