@@ -12,6 +12,7 @@ from timesync.servo.command import ClockMemory
 FILE = "drift.json"
 _VERSION = 1
 _MAX_FREQUENCY = 0.1
+_STEEPEST = 1e-4
 
 
 class DriftFileError(ValueError):
@@ -25,6 +26,7 @@ def encode(memory: Mapping[ClockId, ClockMemory]) -> bytes:
             "frequency_ppm": kept.frequency * 1e6,
             "frequency_uncertainty_ppm": kept.deviation * 1e6,
             "wander": kept.wander,
+            **_thermal(kept),
         }
         for clock, kept in memory.items()
     }
@@ -38,18 +40,37 @@ def decode(data: bytes) -> dict[ClockId, ClockMemory]:
         if document["version"] != _VERSION:
             raise DriftFileError(f"version {document['version']} is unknown")
         return {ClockId(name): _decode_clock(fields) for name, fields in document["clocks"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DriftFileError(f"not a drift file: {error}") from error
 
 
+def _thermal(kept: ClockMemory) -> dict[str, float]:
+    """What is known of the temperature's effect; nothing where there is no thermometer."""
+    if kept.celsius is None or not math.isfinite(kept.slope_deviation):
+        return {}
+    return {
+        "temperature_c": kept.celsius,
+        "ppm_per_degree": kept.slope * 1e6,
+        "ppm_per_degree_uncertainty": kept.slope_deviation * 1e6,
+    }
+
+
 def _decode_clock(fields: Mapping[str, object]) -> ClockMemory:
-    numbers = []
-    for key in ("frequency_ppm", "frequency_uncertainty_ppm", "wander"):
-        value = fields[key]
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-            raise DriftFileError(f"{key} is not a number")
-        numbers.append(float(value))
+    numbers = [_number(fields, key) for key in ("frequency_ppm", "frequency_uncertainty_ppm", "wander")]
     frequency, deviation, wander = numbers[0] * 1e-6, numbers[1] * 1e-6, numbers[2]
     if abs(frequency) > _MAX_FREQUENCY or not 0 <= deviation <= _MAX_FREQUENCY or not 0 < wander <= 1:
         raise DriftFileError("a frequency is out of range")
-    return ClockMemory(frequency, deviation, wander)
+    if "temperature_c" not in fields:
+        return ClockMemory(frequency, deviation, wander)
+    celsius = _number(fields, "temperature_c")
+    slope, spread = _number(fields, "ppm_per_degree") * 1e-6, _number(fields, "ppm_per_degree_uncertainty") * 1e-6
+    if not -100 <= celsius <= 200 or abs(slope) > _STEEPEST or not 0 <= spread <= _STEEPEST:
+        raise DriftFileError("a temperature or its effect is out of range")
+    return ClockMemory(frequency, deviation, wander, celsius, slope, spread)
+
+
+def _number(fields: Mapping[str, object], key: str) -> float:
+    value = fields[key]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+        raise DriftFileError(f"{key} is not a number")
+    return float(value)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from timesync.base.ids import SourceId
 from timesync.base.measure import Measurement, Quality, SourceStatus
-from timesync.base.time import Duration, Instant, Mono, Tai
+from timesync.base.time import UNITS_PER_S, Duration, Instant, Mono, Tai
 from timesync.servo.command import ClockMemory, ClockSpec, SourceSpec
 from timesync.servo.fusion import Fusion
+from timesync.servo.holdover import UNMODELLED, Habits
 from timesync.servo.ledger import Ledger
 from timesync.servo.poll import PollAdvisor
 from timesync.servo.select import Candidate, Ruling
@@ -18,9 +19,6 @@ from timesync.servo.view import SourceState
 
 CONFIDENCE = 4.0
 """Standard deviations in an error bound."""
-
-UNMODELLED = 1e-6
-"""Growth of every error bound in seconds per second: what a crystal may do between two samples that no model knows."""
 
 _UNKNOWN_FREQUENCY = 1e-4
 _ANYTHING = 1e18
@@ -73,12 +71,12 @@ class Source:
             return 1.0
         return max(self.status.reach.bit_count() / min(self.status.sent, 8), 1 / 8)
 
-    def distance_s(self, now: Instant[Mono]) -> float:
+    def distance_s(self, now: Instant[Mono], growth: float = UNMODELLED) -> float:
         """What its claim adds to our own uncertainty: path, its dispersion, and age (RFC 5905, 11.2.1)."""
         dispersion = 0.0 if self.quality is None else self.quality.root_dispersion.s() + self.quality.precision_s
         last = self.tracker.last_at
         age = 0.0 if last is None else (now - last).s()
-        return self.path_s + self.tracker.model.lean_s + dispersion + age * UNMODELLED
+        return self.path_s + self.tracker.model.lean_s + dispersion + age * growth
 
 
 class ClockModel:
@@ -95,9 +93,9 @@ class ClockModel:
         self.updates = 0
         self.steps = 0
         self.updated_at: Instant[Tai] | None = None
+        self.habits = Habits() if memory is None else Habits(memory.celsius, memory.slope, memory.slope_deviation)
         self._origin: Duration | None = None
-        self._distance_s: float | None = None
-        self._distance_at: Instant[Mono] | None = None
+        self._distance: tuple[float, Instant[Mono]] | None = None
 
     def add(self, spec: SourceSpec) -> Source:
         """Follow a source."""
@@ -105,7 +103,7 @@ class ClockModel:
         if memory is None:
             start = (0.0, _UNKNOWN_FREQUENCY)
         else:
-            start = (memory.frequency, max(memory.deviation, _REMEMBERED_AT_LEAST))
+            start = (memory.frequency - self.ledger.environment, max(memory.deviation, _REMEMBERED_AT_LEAST))
         source = Source(spec, Tracker(spec.link, spec.stamp_noise_s, *start))
         self.sources[spec.source] = source
         return source
@@ -163,11 +161,12 @@ class ClockModel:
             name=source.spec.name,
             offset_s=self.steered_offset(state.offset_s, reading),
             deviation_s=deviation,
-            bound_s=source.distance_s(now) + CONFIDENCE * deviation,
+            bound_s=source.distance_s(now, self.growth) + CONFIDENCE * deviation,
             frequency=state.frequency,
             frequency_deviation=math.sqrt(max(state.frequency_variance, 0.0)),
             trusted=source.spec.trusted,
             samples=source.tracker.samples,
+            vouched=source.spec.parent is not None,
         )
 
     def estimate(self, reading: Instant[Tai]) -> Estimate | None:
@@ -178,9 +177,36 @@ class ClockModel:
         return Estimate(
             self.steered_offset(state.offset_s, reading),
             math.sqrt(max(state.offset_variance, 0.0)),
-            state.frequency,
+            state.frequency + self.ledger.environment,
             math.sqrt(max(state.frequency_variance, 0.0)),
         )
+
+    @property
+    def growth(self) -> float:
+        """How fast every error bound grows for what no model knows, in seconds per second."""
+        return self.habits.roaming.growth
+
+    def watched(self, reading: Instant[Tai], now: Instant[Mono], *, locked: bool) -> None:
+        """Learn how far the frequency roams; to be called at least once a minute."""
+        estimate = self.estimate(reading) if locked else None
+        if estimate is None:
+            self.habits.roaming.lost()
+        else:
+            self.habits.roaming.observe(now.scaled_ns / UNITS_PER_S, estimate.frequency, estimate.frequency_deviation)
+
+    def warmed(self, celsius: float, reading: Instant[Tai], now: Instant[Mono], *, locked: bool) -> float:
+        """Take in the oscillator's temperature; returns by how much its known frequency changed, a ratio."""
+        before = self.ledger.environment
+        estimate = self.estimate(reading) if locked else None
+        at_s = now.scaled_ns / UNITS_PER_S
+        relearnt, environment = self.habits.warmed(at_s, celsius, None if estimate is None else estimate.frequency)
+        if relearnt:
+            # The slope is better known: the whole frequency is what it was, only its parts are divided anew.
+            self.fusion.retune(-relearnt)
+            for source in self.sources.values():
+                source.tracker.retune(-relearnt)
+        self.ledger.compensated(environment, reading)
+        return environment - before - relearnt
 
     def claim(self, reading: Instant[Tai], now: Instant[Mono]) -> None:
         """Note how far the estimate may be from the truth for reasons that no sample shows: paths and roots.
@@ -199,22 +225,30 @@ class ClockModel:
             if track is not None:
                 apart = abs(track.offset_s - ours.offset_s)
                 spread = CONFIDENCE * math.sqrt(max(track.offset_variance, 0.0)) if len(self.sources) > 1 else 0.0
-                distances.append(source.distance_s(now) + apart + spread)
+                distances.append(source.distance_s(now, self.growth) + apart + spread)
         if distances:
-            self._distance_s, self._distance_at = min(distances), now
+            self._distance = min(distances), now
 
     def error_bound_s(self, reading: Instant[Tai], now: Instant[Mono]) -> float | None:
         """The claimed bound on the true offset; None while unknown."""
         estimate = self.estimate(reading)
-        if estimate is None or self._distance_s is None or self._distance_at is None:
+        if estimate is None or self._distance is None:
             return None
-        age = (now - self._distance_at).s()
-        doubt = self.fusion.doubt_s(self.ledger.free(reading))
-        return abs(estimate.offset_s) + CONFIDENCE * estimate.deviation_s + self._distance_s + doubt + age * UNMODELLED
+        distance, since = self._distance
+        doubt = self.fusion.doubt_s(self.ledger.free(reading)) + (now - since).s() * self.growth
+        return abs(estimate.offset_s) + CONFIDENCE * estimate.deviation_s + distance + doubt
 
     def remember(self, reading: Instant[Tai]) -> ClockMemory | None:
         """What the drift file should hold; None before anything is known."""
         estimate = self.estimate(reading)
         if estimate is None:
             return None
-        return ClockMemory(estimate.frequency, estimate.frequency_deviation, self.wander.value)
+        slope, deviation = self.habits.thermal.learnt
+        return ClockMemory(
+            estimate.frequency,
+            estimate.frequency_deviation,
+            self.wander.value,
+            self.habits.celsius,
+            slope,
+            deviation,
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -33,11 +34,17 @@ class ClockMemory:
         frequency: Its free-running frequency error, a ratio; positive is fast.
         deviation: One standard deviation of that.
         wander: Its learnt random walk of frequency.
+        celsius: The temperature at which that was so; None without a thermometer.
+        slope: Change of the frequency per degree, a ratio.
+        slope_deviation: One standard deviation of that; infinite when nothing is known.
     """
 
     frequency: float
     deviation: float
     wander: float
+    celsius: float | None = None
+    slope: float = 0.0
+    slope_deviation: float = math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +59,7 @@ class ClockSpec:
         memory: From the drift file.
         epoch: At the start.
         rate: The frequency adjustment that was found in force at the start.
+        set_freely: Its first correction may be of any size: a hardware clock starts at some arbitrary time.
     """
 
     clock: ClockId
@@ -61,6 +69,7 @@ class ClockSpec:
     memory: ClockMemory | None = None
     epoch: int = 0
     rate: Rate = field(default=Rate(0.0))
+    set_freely: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ from timesync.servo.command import (
 )
 from timesync.servo.fusion import Member
 from timesync.servo.graph import CrossLink, Feed, plan
+from timesync.servo.lineage import Lineage
 from timesync.servo.select import Candidate, Ruling, Selector, words
 from timesync.servo.standing import Standing
 from timesync.servo.steering import Refuse, Slew, Step, correct
@@ -43,6 +44,9 @@ _RETRY_S = 1.0
 
 _COASTING_COST_S = 1e3
 """Cost of a clock in holdover as a root of the tree: others follow it only for want of a reference."""
+
+_FELT = 1e-11
+"""A smaller change of frequency by temperature is left to the next measurement's steering."""
 
 _FIRST_WAIT_S = 5.0
 _LEAST_SAMPLES = 2
@@ -63,6 +67,7 @@ class Controller:
         self._feeds: dict[ClockId, Feed] = {}
         self._deadlines: dict[ClockId, tuple[Instant[Mono], Rate | None]] = {}
         self._standing = {clock: Standing(settings) for clock in self._clocks}
+        self.lineage = Lineage(self._clocks, self._standing)
         self._first_measured: Instant[Mono] | None = None
 
     # -- what the core is made of ------------------------------------------------------------------------------
@@ -85,7 +90,7 @@ class Controller:
         """Behave differently from now on; clocks and what is known of them stay."""
         self._settings = settings
         for clock in self._clocks:
-            self._selectors[clock] = Selector(settings.minimum_sources)
+            self._selectors[clock].configure(settings.minimum_sources)
             self._standing[clock].configure(settings)
 
     @property
@@ -152,7 +157,7 @@ class Controller:
             return []
         source = model.sources[source_id]
         if source.spec.parent is not None:
-            carried = self._carried(m, source.spec.parent, now)
+            carried = self.lineage.carried(m, source.spec.parent, now)
             if carried is None:
                 return []
             m = carried
@@ -205,6 +210,14 @@ class Controller:
         self._clocks[clock].moved(at, epoch)
         self._standing[clock].lost("somebody else has set the clock")
 
+    def on_temperature(self, clock: ClockId, celsius: float, now: Now) -> list[Command]:
+        """The temperature of a clock's oscillator, about every half minute."""
+        model = self._clocks[clock]
+        locked = self._standing[clock].state is ServoState.LOCKED
+        if abs(model.warmed(celsius, now.clocks[clock], now.mono, locked=locked)) < _FELT:
+            return []
+        return self._steer(model, now, counted=False)
+
     def deadline(self) -> Instant[Mono] | None:
         """When ``on_deadline`` wants to be called."""
         return min((when for when, _ in self._deadlines.values()), default=None)
@@ -228,26 +241,6 @@ class Controller:
 
     # -- selection ---------------------------------------------------------------------------------------------
 
-    def _carried(self, m: Measurement, parent: ClockId, now: Now) -> Measurement | None:
-        """A comparison with another clock of this machine, turned into one with that clock's truth."""
-        above = self._clocks[parent]
-        estimate = above.estimate(now.clocks[parent])
-        if estimate is None or self._standing[parent].state in (ServoState.ACQUIRING, ServoState.FREERUN):
-            return None
-        best = self._standing[parent].best
-        quality = None if best is None else best.quality
-        return Measurement(
-            link=m.link,
-            local=m.local,
-            remote=m.remote,
-            at=m.at,
-            epoch=m.epoch,
-            offset=m.offset + Duration.from_s(estimate.offset_s),
-            delay=m.delay,
-            noise_s=m.noise_s,
-            quality=quality,
-        )
-
     def _pace(self, model: ClockModel, source: Source, verdict: Verdict) -> list[Command]:
         """Advise the source's poll interval."""
         advisor = source.advisor
@@ -269,6 +262,9 @@ class Controller:
     def _excluded(self, source: Source, candidate: Candidate | None) -> Ruling | None:
         """Why a source does not even stand for election; None when it does."""
         status = source.status
+        parent = source.spec.parent
+        if parent is not None and self.lineage.follows(parent, source.spec.clock):
+            return Ruling(SourceState.CANDIDATE, f"clock {parent} itself follows this clock")
         if source.spec.noselect:
             return Ruling(SourceState.EXCLUDED, "configured with noselect")
         if status is not None and status.excluded is not None:
@@ -352,7 +348,7 @@ class Controller:
                 for s in chosen
                 if s.spec.parent is not None
             ]
-        self._feeds = plan(references, links)
+        self._feeds = self.lineage.feeds = plan(references, links)
 
     # -- steering ----------------------------------------------------------------------------------------------
 
@@ -372,7 +368,11 @@ class Controller:
         spacing = min((model.sources[s].spacing_s for s in sources if s in model.sources), default=_RESTEER_S)
         # What the clock can do counts as well, less what its own frequency error takes of it.
         reach = max(model.spec.max_frequency - abs(estimate.frequency), model.spec.max_frequency / 8)
-        limits = replace(self._settings.steering, max_slew=min(self._settings.steering.max_slew, reach))
+        limits = replace(
+            self._settings.steering,
+            max_slew=min(self._settings.steering.max_slew, reach),
+            initial_step_anything=self._settings.steering.initial_step_anything or model.spec.set_freely,
+        )
         action = correct(estimate.offset_s, estimate.deviation_s, estimate.frequency, spacing, model.updates, limits)
         if isinstance(action, Refuse):
             self._standing[clock].refused(action.offset_s, self._settings.steering.panic_s)
@@ -405,7 +405,8 @@ class Controller:
         estimate = model.estimate(reading)
         bound = model.error_bound_s(reading, now.mono)
         standing = self._standing[model.spec.clock]
-        standing.judge(estimate, bound, model.updates, now.mono)
+        model.watched(reading, now.mono, locked=standing.state is ServoState.LOCKED)
+        standing.judge(estimate, bound, model.updates, now.mono, steered=model.spec.disciplined)
         if not model.spec.disciplined:
             return standing.notes()
         if estimate is None or bound is None:

@@ -118,6 +118,10 @@ class Estimator:
         self._pxx += offset_variance
         self._pff += frequency_variance
 
+    def retune(self, by: float) -> None:
+        """A part of the frequency is accounted for elsewhere from now on: the state's own goes up by ``by``."""
+        self._f += by
+
     def moved(self, at: Instant[Tai], variance: float) -> None:
         """The free clock itself was set by somebody else and reads ``at`` now; its offset is 0 to ``variance``.
 

@@ -130,6 +130,11 @@ class Fusion:
         if self._estimator is not None:
             self._estimator.disturb(offset_variance)
 
+    def retune(self, by: float) -> None:
+        """See ``Estimator.retune``."""
+        if self._estimator is not None:
+            self._estimator.retune(by)
+
     def moved(self, at: Instant[Tai], variance: float) -> None:
         """Somebody else set the free clock, which reads ``at`` now."""
         self._gate = Gate()

@@ -2,7 +2,8 @@
 
 A steered clock is the sum of two things: the clock that would be if nobody had touched it (the *free* clock,
 an oscillator that counts), and our adjustments. Estimators work on the free clock only; steering therefore
-never disturbs them, and a step costs no sample but those under way.
+never disturbs them, and a step costs no sample but those under way. What temperature is known to do to the
+oscillator is taken out alike.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class _Entry:
     adjustment: Duration
     rate: float
     growth: float
+    environment: float
 
 
 class Ledger:
@@ -35,13 +37,20 @@ class Ledger:
         self._entries: deque[_Entry] = deque(maxlen=_KEPT)
         self._append(at, epoch, ZERO, rate.ratio)
 
-    def _append(self, at: Instant[Tai], epoch: int, adjustment: Duration, rate: float) -> None:
-        self._entries.append(_Entry(at, epoch, adjustment, rate, rate / (1 + rate)))
+    def _append(
+        self, at: Instant[Tai], epoch: int, adjustment: Duration, rate: float, environment: float = 0.0
+    ) -> None:
+        self._entries.append(_Entry(at, epoch, adjustment, rate, rate / (1 + rate) + environment, environment))
 
     @property
     def rate(self) -> Rate:
         """The frequency adjustment in force."""
         return Rate(self._entries[-1].rate)
+
+    @property
+    def environment(self) -> float:
+        """What the oscillator is known to gain by its temperature, a ratio."""
+        return self._entries[-1].environment
 
     @property
     def epoch(self) -> int:
@@ -68,9 +77,13 @@ class Ledger:
 
     def steered(self, rate: Rate, at: Instant[Tai]) -> None:
         """The frequency adjustment became ``rate`` when the clock read ``at``."""
-        self._append(at, self.epoch, self.adjustment(at), rate.ratio)
+        self._append(at, self.epoch, self.adjustment(at), rate.ratio, self.environment)
+
+    def compensated(self, environment: float, at: Instant[Tai]) -> None:
+        """The oscillator is known to gain ``environment`` (a ratio) from reading ``at`` on."""
+        self._append(at, self.epoch, self.adjustment(at), self._entries[-1].rate, environment)
 
     def stepped(self, by: Duration, at: Instant[Tai], epoch: int) -> None:
         """The clock was set forward by ``by``; it read ``at`` just before, and its epoch is now ``epoch``."""
         rate = self._entries[-1].rate
-        self._append(at + by, epoch, self.adjustment(at) + by, rate)
+        self._append(at + by, epoch, self.adjustment(at) + by, rate, self.environment)

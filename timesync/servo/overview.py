@@ -7,7 +7,7 @@ import math
 from timesync.base.measure import Leap
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
-from timesync.servo.clock_model import CONFIDENCE, UNMODELLED, ClockModel, Source
+from timesync.servo.clock_model import CONFIDENCE, ClockModel, Source
 from timesync.servo.command import Now
 from timesync.servo.controller import Controller
 from timesync.servo.view import ClockView, CoreView, ServoState, SourceState, SourceView
@@ -77,15 +77,16 @@ def overview(controller: Controller, now: Now) -> CoreView:
     best = standing.best
     stratum, reference_id, leap, root_delay = _NO_STRATUM, b"\0\0\0\0", Leap.UNKNOWN, Duration(0)
     usable = standing.state in _SERVABLE and best is not None and bound is not None
-    if usable and best is not None and best.quality is not None:
-        stratum = min(best.quality.stratum + 1, _NO_STRATUM)
-        reference_id = best.spec.reference_id
-        leap = _vote(model, best)
-        root_delay = best.quality.root_delay + Duration.from_s(2 * (best.tracker.model.minimum_delay_s or 0.0))
+    root, path = controller.lineage.root(served)
+    if usable and best is not None and root is not None and root.quality is not None:
+        stratum = min(root.quality.stratum + 1, _NO_STRATUM)
+        reference_id = root.spec.reference_id
+        leap = _vote(controller.owner(root.spec.source), root)
+        root_delay = root.quality.root_delay + path
     elif controller.settings.local_stratum is not None and standing.state is not ServoState.FAULT:
         stratum, reference_id, leap = controller.settings.local_stratum, LOCAL_REFERENCE, Leap.NONE
     dispersion = Duration.from_s(max(bound or 0.0, 0.0)) - root_delay // 2
-    growth = UNMODELLED + (0.0 if estimate is None else CONFIDENCE * estimate.frequency_deviation)
+    growth = model.growth + (0.0 if estimate is None else CONFIDENCE * estimate.frequency_deviation)
     return CoreView(
         at=now.mono,
         served=served,

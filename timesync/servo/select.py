@@ -38,6 +38,7 @@ class Candidate:
         frequency_deviation: One standard deviation of that.
         trusted: Never outvoted.
         samples: Measurements so far.
+        vouched: It stands for what the sources of another clock have agreed on already.
     """
 
     source: SourceId
@@ -49,6 +50,7 @@ class Candidate:
     frequency_deviation: float
     trusted: bool
     samples: int
+    vouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,10 @@ class Selector:
         self._refused_until: dict[SourceId, int] = {}
         self._odd_frequency: set[SourceId] = set()
 
+    def configure(self, minimum_sources: int) -> None:
+        """Ask for so many that agree from now on; what was selected is remembered."""
+        self._minimum = minimum_sources
+
     def select(self, candidates: Sequence[Candidate]) -> dict[SourceId, Ruling]:
         """Rule on each candidate; those that may steer come out as SELECTED."""
         rulings: dict[SourceId, Ruling] = {}
@@ -147,7 +153,7 @@ class Selector:
         agreeing = self._intersect(candidates, rulings)
         agreeing = self._compare_frequencies(agreeing, rulings)
         agreeing = self._hold_back(agreeing, rulings)
-        if agreeing and len(agreeing) < self._minimum and not any(c.trusted for c in agreeing):
+        if agreeing and len(agreeing) < self._minimum and not any(c.trusted or c.vouched for c in agreeing):
             for c in agreeing:
                 rulings[c.source] = Ruling(
                     SourceState.CANDIDATE,

@@ -18,6 +18,7 @@ _SETTLED = 6.0
 _SETTLED_FLOOR_S = 1e-6
 _BEST_HYSTERESIS = 0.7
 _LOCK_UPDATES = 3
+_WATCHED_SAMPLES = 4
 
 
 class Standing:
@@ -29,6 +30,7 @@ class Standing:
         self.reason = "waiting for the first measurements"
         self.best: Source | None = None
         self._fed = False
+        self._watched = False
         self._fed_at: Instant[Mono] | None = None
         self._alone = ""
         self._notes: list[Command] = []
@@ -85,8 +87,28 @@ class Standing:
         if self.state is not ServoState.FAULT:
             self._enter(ServoState.FAULT, text)
 
-    def judge(self, estimate: Estimate | None, bound_s: float | None, updates: int, now: Instant[Mono]) -> None:
-        """Move to the state that the estimate deserves."""
+    @property
+    def known(self) -> bool:
+        """Whether the clock's offset is known well enough for other clocks to be compared with it."""
+        if self.state in (ServoState.LOCKED, ServoState.HOLDOVER):
+            return True
+        return self._watched and self.best is not None and self.best.tracker.samples >= _WATCHED_SAMPLES
+
+    def judge(
+        self,
+        estimate: Estimate | None,
+        bound_s: float | None,
+        updates: int,
+        now: Instant[Mono],
+        *,
+        steered: bool = True,
+    ) -> None:
+        """Move to the state that the estimate deserves; one that is not ``steered`` is only watched."""
+        if not steered:
+            self._watched = self._fed and estimate is not None and bound_s is not None
+            if self._watched and estimate is not None:
+                self._enter(ServoState.ACQUIRING, f"measured, not steered: {words(estimate.offset_s)} off")
+            return
         if self.state is ServoState.FAULT and not self._recovered(estimate):
             return
         if estimate is None or bound_s is None:

@@ -179,6 +179,11 @@ class Tracker:
         if self._estimator is not None:
             self._estimator.disturb(offset_variance)
 
+    def retune(self, by: float) -> None:
+        """See ``Estimator.retune``."""
+        if self._estimator is not None:
+            self._estimator.retune(by)
+
     def moved(self, at: Instant[Tai], variance: float) -> None:
         """Somebody else set the clock, and the free clock with it, which reads ``at`` now."""
         self._gate = Gate()
