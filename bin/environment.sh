@@ -61,12 +61,13 @@ make_ready() {
     case $1 in
     run)
         extras=
-        say "installing timesync and what it needs into it: about 10 MB to download, half a minute;" \
-            "nothing else on this machine is changed, and the next use needs no network"
+        say "installing timesync and what it needs into $venv: about 20 MB to download, half a minute;" \
+            "the next use needs no network"
         ;;
     test)
         extras='[test,diag]'
-        say "installing timesync and what its tests need into $venv: about 60 MB to download, a minute"
+        say "installing timesync and what its tests need into $venv: 70 to 90 MB to download, a minute;" \
+            "the next use needs no network"
         ;;
     esac
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
@@ -93,10 +94,20 @@ need_venv() {
     command -v apt-get >/dev/null || die "$python has no venv module; install it as this system does"
     [ "$(id -u)" -eq 0 ] || die "the Debian package $package is missing: run \`sudo apt-get install $package\` first"
     say "the Debian package $package is missing: installing it by apt-get"
-    DEBIAN_FRONTEND=noninteractive
-    export DEBIAN_FRONTEND
-    apt-get install -y -qq --no-install-recommends "$package" >/dev/null 2>&1 || {
+    apt_install "$package" || die "apt-get could not install $package (see above); is there a network?"
+}
+
+# Silent unless it fails.
+apt_install() {
+    install="apt-get install -y -qq --no-install-recommends $1"
+    output=$(
+        exec 2>&1
+        DEBIAN_FRONTEND=noninteractive
+        export DEBIAN_FRONTEND
         # A fresh machine has no lists of packages yet, or old ones.
-        apt-get update -qq && apt-get install -y -qq --no-install-recommends "$package" >/dev/null
-    } || die "apt-get could not install $package (see above)"
+        $install >/dev/null 2>&1 || { apt-get update -qq; $install; }
+    ) || {
+        printf '%s\n' "$output" >&2
+        return 1
+    }
 }
