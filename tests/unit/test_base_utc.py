@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from timesync.base.measure import Leap
 from timesync.base.time import UNITS_PER_S, Duration, Instant, Tai, Utc
-from timesync.base.utc import LeapTable, LeapTableError, _civil
+from timesync.base.utc import LeapTable, LeapTableError, civil
 
 SHIPPED = resources.files("timesync_profiles").joinpath("leap-seconds.list").read_text("utf-8")
 TABLE = LeapTable.parse(SHIPPED)
@@ -281,6 +281,6 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 @given(st.integers(-719_162, 2_932_896))
-def test_civil_dates_against_datetime(day: int) -> None:
+def testcivil_dates_against_datetime(day: int) -> None:
     date = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)
-    assert (date.year, date.month, date.day) == _civil(day)
+    assert (date.year, date.month, date.day) == civil(day)

@@ -33,7 +33,6 @@ from timesync.base.measure import Leap, StampSource
 from timesync.base.time import Duration, Instant
 from timesync.base.utc import LeapTable
 from timesync.ntp.auth import SymmetricKey
-from timesync.ntp.client import Client
 from timesync.ntp.client_interleaved import Interleaved
 from timesync.ntp.exchange import DropReason
 
@@ -887,6 +886,16 @@ def test_auto_asks_after_four_basic_answers() -> None:
     assert "BBBBIIII" == "".join(server.modes)
 
 
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_auto_does_not_ask_in_a_version_that_has_no_interleaved_mode(version: int) -> None:
+    """RFC 9769 is of NTPv4."""
+    story = Story({"version": version})
+    server = XleaveServer(story)
+    for _ in range(8):
+        assert 1 == len(measured(server.exchange(version=version)))
+    assert {"B"} == set(server.modes)
+
+
 def test_auto_does_not_ask_where_a_sample_would_be_old() -> None:
     story = Story({"poll_min": 7})
     server = XleaveServer(story)
@@ -1021,6 +1030,7 @@ def test_on_a_long_path_that_is_polled_often_the_nearer_request_is_paired() -> N
     [
         {"version": 0},
         {"version": 5},
+        {"version": 3, "interleaved": Interleaved.ALWAYS},
         {"poll_min": -5},
         {"poll_max": 18},
         {"poll_min": 8, "poll_max": 7},
@@ -1053,8 +1063,3 @@ def test_the_same_seed_gives_the_same_trace() -> None:
     assert any(isinstance(effect, Measured) for effect in first)
     assert any(isinstance(effect, SendStamped) for effect in first)
     assert not any(isinstance(effect, Dropped) for effect in first)
-
-
-def test_the_package_exports_what_the_machine_protocol_asks_for() -> None:
-    for name in ("deadline", "on_deadline", "on_packet", "on_sent"):
-        assert callable(getattr(Client, name))

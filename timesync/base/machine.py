@@ -36,7 +36,9 @@ class SendStamped:
     """Send a datagram from a fresh random port and report its transmit stamp through ``on_sent``.
 
     The runtime opens a socket connected to the remote for each, and closes it after ``Done`` with the same token.
-    ``on_sent`` is called exactly once per token, with None when no stamp came in time.
+    Once it is sent, ``on_sent`` is called once for the token, with None when no stamp came in time, unless ``Done``
+    comes before. When it cannot be sent, ``on_sent`` is not called: who drives the machine tells it so as it tells of
+    any refusal by the network (``RequestMachine.on_error``), after the effects have been performed.
 
     Attributes:
         data: The datagram.

@@ -96,6 +96,21 @@ class Measurement:
     quality: Quality | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Coarse:
+    """Roughly where a clock stands.
+
+    Attributes:
+        offset_s: The clock minus truth, in seconds.
+        bound_s: The truth lies within so much of that.
+        by: Who says so, for people.
+    """
+
+    offset_s: float
+    bound_s: float
+    by: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceStatus:
     """What a protocol machine knows of its remote, apart from the measurements.

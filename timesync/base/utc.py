@@ -126,12 +126,14 @@ class LeapTable:
         """A sentence for the operator from 60 days before the table expires, else None."""
         if self.expires is None:
             return None
-        days = (self.expires - utc).scaled_ns // (DAY_S * UNITS_PER_S)
-        if days >= WARNING_DAYS:
+        left_ns = (self.expires - utc).scaled_ns
+        if left_ns >= WARNING_DAYS * DAY_S * UNITS_PER_S:
             return None
         date = _date(self.expires)
-        if days < 0:
+        if left_ns <= 0:
             return f"the leap second table expired on {date}; a newer leap second would be missed"
+        # Of the calendar, not spans of 24 h: what ends at midnight does not end on the day before.
+        days = _day(self.expires) - _day(utc)
         left = "today" if days == 0 else "in 1 day" if days == 1 else f"in {days} days"
         return f"the leap second table expires on {date}, {left}; install a newer one (package tzdata)"
 
@@ -160,7 +162,7 @@ def _check_steps(steps: tuple[tuple[int, int], ...]) -> None:
         if abs(next_offset - offset) != 1:
             raise LeapTableError(0, f"TAI - UTC goes from {offset} s to {next_offset} s at once")
     for start, _ in steps:
-        if start % DAY_S or _civil(start // DAY_S)[2] != 1:
+        if start % DAY_S or civil(start // DAY_S)[2] != 1:
             raise LeapTableError(0, f"{start + NTP_TO_UNIX_S} is not the start of a month")
 
 
@@ -206,11 +208,11 @@ def _matched(pattern: re.Pattern[str], number: int, line: str, wanted: str) -> r
 
 
 def _month(day: int) -> tuple[int, int]:
-    year, month, _ = _civil(day)
+    year, month, _ = civil(day)
     return year, month
 
 
-def _civil(day: int) -> tuple[int, int, int]:
+def civil(day: int) -> tuple[int, int, int]:
     """Year, month and day of the month of a day counted from 1970-01-01 (Gregorian, any sign)."""
     # Years are counted from March, so that the leap day is their last; 719,468 days lie between
     # 0000-03-01 and 1970-01-01, and a cycle of 400 years has 146,097 days.
@@ -222,6 +224,10 @@ def _civil(day: int) -> tuple[int, int, int]:
     return 400 * cycle + year + (month <= 2), month, in_year - (153 * march_month + 2) // 5 + 1
 
 
+def _day(utc: Instant[Utc]) -> int:
+    return utc.scaled_ns // (DAY_S * UNITS_PER_S)
+
+
 def _date(utc: Instant[Utc]) -> str:
-    year, month, day = _civil(utc.scaled_ns // (DAY_S * UNITS_PER_S))
+    year, month, day = civil(_day(utc))
     return f"{year:04}-{month:02}-{day:02}"

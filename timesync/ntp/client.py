@@ -50,7 +50,7 @@ TIMEOUT: Final = Duration.from_s(5)
 """How long an answer is waited for, unless the next request leaves before."""
 
 MAX_DISTANCE: Final = Duration.from_s(16)
-"""RFC 5905, figure 7 (MAXDISP)."""
+"""RFC 5905, figure 6 (MAXDISP)."""
 
 MAX_DELAY: Final = Duration.from_s(3)
 """chrony's default."""
@@ -60,7 +60,7 @@ HIDDEN_PRECISION: Final = 32
 
 MIN_POLL: Final = -4
 MAX_POLL: Final = 17
-"""RFC 5905, figure 7 (MAXPOLL); the lower end is ours, for servers on the same LAN."""
+"""RFC 5905, figure 6 (MAXPOLL); the lower end is ours, for servers on the same LAN."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,8 @@ class ClientSettings:
         poll_min: Shortest poll interval, log2 s; -4 to 17.
         poll_max: Longest.
         burst: Four requests 2 s apart at the start, and when the server answers again after a silence.
-        interleaved: Whether to ask for interleaved mode.
+        interleaved: Whether to ask for interleaved mode, which only version 4 has (RFC 9769): AUTO never asks in
+            another.
         key: For the MAC of requests and answers; None: no authentication.
         max_distance: Root distance from which a server is too bad (test 7).
         max_delay: Longest round trip (test A).
@@ -98,6 +99,8 @@ class ClientSettings:
     def __post_init__(self) -> None:
         if not 1 <= self.version <= 4:
             raise ValueError(f"version {self.version} is not in 1 to 4")
+        if self.interleaved is Interleaved.ALWAYS and self.version != 4:
+            raise ValueError("interleaved mode exists in version 4 only")
         if not MIN_POLL <= self.poll_min <= self.poll_max <= MAX_POLL:
             raise ValueError(f"poll range {self.poll_min} to {self.poll_max} is not in {MIN_POLL} to {MAX_POLL}")
         if self.max_distance.scaled_ns <= 0 or self.max_delay.scaled_ns <= 0:
@@ -129,7 +132,7 @@ class Client:
         self._limits = Limits(precision, settings.max_delay)
         self._pacing = Pacing(settings.poll_min, settings.poll_max, rng, burst=settings.burst)
         self._association = Association(keyed=settings.key is not None)
-        self._interleaved = InterleavedAsk(settings.interleaved)
+        self._interleaved = InterleavedAsk(settings.interleaved if settings.version == 4 else Interleaved.NEVER)
         self._own: frozenset[bytes] = frozenset()
         self._token = 0
         self._exchange: Exchange | None = None

@@ -1,6 +1,6 @@
 """One request and its answer: what is compared before it is believed, and what four timestamps give.
 
-The tests are those of RFC 5905, 9.2 (figure 20, tests 1 to 7) and chrony's A and D.
+The tests are those of RFC 5905, 9.2 (figure 22, tests 1 to 7) and chrony's A and D.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from timesync.wire.error import WireError
 from timesync.wire.ntp import HEADER_SIZE, Mode, NtpPacket, decode, short_to_duration, timestamp_to_utc
 
 MAX_STRATUM: Final = 16
-"""RFC 5905, figure 7 (MAXSTRAT): from here on a server is not synchronised."""
+"""RFC 5905, figure 6 (MAXSTRAT): from here on a server is not synchronised."""
 
 MAX_RESPONSE: Final = Duration.from_s(4)
 """A server that keeps a request longer than this is not serving time; chrony's limit."""

@@ -10,7 +10,7 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from itertools import chain, zip_longest
+from itertools import zip_longest
 from typing import Final, assert_never
 
 from timesync.base.ids import Endpoint
@@ -32,6 +32,9 @@ LOST_POLLS: Final = 8
 
 OUTVOTED_PATIENCE: Final = Duration.from_s(1800)
 """So long may a server be outvoted before another takes its place: the majority may be wrong at first."""
+
+DOUBLE_RETRY: Final = Duration.from_s(60)
+"""A written-out address that another source asks is looked at again so often: that source may go."""
 
 AVOIDANCE: Final = Duration.from_s(3600)
 """An address that was given up is not taken again for so long, unless there is no other."""
@@ -152,11 +155,18 @@ class Roster:
         self._members: list[_Member] = []
         self._candidates: list[Endpoint] = []
         self._avoid: dict[str, Instant[Mono]] = {}
-        self._barred: frozenset[str] = frozenset()
+        self._own: frozenset[str] = frozenset()
+        self._taken: frozenset[str] = frozenset()
         self._resolving = False
         self._failures = 0
         self._wanted = True
         self._allowed_at: Instant[Mono] = Instant(0)
+
+    @property
+    def doubled(self) -> tuple[str, ...]:
+        """Addresses that it knows and does not ask, because another source asks them."""
+        known = [self._settings.name] if self._literal else [candidate.address for candidate in self._candidates]
+        return tuple(dict.fromkeys(address for address in known if _normal(address) in self._taken))
 
     @property
     def members(self) -> tuple[Endpoint, ...]:
@@ -172,6 +182,9 @@ class Roster:
         if self._resolving or not self._wanted or now < self._allowed_at:
             return []
         if self._literal:
+            if _normal(self._settings.name) in self._taken:
+                self._allowed_at = now + self._spread(DOUBLE_RETRY)
+                return []
             self._wanted = False
             return [self._add(Endpoint(self._settings.name, self._settings.port))]
         self._resolving = True
@@ -217,10 +230,12 @@ class Roster:
 
         Args:
             own: This machine's. A pool never gives one; a single server's name may, as ``localhost`` does.
-            taken: Those that other sources ask already: a server under two names would have two votes.
+            taken: Those that other sources ask already: a server under two names would have two votes. An
+                address that is written out is subject to this too. Loopback is not: what a laboratory runs
+                on the ports of one machine is told apart by them.
         """
-        barred = chain(taken, own if self._settings.pool else ())
-        self._barred = frozenset(_normal(address) for address in barred)
+        self._own = frozenset(_normal(address) for address in own) if self._settings.pool else frozenset()
+        self._taken = frozenset(_normal(address) for address in taken if not _is_loopback(address))
 
     def _replace_and_fill(self, now: Instant[Mono]) -> list[RosterEffect]:
         effects: list[RosterEffect] = []
@@ -238,7 +253,8 @@ class Roster:
     def _fresh(self, now: Instant[Mono]) -> Endpoint | None:
         """The first candidate that is not a member, was not given up lately, and may be taken."""
         members = {_key(member.endpoint) for member in self._members}
-        unused = [c for c in self._candidates if _key(c) not in members and _normal(c.address) not in self._barred]
+        barred = self._own | self._taken
+        unused = [c for c in self._candidates if _key(c) not in members and _normal(c.address) not in barred]
         for candidate in unused:
             if self._avoid.get(_key(candidate), now) <= now:
                 return candidate
@@ -287,6 +303,11 @@ def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None
         return None
     mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
     return mapped or parsed
+
+
+def _is_loopback(address: str) -> bool:
+    parsed = _parse(address)
+    return parsed is not None and parsed.is_loopback
 
 
 def _normal(address: str) -> str:

@@ -1,1 +1,1 @@
-"""Cryptography for time protocols: symmetric MACs now, NTS (RFC 8915) beside them."""
+"""Cryptography for time protocols; today the AES-CMAC of symmetric keys (RFC 8573)."""

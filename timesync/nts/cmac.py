@@ -5,9 +5,6 @@ from __future__ import annotations
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
-CMAC_SIZE = 16
-"""Octets of a code, whatever the size of the key."""
-
 
 def aes_cmac(key: bytes, data: bytes) -> bytes:
     """The 16-octet AES-CMAC of ``data`` under a key of 16 or 32 octets (AES-128, AES-256).

@@ -1,0 +1,1 @@
+"""Satellite receivers: what they say, which second a pulse marks, how far they can be believed. Pure."""
