@@ -13,6 +13,7 @@ from timesync.base.measure import Leap, Stamp
 from timesync.base.rate import Rate
 from timesync.base.serving import ServingMap
 from timesync.base.time import Duration, Instant, Mono
+from timesync.devices import Devices
 from timesync.ntp.server import ServerCounters, ServerSettings, ServeState
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "ClockError",
     "ClockLimits",
     "ClockReport",
+    "Devices",
     "Exchange",
     "ExchangeHandler",
     "Host",
@@ -205,6 +207,20 @@ class Host(Protocol):
     @property
     def clocks(self) -> Mapping[ClockId, Clock]:
         """The clocks that the configuration names."""
+        ...
+
+    @property
+    def devices(self) -> Devices:
+        """Its time hardware."""
+        ...
+
+    @property
+    def missing(self) -> Mapping[ClockId, str]:
+        """Configured clocks that are not there, and why, in words."""
+        ...
+
+    def retry_missing(self) -> Sequence[ClockId]:
+        """Look for them again; those that came are among ``clocks`` from now on."""
         ...
 
     def mono(self) -> Instant[Mono]:

@@ -1,8 +1,9 @@
 """Struct layouts and numbers of the Linux ABI, nothing else.
 
-Sources: ``linux/timex.h``, ``asm-generic/socket.h``, ``linux/net_tstamp.h`` and ``linux/errqueue.h``. The
-socket numbers are those of asm-generic (x86, Arm, RISC-V, MIPS, PowerPC, LoongArch, s390); Alpha, SPARC and
-PA-RISC differ.
+Sources: ``linux/timex.h``, ``asm-generic/socket.h``, ``linux/net_tstamp.h``, ``linux/errqueue.h``,
+``linux/ptp_clock.h``, ``linux/pps.h`` and ``linux/ethtool.h``. The socket numbers are those of asm-generic (x86, Arm,
+RISC-V, MIPS, PowerPC, LoongArch, s390); Alpha, SPARC and PA-RISC differ. The ioctl numbers are built as asm-generic
+does; MIPS, PowerPC, Alpha and SPARC encode the direction otherwise.
 """
 
 from __future__ import annotations
@@ -112,3 +113,83 @@ SO_EE_ORIGIN_TIMESTAMPING = 4
 SCM_TSTAMP_SND = 0
 IP_RECVERR = 11
 IPV6_RECVERR = 25
+
+_IOC_WRITE = 1
+_IOC_READ = 2
+
+
+def _ioc(direction: int, magic: str, number: int, size: int) -> int:
+    return direction << 30 | size << 16 | ord(magic) << 8 | number
+
+
+# linux/ptp_clock.h: all members have fixed sizes and lie on multiples of them, so one layout serves every ABI.
+PTP_CLOCK_TIME = struct.Struct("=qI4x")
+"""``struct ptp_clock_time``: seconds, nanoseconds; the sign of the seconds is that of the whole."""
+PTP_CLOCK_CAPS = struct.Struct("=9i44x")
+"""max_adj (ppb), n_alarm, n_ext_ts, n_per_out, pps, n_pins, cross_timestamping, adjust_phase, max_phase_adj (ns)."""
+PTP_EXTTS_REQUEST_BODY = struct.Struct("=II8x")
+"""Channel, flags."""
+PTP_EXTTS_EVENT = struct.Struct("=qI4xII8x")
+"""Seconds, nanoseconds, channel, flags."""
+PTP_PEROUT_REQUEST_BODY = struct.Struct("=qI4xqI4xIIqI4x")
+"""Start, period, channel, flags, time on; each time is seconds and nanoseconds."""
+PTP_PIN_DESC = struct.Struct("=64sIII20x")
+"""Name, index, function, channel."""
+PTP_SYS_OFFSET_HEAD = struct.Struct("=I12x")
+"""Number of samples; in ``ptp_sys_offset_extended`` zero in what follows means CLOCK_REALTIME."""
+PTP_MAX_SAMPLES = 25
+PTP_SYS_OFFSET_SIZE = PTP_SYS_OFFSET_HEAD.size + (2 * PTP_MAX_SAMPLES + 1) * PTP_CLOCK_TIME.size
+PTP_SYS_OFFSET_EXTENDED_SIZE = PTP_SYS_OFFSET_HEAD.size + 3 * PTP_MAX_SAMPLES * PTP_CLOCK_TIME.size
+PTP_SYS_OFFSET_PRECISE_BODY = struct.Struct("=qI4xqI4xqI20x")
+"""The device, CLOCK_REALTIME and CLOCK_MONOTONIC_RAW; each is seconds and nanoseconds."""
+
+PTP_ENABLE_FEATURE = 1 << 0
+PTP_RISING_EDGE = 1 << 1
+PTP_FALLING_EDGE = 1 << 2
+PTP_STRICT_FLAGS = 1 << 3
+PTP_PEROUT_DUTY_CYCLE = 1 << 1
+PTP_PF_NONE = 0
+PTP_PF_EXTTS = 1
+PTP_PF_PEROUT = 2
+PTP_PF_PHYSYNC = 3
+
+PTP_CLOCK_GETCAPS = _ioc(_IOC_READ, "=", 1, PTP_CLOCK_CAPS.size)
+PTP_EXTTS_REQUEST = _ioc(_IOC_WRITE, "=", 2, PTP_EXTTS_REQUEST_BODY.size)
+PTP_PEROUT_REQUEST = _ioc(_IOC_WRITE, "=", 3, PTP_PEROUT_REQUEST_BODY.size)
+PTP_ENABLE_PPS = _ioc(_IOC_WRITE, "=", 4, 4)
+PTP_SYS_OFFSET = _ioc(_IOC_WRITE, "=", 5, PTP_SYS_OFFSET_SIZE)
+PTP_PIN_GETFUNC = _ioc(_IOC_READ | _IOC_WRITE, "=", 6, PTP_PIN_DESC.size)
+PTP_PIN_SETFUNC = _ioc(_IOC_WRITE, "=", 7, PTP_PIN_DESC.size)
+PTP_SYS_OFFSET_PRECISE = _ioc(_IOC_READ | _IOC_WRITE, "=", 8, PTP_SYS_OFFSET_PRECISE_BODY.size)
+PTP_SYS_OFFSET_EXTENDED = _ioc(_IOC_READ | _IOC_WRITE, "=", 9, PTP_SYS_OFFSET_EXTENDED_SIZE)
+# The same with a strict look at flags and reserved members (Linux 5.4).
+PTP_EXTTS_REQUEST2 = _ioc(_IOC_WRITE, "=", 11, PTP_EXTTS_REQUEST_BODY.size)
+PTP_PEROUT_REQUEST2 = _ioc(_IOC_WRITE, "=", 12, PTP_PEROUT_REQUEST_BODY.size)
+
+# linux/pps.h with the C compiler's own alignment: i386 puts 64-bit members on multiples of 4.
+PPS_KPARAMS = struct.Struct("@ii qiI qiI")
+"""``struct pps_kparams``: API version, mode, offset for assert, for clear; each is seconds, nanoseconds, flags."""
+PPS_FDATA = struct.Struct("@II qiI qiI i qiI")
+"""``struct pps_fdata``: both sequences (assert, clear), both times, mode, time-out."""
+PPS_API_VERS = 1
+PPS_CAPTUREASSERT = 0x01
+PPS_CAPTURECLEAR = 0x02
+PPS_CANWAIT = 0x100
+PPS_TSFMT_TSPEC = 0x1000
+PPS_TIME_INVALID = 1
+"""In the flags of the time-out: wait for ever."""
+
+# The header gives _IOR and its kin a pointer type, so the size field is that of a pointer and not of the structure.
+_POINTER_SIZE = struct.calcsize("@P")
+PPS_GETPARAMS = _ioc(_IOC_READ, "p", 0xA1, _POINTER_SIZE)
+PPS_SETPARAMS = _ioc(_IOC_WRITE, "p", 0xA2, _POINTER_SIZE)
+PPS_GETCAP = _ioc(_IOC_READ, "p", 0xA3, _POINTER_SIZE)
+PPS_FETCH = _ioc(_IOC_READ | _IOC_WRITE, "p", 0xA4, _POINTER_SIZE)
+
+# linux/sockios.h, linux/ethtool.h
+SIOCETHTOOL = 0x8946
+ETHTOOL_GET_TS_INFO = 0x41
+ETHTOOL_TS_INFO = struct.Struct("=IIiI12xI12x")
+"""``struct ethtool_ts_info``: command, SOF_TIMESTAMPING_ bits, PHC index (-1: none), tx_types, rx_filters."""
+IFREQ_POINTER = struct.Struct("@16sP8x" if LONG_SIZE == 4 else "@16sP16x")
+"""``struct ifreq`` with ``ifr_data``: interface, address of the request."""

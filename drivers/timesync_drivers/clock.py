@@ -27,7 +27,8 @@ class ClockState:
     """What ``clock_adjtime`` says of a clock when asked to change nothing.
 
     Attributes:
-        at_ns: The clock's reading, ns since 1970; in whole microseconds unless the status has STA_NANO.
+        at_ns: The clock's reading, ns since 1970; in whole microseconds unless the status has STA_NANO; 0 for a PHC,
+            whose frequency is all that the kernel tells.
         scaled_ppm: ``freq``: parts per million with 16 fractional bits, positive is faster.
         tick_us: ``tick``: microseconds added at each of the USER_HZ ticks of a second; 0 for a PHC.
         status: ``STA_`` bits.
@@ -177,6 +178,17 @@ class KernelClock:
         timex.modes = abi.ADJ_SETOFFSET | abi.ADJ_NANO
         # The nanoseconds must not be negative: -0.3 s is -1 s and 0.7 s.
         timex.tv_sec, timex.tv_usec = divmod(by_ns, NS_PER_S)
+        self._call(timex)
+
+    def adjust_phase(self, by_ns: int) -> None:
+        """Let the servo in the hardware of a PHC take out ``by_ns``: positive moves the clock ahead.
+
+        EOPNOTSUPP from a clock without one, ERANGE beyond what it takes. Not for CLOCK_REALTIME, whose own PLL would
+        answer.
+        """
+        timex = abi.Timex()
+        timex.modes = abi.ADJ_OFFSET | abi.ADJ_NANO
+        timex.offset = by_ns
         self._call(timex)
 
     def set_status(

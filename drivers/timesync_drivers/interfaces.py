@@ -2,42 +2,75 @@
 
 from __future__ import annotations
 
-import fcntl
 import socket
 import struct
-from ipaddress import IPv6Address
-from pathlib import Path
+from collections.abc import Iterator
 
-_SIOCGIFADDR = 0x8915
-_IFREQ = struct.Struct("16s24x")
-_ADDRESS = slice(20, 24)
-_IF_INET6 = Path("/proc/net/if_inet6")
+# linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
+_NETLINK_ROUTE = 0
+_NLM_F_REQUEST, _NLM_F_DUMP = 0x1, 0x300
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_RTM_NEWADDR, _RTM_GETADDR = 20, 22
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
+_ADDRESS = struct.Struct("=BBBBI")  # struct ifaddrmsg: family, prefix length, flags, scope, interface
+_ATTRIBUTE = struct.Struct("=HH")  # struct rtattr: length, type
+_SIZES = {socket.AF_INET: 4, socket.AF_INET6: 16}
+_PATIENCE_S = 1.0
+_ROOM = 1 << 16
 
 
 def local_addresses() -> list[str]:
-    """The IPv4 and IPv6 addresses of all interfaces, loopback always among them.
+    """All IPv4 and IPv6 addresses of all interfaces, loopback always among them; it alone where nothing more is told.
 
-    Of several IPv4 addresses on one interface the ioctl tells the first (netdevice(7)); IPv6 addresses are all told.
+    By netlink (rtnetlink(7)), because the older ioctl tells only the first IPv4 address of an interface.
     """
-    return ["127.0.0.1", "::1", *_ipv4(), *_ipv6()]
-
-
-def _ipv4() -> list[str]:
-    found = []
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        for _, name in socket.if_nameindex():
-            request = _IFREQ.pack(name.encode())
-            try:
-                answer = fcntl.ioctl(any_socket, _SIOCGIFADDR, request)
-            except OSError:
-                continue  # an interface without an IPv4 address
-            found.append(socket.inet_ntoa(answer[_ADDRESS]))
-    return found
-
-
-def _ipv6() -> list[str]:
+    found = ["127.0.0.1", "::1"]
     try:
-        lines = _IF_INET6.read_text("ascii").splitlines()
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE) as link:
+            link.settimeout(_PATIENCE_S)
+            link.bind((0, 0))
+            request = _ADDRESS.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+            size = _HEADER.size + len(request)
+            link.send(_HEADER.pack(size, _RTM_GETADDR, _NLM_F_REQUEST | _NLM_F_DUMP, 1, 0) + request)
+            more = True
+            while more:
+                more = _read(link.recv(_ROOM), found)
     except OSError:
-        return []  # a kernel without IPv6
-    return [str(IPv6Address(bytes.fromhex(line.split()[0]))) for line in lines if line]
+        pass  # no netlink here, as in some sandboxes
+    return list(dict.fromkeys(found))
+
+
+def _read(data: bytes, found: list[str]) -> bool:
+    """Add the addresses of one answer to ``found``; whether another answer follows."""
+    at = 0
+    while at + _HEADER.size <= len(data):
+        length, kind, *_ = _HEADER.unpack_from(data, at)
+        if length < _HEADER.size or kind in (_NLMSG_ERROR, _NLMSG_DONE):
+            return False
+        if kind == _RTM_NEWADDR:
+            address = _own(data[at + _HEADER.size : at + length])
+            if address is not None:
+                found.append(address)
+        at += length + 3 & ~3
+    return True
+
+
+def _own(message: bytes) -> str | None:
+    """The address in a struct ifaddrmsg with its attributes; None when it is of another family."""
+    family, *_ = _ADDRESS.unpack_from(message)
+    size = _SIZES.get(family)
+    values = dict(_attributes(message[_ADDRESS.size :]))
+    # On a point-to-point link IFA_ADDRESS is the far end's; IPv6 mostly has no IFA_LOCAL.
+    value = values.get(_IFA_LOCAL, values.get(_IFA_ADDRESS))
+    return None if size is None or value is None or len(value) != size else socket.inet_ntop(family, value)
+
+
+def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:
+    at = 0
+    while at + _ATTRIBUTE.size <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, at)
+        if length < _ATTRIBUTE.size:
+            return
+        yield kind, data[at + _ATTRIBUTE.size : at + length]
+        at += length + 3 & ~3

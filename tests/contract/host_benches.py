@@ -76,14 +76,15 @@ class SimBench:
         network.dns.set("localhost", "127.0.0.1")
         oscillator = Oscillator(self.world, "appliance", Quartz(frequency_error=Rate.from_ppm(3)))
         model = ClockModel(max_frequency=Rate.from_ppm(100_000))
-        self.host: Host = SimHost(self.world, node, [SimClock(self.world, oscillator, TABLE, model, CLOCK)])
+        self._system = SimClock(self.world, oscillator, TABLE, model, CLOCK)
+        self.host: Host = SimHost(self.world, node, [self._system])
         self.echo = Endpoint("192.0.2.2", _Listener(self.world).listen(remote, answers=True))
         self.silent = Endpoint("192.0.2.2", _Listener(self.world).listen(remote, answers=False))
         self.refusing = Endpoint("192.0.2.2", 9)
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """In simulated time."""
-        return run(self.world, main)
+        return run(self.world, main, self._system)
 
     def raw_ns(self) -> int:
         """True time."""

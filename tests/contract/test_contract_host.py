@@ -143,6 +143,16 @@ def test_answers_go_to_the_exchange_that_asked(bench: Bench) -> None:
     bench.run(main())
 
 
+def test_an_exchange_sends_one_request(bench: Bench) -> None:
+    async def main() -> None:
+        with closing(bench.host.open_exchange(bench.silent, CLOCK, Handler())) as exchange:
+            exchange.send(b"request")
+            with pytest.raises(RuntimeError, match="one request"):
+                exchange.send(b"another")
+
+    bench.run(main())
+
+
 def test_nothing_is_told_after_closing_and_nothing_can_be_sent(bench: Bench) -> None:
     async def main() -> None:
         handler = Handler()

@@ -1,7 +1,9 @@
-"""A kernel clock that is made of numbers, for what must not be tried on the real one."""
+"""A kernel clock that is made of numbers, for what must not be tried on the real one; and waiting for kernel stamps."""
 
 from __future__ import annotations
 
+import socket
+import time
 from dataclasses import dataclass
 from importlib import resources
 
@@ -25,6 +27,22 @@ TABLE = LeapTable.parse((resources.files("timesync_profiles") / "leap-seconds.li
 
 SYSTEM = ClockId("system")
 NOW_NS = 1_700_000_000 * S
+SO_TIMESTAMPING, RX_SOFTWARE, SOFTWARE = 37, 1 << 3, 1 << 4  # asm-generic/socket.h, linux/net_tstamp.h
+
+
+def await_kernel_stamps() -> None:
+    """Wait until the kernel stamps what arrives: it begins some time after the first socket asks."""
+    limit = time.monotonic() + 10
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.settimeout(10)
+        probe.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, RX_SOFTWARE | SOFTWARE)
+        probe.bind(("127.0.0.1", 0))
+        probe.connect(probe.getsockname())
+        while True:
+            probe.send(b"?")
+            if any(kind == SO_TIMESTAMPING for _, kind, _ in probe.recvmsg(1, 256)[1]):
+                return
+            assert time.monotonic() < limit, "the kernel gives no receive timestamps"
 
 
 class FakeKernel:

@@ -186,6 +186,12 @@ def test_the_nanoseconds_of_a_step_are_never_negative(
     assert (0x2100, seconds, nanoseconds) == (call["modes"], call.get("tv_sec", 0), call.get("tv_usec", 0))
 
 
+def test_a_phase_goes_to_the_hardware_in_nanoseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, recorder = _recorded(monkeypatch, -29)
+    clock.adjust_phase(-250)
+    assert recorder.calls == [{"modes": 0x2001, "offset": -250}]
+
+
 def test_status_errors_and_tai_go_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, recorder = _recorded(monkeypatch, time.CLOCK_REALTIME)
     # STA_NANO and the other read-only bits, as they come from state(), are not sent back.

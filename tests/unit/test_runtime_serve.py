@@ -302,6 +302,27 @@ def test_a_worker_that_dies_is_replaced_and_counting_goes_on() -> None:
     serve(story, 1)
 
 
+def test_the_service_can_close_while_a_dead_worker_is_not_reaped_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a service manager signals daemon and workers together."""
+
+    async def story(service: Service) -> None:
+        assert isinstance(service, WorkerService)
+        (worker,) = service._workers
+        (pid,) = service.pids
+        assert worker._process is not None
+        assert pid is not None
+        # The kernel closes its descriptors a moment before it can be waited for; here the moment lasts.
+        monkeypatch.setattr(worker._process.popen, "poll", lambda: None)
+        os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: not worker.ready.is_set(), "its end is noticed")
+        service.close()
+        assert [] == list(service.pids)
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    serve(story, 1)
+
+
 def status_of(pid: int) -> dict[str, str]:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
@@ -327,6 +348,19 @@ def test_workers_end_with_the_service_and_have_no_rights() -> None:
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_signals_to_the_whole_group_leave_the_end_to_the_daemon() -> None:
+    async def story(service: Service) -> None:
+        assert isinstance(service, WorkerService)
+        (pid,) = service.pids
+        assert pid is not None
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            os.kill(pid, number)
+        assert header(await ask("127.0.0.1", service.addresses[0].port, request())).stratum == 2
+        assert [pid] == list(service.pids)
+
+    serve(story, 1)
 
 
 def test_workers_die_with_a_daemon_that_is_killed() -> None:

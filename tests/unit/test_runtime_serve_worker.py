@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from linux_support import await_kernel_stamps
 from ntp_server_support import EVERYBODY, live_state, ns_of, request
 
 from timesync.base.ids import Endpoint
@@ -23,7 +24,6 @@ from timesync.ntp.server import Server, ServerSettings
 from timesync.runtime.serve_socket import ServingSocket, open_sockets
 from timesync.runtime.serve_worker import BATCH, Lane, decode_settings, encode_settings
 
-SO_TIMESTAMPING, RX_SOFTWARE, SOFTWARE = 37, 1 << 3, 1 << 4  # asm-generic/socket.h, linux/net_tstamp.h
 KEY = SymmetricKey(7, "SHA1", b"sixteen octets!!")
 
 
@@ -63,21 +63,6 @@ def corpus(seed: int) -> list[bytes]:
             data = data[: rng.randrange(len(data))]
         made.append(data)
     return made
-
-
-def await_kernel_stamps() -> None:
-    """Until the kernel stamps what arrives, some time after the first socket asks; before, all goes the slow way."""
-    limit = time.monotonic() + 10
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.settimeout(10)
-        probe.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, RX_SOFTWARE | SOFTWARE)
-        probe.bind(("127.0.0.1", 0))
-        probe.connect(probe.getsockname())
-        while True:
-            probe.send(b"?")
-            if any(kind == SO_TIMESTAMPING for _, kind, _ in probe.recvmsg(1, 256)[1]):
-                return
-            assert time.monotonic() < limit, "the kernel gives no receive timestamps"
 
 
 @contextmanager

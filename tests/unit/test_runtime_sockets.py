@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-from linux_support import TABLE
+from linux_support import TABLE, await_kernel_stamps
 
 from timesync.base.ids import ClockId, Endpoint
 from timesync.base.measure import Stamp, StampSource
@@ -37,6 +37,7 @@ def run(request: pytest.FixtureRequest) -> Runner:
 @pytest.fixture(autouse=True)
 def stamping() -> Iterator[None]:
     with hold_stamps():
+        await_kernel_stamps()
         yield
 
 
@@ -189,15 +190,28 @@ def test_closing_before_the_stamp_silences_it(run: Runner, peer: socket.socket) 
     run(main())
 
 
-def test_one_request_for_each_exchange(run: Runner, peer: socket.socket) -> None:
-    async def main() -> None:
-        exchange = _exchange(_remote(peer), Handler())
-        exchange.send(b"ping")
-        with pytest.raises(RuntimeError, match="one request"):
-            exchange.send(b"ping")
-        exchange.close()
+def test_an_error_of_the_handler_is_not_one_of_the_socket(peer: socket.socket) -> None:
+    """A clock that cannot be read is an OSError as well, and no fault of the remote."""
 
-    run(main())
+    async def main() -> None:
+        raised: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context.get("exception")))
+        handler = Handler()
+
+        def fail(name: str) -> None:
+            raise OSError(name)
+
+        handler.on_event = fail
+        exchange = _exchange(_remote(peer), handler)
+        exchange.send(b"ping")
+        await handler.until("sent")
+        peer.sendto(b"pong", peer.recvfrom(100)[1])
+        await handler.until("pong")
+        exchange.close()
+        assert handler.names == ["sent", "pong"]
+        assert [str(error) for error in raised] == ["sent", "pong"]
+
+    asyncio.run(main())
 
 
 class _Deaf(StampedSocket):

@@ -7,19 +7,25 @@ import errno
 import os
 import random
 import socket
+import threading
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TypeVar, assert_never
 
 from timesync.base.ids import ClockId, Endpoint
 from timesync.base.time import Instant, Mono
 from timesync.base.utc import LeapTable
 from timesync.daemon.statefiles import StateFiles
-from timesync.host import ExchangeHandler, NtpService
+from timesync.host import ClockError, ExchangeHandler, NtpService
 from timesync.ntp.server import ServerSettings
+from timesync.runtime.devices import LinuxDevices
+from timesync.runtime.phc_clock import PhcClock
+from timesync.runtime.phc_scale import Timescale
 from timesync.runtime.sockets import LinuxExchange, TransmitStamps
 from timesync.runtime.stamping import StampClock
 from timesync.runtime.system_clock import SystemClock
@@ -29,6 +35,7 @@ from timesync_drivers.interfaces import local_addresses
 from timesync_drivers.netstamp import StampedSocket, hold_stamps
 
 _BASE = ClockId("system")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +62,66 @@ class VirtualSpec:
     settings: VirtualSettings
 
 
-ClockSpec = SystemSpec | VirtualSpec
+@dataclass(frozen=True, slots=True)
+class PhcSpec:
+    """A PTP hardware clock.
+
+    Attributes:
+        clock: Its name in the configuration.
+        device: The interface, ``ptpN`` or device file.
+        timescale: What it holds.
+    """
+
+    clock: ClockId
+    device: str
+    timescale: Timescale = "tai"
+
+
+ClockSpec = SystemSpec | VirtualSpec | PhcSpec
+
+
+def open_phc(spec: PhcSpec, table: LeapTable) -> PhcClock:
+    """The hardware clock of this machine that a configuration names. Raises ClockError."""
+    return PhcClock(spec.clock, spec.device, table, timescale=spec.timescale)
 
 
 class LinuxHost:
     """The machine under us. Exchanges and services need a running asyncio loop; clocks and files do not."""
 
-    def __init__(self, specs: Sequence[ClockSpec], table: LeapTable, state: Path | None) -> None:
-        """Make the clocks; nothing is changed on the machine.
+    def __init__(
+        self,
+        specs: Sequence[ClockSpec],
+        table: LeapTable,
+        state: Path | None,
+        *,
+        open_phc: Callable[[PhcSpec, LeapTable], PhcClock] = open_phc,
+    ) -> None:
+        """Make the clocks; nothing is changed on the machine, and a hardware clock may be missing.
 
         Args:
             specs: The clocks that the configuration names.
             table: TAI - UTC.
             state: The state directory; None keeps nothing.
+            open_phc: Opens a hardware clock. Raises ClockError.
         """
         self._rng = random.Random(os.urandom(32))  # noqa: S311 - spreads timers, guards no secret
         system = next((spec.clock for spec in specs if isinstance(spec, SystemSpec)), _BASE)
         self._base = SystemClock(system, KernelClock(), table)
+        self._table = table
+        self._phc_opener = open_phc
         self._clocks: dict[ClockId, StampClock] = {}
+        self._absent: dict[ClockId, tuple[PhcSpec, str]] = {}
+        self._devices = LinuxDevices(self._clocks, table)
         for spec in specs:
             match spec:
                 case SystemSpec():
                     self._clocks[spec.clock] = self._base
                 case VirtualSpec():
                     self._clocks[spec.clock] = VirtualClock(spec.clock, self._base, table, spec.settings, self._rng)
+                case PhcSpec():
+                    self._open_phc(spec)
+                case _:
+                    assert_never(spec)
         self._files = None if state is None else StateFiles(state)
         self._stamps = TransmitStamps()
         # Never read; it goes with the host.
@@ -95,16 +138,44 @@ class LinuxHost:
 
     @property
     def clocks(self) -> Mapping[ClockId, StampClock]:
-        """The clocks that the configuration names."""
+        """The clocks that the configuration names; without those whose device has not been there yet."""
         return self._clocks
 
-    def check_foreign(self) -> str | None:
-        """What something other than us did to the system clock since the last call, in sentences.
+    @property
+    def devices(self) -> LinuxDevices:
+        """Its time hardware."""
+        return self._devices
 
-        Call it about once a second, whichever clocks are disciplined: virtual clocks feel such a step as
-        well.
+    @property
+    def missing(self) -> Mapping[ClockId, str]:
+        """The hardware clocks that cannot be used now, and why, in a sentence with advice.
+
+        One that was there once stays among ``clocks``: it can be read, by reckoning, but not steered.
         """
-        return self._base.check_foreign()
+        away = {clock.id: "its device has vanished; it is taken up as soon as it is back" for clock in self._away()}
+        return {clock: text for clock, (_, text) in self._absent.items()} | away
+
+    def retry_missing(self) -> list[ClockId]:
+        """Look for the hardware clocks that are missing; those that are usable from now on.
+
+        Call it every few seconds: it costs a system call or two for each. What comes for the first time is in
+        ``clocks`` afterwards, what came back has a new epoch.
+        """
+        found = [clock.id for clock in self._away() if _came_back(clock)]
+        for clock, (spec, _) in list(self._absent.items()):
+            if self._open_phc(spec):
+                found.append(clock)
+        return found
+
+    def check_foreign(self) -> str | None:
+        """What something other than us did to the clocks since the last call, in sentences.
+
+        Call it about once a second, whichever clocks are disciplined: virtual clocks feel a step of the system clock
+        as well.
+        """
+        said = [self._base.check_foreign()]
+        said += [clock.check_foreign() for clock in self._clocks.values() if isinstance(clock, PhcClock)]
+        return ". ".join(text for text in said if text is not None) or None
 
     def own_addresses(self) -> frozenset[str]:
         """The numeric addresses of this machine's interfaces, and loopback."""
@@ -123,12 +194,12 @@ class LinuxHost:
     async def resolve(self, name: str, port: int) -> list[Endpoint]:
         """The addresses of a name, each once, in the resolver's order. Raises OSError.
 
-        The C library's resolver blocks, so it runs in a thread of the loop's; a numeric address needs none.
+        The C library's resolver blocks, so it runs in a thread; a numeric address needs none.
         """
         if _is_address(name):
             return [Endpoint(str(ip_address(name)), port)]
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(name, port, type=socket.SOCK_DGRAM)
+            found = await _in_thread(lambda: socket.getaddrinfo(name, port, type=socket.SOCK_DGRAM))
         except UnicodeError as error:  # a label that is empty or too long for DNS
             raise OSError(errno.EINVAL, f"not a host name: {name!r}") from error
         endpoints = [_endpoint(family, address) for family, _, _, _, address in found]
@@ -142,6 +213,19 @@ class LinuxHost:
 
         return open_service(settings, listen, workers)
 
+    def _away(self) -> list[PhcClock]:
+        return [clock for clock in self._clocks.values() if isinstance(clock, PhcClock) and not clock.present]
+
+    def _open_phc(self, spec: PhcSpec) -> bool:
+        """Whether it could be opened; if not, why is kept."""
+        try:
+            self._clocks[spec.clock] = self._phc_opener(spec, self._table)
+        except ClockError as error:
+            self._absent[spec.clock] = spec, f"{error}; {error.advice}"
+            return False
+        self._absent.pop(spec.clock, None)
+        return True
+
     def load(self, name: str) -> bytes | None:
         """A file of the state directory; None when there is none. Raises OSError."""
         return None if self._files is None else self._files.load(name)
@@ -150,6 +234,37 @@ class LinuxHost:
         """Replace a file of the state directory, whole or not at all. Raises OSError."""
         if self._files is not None:
             self._files.save(name, data)
+
+
+async def _in_thread(call: Callable[[], T]) -> T:
+    """What ``call`` gives or raises, from a thread that nobody waits for when this is cancelled. Raises OSError.
+
+    The loop's own threads are waited for when the loop ends, and a name server that does not answer can hold one
+    for a minute: so long the daemon would not end.
+    """
+    answer: Future[T] = Future()
+
+    def work() -> None:
+        if not answer.set_running_or_notify_cancel():
+            return
+        try:
+            answer.set_result(call())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the answer is awaited
+            answer.set_exception(error)
+
+    try:
+        threading.Thread(target=work, name="resolver", daemon=True).start()
+    except RuntimeError as error:
+        raise OSError(errno.EAGAIN, f"no thread to look it up in: {error}") from error
+    return await asyncio.wrap_future(answer)
+
+
+def _came_back(clock: PhcClock) -> bool:
+    """Whether a clock was taken up again; one that is there but refuses is not, and is asked again."""
+    try:
+        return clock.reopen()
+    except ClockError:
+        return False
 
 
 def _is_address(name: str) -> bool:

@@ -134,10 +134,14 @@ class WorkerService:
         count = default_workers() if workers is None else workers
         self._sockets = open_sockets(listen, count)
         self._addresses = [endpoint_of(bound) for bound in self._sockets[0]]
-        self._block = SharedBlock.create(count)
-        line = encode_settings(settings)
         self._workers: list[_Worker] = []
         try:
+            self._block = SharedBlock.create(count)
+        except OSError:
+            self._close_sockets()
+            raise
+        try:
+            line = encode_settings(settings)
             for slot, sockets in enumerate(self._sockets):
                 self._workers.append(_Worker(slot, line, self._block, sockets))
         except OSError:
@@ -151,7 +155,7 @@ class WorkerService:
 
     @property
     def pids(self) -> Sequence[int | None]:
-        """Process ids of the workers, for status; None for one that waits to be started again."""
+        """Process ids of the workers, to measure what they cost; None for one that waits to be started again."""
         return [worker.pid for worker in self._workers]
 
     async def ready(self) -> None:
@@ -175,12 +179,15 @@ class WorkerService:
             worker.stop()
         for worker in self._workers:
             worker.wait()
-        if self._workers or self._sockets:
-            for group in self._sockets:
-                for bound in group:
-                    bound.close()
+        if self._sockets:
+            self._close_sockets()
             self._block.close()
         self._workers = []
+
+    def _close_sockets(self) -> None:
+        for group in self._sockets:
+            for bound in group:
+                bound.close()
         self._sockets = []
 
 
@@ -217,8 +224,13 @@ class _Worker:
             self._timer.cancel()
             self._timer = None
         if self._process is not None:
-            self._loop.remove_reader(self._process.control)
-            self._process.control.close()
+            self._let_go(self._process)
+
+    def _let_go(self, process: _Process) -> None:
+        """Close our end of its control socket; that of a process that is about to be reaped is closed already."""
+        if process.control.fileno() >= 0:
+            self._loop.remove_reader(process.control)
+            process.control.close()
 
     def wait(self) -> None:
         """Wait for the process to end; kill it when it does not."""
@@ -255,8 +267,7 @@ class _Worker:
         if said:
             self.ready.set()
             return
-        self._loop.remove_reader(process.control)
-        process.control.close()
+        self._let_go(process)
         self.ready.clear()
         self._reap()
 

@@ -12,23 +12,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from timesync.base.ids import Endpoint
+from timesync_drivers import abi
 from timesync_drivers.spread import spread_by_address
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
-# linux/net_tstamp.h and asm-generic/socket.h
-_SO_TIMESTAMPING = 37
-_TX_SOFTWARE, _RX_SOFTWARE, _SOFTWARE, _OPT_ID, _OPT_TSONLY = 1 << 1, 1 << 3, 1 << 4, 1 << 7, 1 << 11
-_STAMPING = _RX_SOFTWARE | _SOFTWARE | _OPT_ID | _OPT_TSONLY
-_IP_PKTINFO = 8
-_MSG_ERRQUEUE = 0x2000
-_IP_RECVERR, _IPV6_RECVERR = 11, 25
-_ORIGIN_TIMESTAMPING = 4
-_EXTENDED_ERROR = struct.Struct("=IBBBBII")
-_TIMESPEC = struct.Struct("@ll")
+_WITHOUT_ID = abi.SOF_TIMESTAMPING_RX_SOFTWARE | abi.SOF_TIMESTAMPING_SOFTWARE | abi.SOF_TIMESTAMPING_OPT_TSONLY
+_STAMPING = _WITHOUT_ID | abi.SOF_TIMESTAMPING_OPT_ID
+_IP_PKTINFO = 8  # linux/in.h; the socket module has it from Python 3.14 on
 _PACKET_INFO4 = struct.Struct("=I8s")
 _PACKET_INFO6 = struct.Struct("=16sI")
-_ASK_FOR_STAMP = (socket.SOL_SOCKET, _SO_TIMESTAMPING, struct.pack("@I", _TX_SOFTWARE))
+_ASK_FOR_STAMP = (socket.SOL_SOCKET, abi.SO_TIMESTAMPING, struct.pack("@I", abi.SOF_TIMESTAMPING_TX_SOFTWARE))
 
 RECEIVE_BUFFER: Final = 1 << 20
 MAX_WAITING: Final = 256
@@ -85,8 +79,8 @@ class ServingSocket:
         stamp_ns: int | None = None
         local: bytes | None = None
         for level, kind, value in ancillary:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
-                seconds, nanoseconds = _TIMESPEC.unpack_from(value)
+            if level == socket.SOL_SOCKET and kind == abi.SCM_TIMESTAMPING:
+                seconds, nanoseconds, *_ = abi.SCM_TIMESTAMPING_BODY.unpack_from(value)
                 stamp_ns = seconds * 1_000_000_000 + nanoseconds
             elif level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
                 _, local = _PACKET_INFO4.unpack(value)
@@ -124,21 +118,21 @@ class ServingSocket:
         """Transmit stamps that have come: ``stamp_as`` and CLOCK_REALTIME ns."""
         while True:
             try:
-                _, ancillary, _, _ = self.socket.recvmsg(1, 256, _MSG_ERRQUEUE)
+                _, ancillary, _, _ = self.socket.recvmsg(1, 256, socket.MSG_ERRQUEUE)
             except BlockingIOError:
                 return
             number: int | None = None
             stamp_ns = 0
             for level, kind, value in ancillary:
-                if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
-                    seconds, nanoseconds = _TIMESPEC.unpack_from(value)
+                if level == socket.SOL_SOCKET and kind == abi.SCM_TIMESTAMPING:
+                    seconds, nanoseconds, *_ = abi.SCM_TIMESTAMPING_BODY.unpack_from(value)
                     stamp_ns = seconds * 1_000_000_000 + nanoseconds
                 elif (level, kind) in (
-                    (socket.IPPROTO_IP, _IP_RECVERR),
-                    (socket.IPPROTO_IPV6, _IPV6_RECVERR),
+                    (socket.IPPROTO_IP, abi.IP_RECVERR),
+                    (socket.IPPROTO_IPV6, abi.IPV6_RECVERR),
                 ):
-                    code, origin, *_, number_or_else = _EXTENDED_ERROR.unpack_from(value)
-                    if code == errno.ENOMSG and origin == _ORIGIN_TIMESTAMPING:
+                    code, origin, *_, number_or_else = abi.SOCK_EXTENDED_ERR.unpack_from(value)
+                    if code == errno.ENOMSG and origin == abi.SO_EE_ORIGIN_TIMESTAMPING:
                         number = number_or_else
             if number is not None and stamp_ns:
                 stamp_as = self._waiting.pop(number, None)
@@ -156,11 +150,11 @@ class ServingSocket:
         """Make the kernel count stamped datagrams from 0: it does when OPT_ID goes from off to on."""
         self._waiting.clear()
         self._next_id = 0
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING & ~_OPT_ID)
+        self.socket.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPING, _WITHOUT_ID)
         with contextlib.suppress(BlockingIOError):
             while True:
-                self.socket.recvmsg(1, 256, _MSG_ERRQUEUE)
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING)
+                self.socket.recvmsg(1, 256, socket.MSG_ERRQUEUE)
+        self.socket.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPING, _STAMPING)
 
 
 def is_unicast(local: bytes) -> bool:
@@ -219,7 +213,7 @@ def _bind(address: SocketAddress, *, share: bool) -> socket.socket:
         else:
             bound.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        bound.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING)
+        bound.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPING, _STAMPING)
         bound.bind(address)
     except OSError as error:
         bound.close()

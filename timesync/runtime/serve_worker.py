@@ -273,8 +273,9 @@ def _read_line(control: socket.socket) -> bytes:
 def main(arguments: Sequence[str]) -> None:
     """Run a worker on inherited descriptors until the daemon goes away."""
     control_number, block_number, slot, parent, *descriptors = map(int, arguments)
-    # The terminal's Ctrl-C goes to the whole group; the daemon says when to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A terminal and a service manager signal the whole group; the daemon says when to stop.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=control_number)
     settings = decode_settings(_read_line(control))
     block = SharedBlock(block_number, slot + 1)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable
 
 from timesync.base.ids import Endpoint
 from timesync.base.measure import StampSource
@@ -105,19 +104,16 @@ class LinuxExchange:
         # Stamps first: the usual order is then request, stamp, answer.
         for step in (self._take_stamp, self._take_packet):
             for _ in range(_PER_WAKE):
-                if self._closed or not self._guarded(step):
+                if self._closed or not step():
                     break
 
-    def _guarded(self, step: Callable[[], bool]) -> bool:
-        """Do one step; an error of the socket goes to the handler. False when all is read."""
+    def _take_stamp(self) -> bool:
+        """Read one; an error of the socket goes to the handler, the handler's own does not. False: all is read."""
         try:
-            return step()
+            stamp = self._socket.read_transmit_stamp()
         except OSError as error:
             self._handler.on_error(error)
             return True
-
-    def _take_stamp(self) -> bool:
-        stamp = self._socket.read_transmit_stamp()
         if stamp is None:
             return False
         if self._waiting is not None:
@@ -126,7 +122,12 @@ class LinuxExchange:
         return True
 
     def _take_packet(self) -> bool:
-        packet = self._socket.recv()
+        """As ``_take_stamp``."""
+        try:
+            packet = self._socket.recv()
+        except OSError as error:
+            self._handler.on_error(error)
+            return True
         if packet is None:
             return False
         stamp = None if packet.at_ns is None else self._clock.stamp_at(packet.at_ns, packet.source)
@@ -136,7 +137,7 @@ class LinuxExchange:
     def _on_timeout(self) -> None:
         """The stamp may lie there unread when the loop itself was late, so look once more."""
         for _ in range(_PER_WAKE):
-            if self._closed or self._waiting is None or not self._guarded(self._take_stamp):
+            if self._closed or self._waiting is None or not self._take_stamp():
                 break
         if self._closed or self._waiting is None:
             return

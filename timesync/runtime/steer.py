@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import assert_never
 
 from timesync.base.ids import ClockId, SourceId
 from timesync.base.machine import Noted
@@ -15,6 +16,7 @@ from timesync.servo.controller import Controller
 
 _STEPS_A_MINUTE = 4
 _MINUTE = Duration.from_s(60)
+_NEVER: Instant[Tai] = Instant(0)
 
 
 class Helmsman:
@@ -51,10 +53,28 @@ class Helmsman:
         self._alarm = Alarm(host, self.due)
         self._refused: dict[ClockId, tuple[Trouble, str]] = {}
         self._steps: dict[ClockId, list[Instant[Mono]]] = {}
+        self._read: dict[ClockId, tuple[Instant[Mono], Instant[Tai]]] = {}
 
     def now(self) -> Now:
-        """The present: one reading of each clock."""
-        return Now(self._host.mono(), {clock: handle.read().at for clock, handle in self._host.clocks.items()})
+        """The present: one reading of each clock.
+
+        A hardware clock that has vanished is carried on from its last reading, for the others to go on.
+        """
+        mono = self._host.mono()
+        for clock, handle in self._host.clocks.items():
+            try:
+                self._read[clock] = mono, handle.read().at
+            except ClockError as error:
+                since, at = self._read.get(clock, (mono, _NEVER))
+                self._read[clock] = mono, at + (mono - since)
+                if self._complain(handle, error):
+                    self._controller.gone(clock, f"the clock cannot be read: {error}")
+            else:
+                known = self._refused.get(clock)
+                if known is not None and known[0] is Trouble.GONE:
+                    del self._refused[clock]
+                    self._note(Noted("info", "device-back", f"clock {clock} can be read again"))
+        return Now(mono, {clock: at for clock, (_, at) in self._read.items()})
 
     def due(self) -> None:
         """The controller's deadline."""
@@ -84,6 +104,8 @@ class Helmsman:
                     self._probe(command.source)
                 case Noted():
                     self._note(command)
+                case _:
+                    assert_never(command)
         self._alarm.set(self._controller.deadline())
 
     def _set_frequency(self, command: SetFrequency) -> None:
@@ -94,7 +116,7 @@ class Helmsman:
             self._complain(clock, error)
             return
         self._refused.pop(clock.id, None)
-        self._controller.applied(clock.id, taken, clock.read().at)
+        self._controller.applied(clock.id, taken, self.now().clocks[clock.id])
         self._moved(clock.id, False)
 
     def _step(self, command: StepClock) -> None:
@@ -105,8 +127,8 @@ class Helmsman:
             text = f"clock {clock.id} was stepped {len(recent)} times in a minute: no further step for now"
             self._note(Noted("error", "too-many-steps", text))
             return
-        before: Instant[Tai] = clock.read().at
         try:
+            before: Instant[Tai] = clock.read().at
             clock.step(command.by)
         except ClockError as error:
             self._complain(clock, error)
@@ -125,10 +147,12 @@ class Helmsman:
         except ClockError as error:
             self._complain(clock, error)
 
-    def _complain(self, clock: Clock, error: ClockError) -> None:
+    def _complain(self, clock: Clock, error: ClockError) -> bool:
         """Say what a clock refuses, and what to do about it: once, although all that is tried is refused alike."""
         known = self._refused.get(clock.id)
-        if known is None or known[0] is not error.trouble:
-            text = f"clock {clock.id}: {error}; {error.advice}"
-            self._refused[clock.id] = (error.trouble, text)
-            self._note(Noted("error", "clock-refused", text))
+        if known is not None and known[0] is error.trouble:
+            return False
+        text = f"clock {clock.id}: {error}; {error.advice}"
+        self._refused[clock.id] = (error.trouble, text)
+        self._note(Noted("error", "clock-refused", text))
+        return True

@@ -1,0 +1,115 @@
+"""Commands of the core on clocks: what stands below every servo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+from sim_support import MS, make_host
+
+from timesync.base.ids import ClockId
+from timesync.base.machine import Noted
+from timesync.base.measure import Leap
+from timesync.base.rate import Rate
+from timesync.base.time import Duration, Instant, Mono, Tai
+from timesync.host import ClockError, ClockReport, Trouble
+from timesync.runtime.steer import Helmsman
+from timesync.servo.command import Command, Report, SetFrequency, StepClock
+from timesync.servo.controller import Controller
+from timesync.sim.loop import run
+from timesync.sim.network import Network
+from timesync.sim.world import World
+
+SYSTEM = ClockId("system")
+S = Duration.from_s(1)
+
+
+class Core:
+    """Stands for the controller: notes what it is told."""
+
+    def __init__(self) -> None:
+        self.rates: list[Rate] = []
+        self.steps: list[tuple[Duration, int]] = []
+
+    def applied(self, clock: ClockId, rate: Rate, at: Instant[Tai]) -> None:
+        self.rates.append(rate)
+
+    def stepped(self, clock: ClockId, by: Duration, before: Instant[Tai], epoch: int) -> None:
+        self.steps.append((by, epoch))
+
+    def deadline(self) -> Instant[Mono] | None:
+        return None
+
+
+class Scene:
+    """A helmsman over a simulated clock."""
+
+    def __init__(self) -> None:
+        self.world = World(1)
+        self.host = make_host(self.world, Network(self.world))
+        self.core = Core()
+        self.notes: list[Noted] = []
+        self.moves: list[bool] = []
+        self.helmsman = Helmsman(
+            cast("Controller", self.core),
+            self.host,
+            self.notes.append,
+            lambda source, exponent: None,
+            lambda source: None,
+            lambda clock: (Leap.INSERT, 36),
+            lambda clock, stepped: self.moves.append(stepped),
+        )
+
+    def play(self, story: Callable[[], None]) -> None:
+        async def main() -> None:
+            story()
+
+        run(self.world, main(), self.host.system)
+
+    def do(self, *commands: Command) -> None:
+        self.play(lambda: self.helmsman.perform(commands))
+
+
+def test_the_core_learns_what_was_taken_and_others_that_the_clock_moved() -> None:
+    scene = Scene()
+    scene.do(SetFrequency(SYSTEM, Rate.from_ppm(900)), StepClock(SYSTEM, MS))
+
+    assert [Rate.from_ppm(500).to_kernel()] == [rate.to_kernel() for rate in scene.core.rates]
+    assert [(MS, 1)] == scene.core.steps
+    assert [False, True] == scene.moves
+    assert MS == scene.host.system.true_offset()
+
+
+def test_a_report_carries_the_leap_second_and_tai_utc() -> None:
+    scene = Scene()
+    scene.do(Report(SYSTEM, True, MS, MS * 2))
+    assert [ClockReport(True, MS, MS * 2, Leap.INSERT, 36)] == scene.host.system.reports
+
+
+def test_four_steps_a_minute_and_no_more() -> None:
+    scene = Scene()
+    for _ in range(6):
+        scene.do(StepClock(SYSTEM, MS))
+    assert 4 == scene.host.system.epoch == len(scene.core.steps)
+    assert ["too-many-steps"] * 2 == [note.name for note in scene.notes]
+
+    scene.world.run_for(S * 60)
+    scene.do(StepClock(SYSTEM, MS))
+    assert 5 == scene.host.system.epoch
+
+
+def test_a_clock_that_refuses_is_complained_of_once_until_it_takes_something() -> None:
+    scene = Scene()
+    scene.host.system.failure = ClockError(Trouble.PERMISSION, "no", "be root")
+    everything: tuple[Command, ...] = (
+        SetFrequency(SYSTEM, Rate(0.0)), StepClock(SYSTEM, MS), Report(SYSTEM, False, MS, MS),
+    )  # fmt: skip
+    scene.do(*everything)
+    scene.do(*everything)
+    assert ["clock system: no; be root"] == [note.text for note in scene.notes]
+    assert ("clock system: no; be root",) == scene.helmsman.troubles()
+    assert ([], [], []) == (scene.core.rates, scene.core.steps, scene.moves)
+
+    scene.host.system.failure = None
+    scene.do(SetFrequency(SYSTEM, Rate(0.0)))
+    assert () == scene.helmsman.troubles()
