@@ -18,12 +18,23 @@ ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-hunter2"
 SEEDS = [
     *(source.text.encode() for source in shipped().values()),
-    *((ROOT / "config" / name).read_bytes() for name in ("ntp-client.yaml", "ntp-server.yaml")),
+    *(
+        (ROOT / "config" / name).read_bytes()
+        for name in ("ntp-client.yaml", "ntp-server.yaml", "stratum1-gps-pps.yaml")
+    ),
     b"profile: ntp-server\nclocks: {bench: {virtual: {offset: 10ms, frequency: 20ppm, wander: 1e-9}}}\n"
     b"sources:\n  - {ntp: '[2001:db8::1]:123', poll: [62.5ms, 16s], key: 3, clock: bench, offset: -1us}\n"
     b"keys:\n  3:\n    algorithm: SHA256\n    secret: 'ascii:" + SECRET.encode() + b"'\n"
     b"serve: {clock: bench, local_stratum: 3, ntp: {workers: 2, deny: [10.0.0.0/8]}}\n"
-    b"steering: {step: {threshold: 1ms, updates: 1}, panic: 9s}\nleap: {file: /x}\n",
+    b"steering: {step: {threshold: 1ms, updates: 1}, panic: 9s, minimum_sources: 1}\nleap: {file: /x}\n",
+    (
+        b"clocks: {eth0: {phc: /dev/ptp0, timescale: utc, pulse_out: {pin: 1}, pair_interval: 1s, thermometer: /t}, "
+        b"eth1: {phc: eth1, discipline: false}}\n"
+        b"sources:\n  - {gpsd: 'gpsd://localhost/dev/ttyACM0', name: hat}\n  - {pps: eth0, pairs_with: hat}\n"
+        b"  - {nmea: /dev/ttyAMA0, baud: 9600, delay: 150ms}\n  - {pps: /dev/pps0, edge: clear, pairs_with: nmea}\n"
+        b"  - {sock: /run/a.sock}\n  - {shm: 0}\n  - {phc: eth1, clock: system}\n"
+        b"serve: {sock: /run/b.sock, shm: 1, ntp: {leap_smear: 24h}}\n"
+    ),
 ]
 WORDS = [
     b"sources",
@@ -85,6 +96,17 @@ WORDS = [
     b"\r",
     b"\x1b[2J",
     b"profile: demo\n",
+    b"phc",
+    b"pps",
+    b"gpsd",
+    b"nmea",
+    b"shm",
+    b"sock",
+    b"pairs_with",
+    b"name",
+    b"gpsd://h/d",
+    b"/dev/pps0",
+    b"auto",
 ]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 
-from fuzz_config import WORDS, examine, fuzz_config
+import pytest
+from fuzz_config import SEEDS, WORDS, examine, fuzz_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +15,11 @@ from timesync.config.problem import ConfigError
 def attempt(data: bytes) -> None:
     with contextlib.suppress(ConfigError):
         examine(data)
+
+
+@pytest.mark.parametrize("index", range(len(SEEDS)))
+def test_what_is_mutated_is_valid(index: int) -> None:
+    examine(SEEDS[index])
 
 
 def test_mutations_of_valid_files() -> None:

@@ -302,7 +302,7 @@ def test_each_shipped_profile_is_a_fine_configuration(name: str) -> None:
     assert [] == [warning for warning in loaded.warnings if name != "demo"]
 
 
-@pytest.mark.parametrize("name", ["ntp-client.yaml", "ntp-server.yaml"])
+@pytest.mark.parametrize("name", ["ntp-client.yaml", "ntp-server.yaml", "stratum1-gps-pps.yaml"])
 def test_each_example_is_a_fine_configuration(name: str) -> None:
     assert () == load(ROOT / "config" / name).warnings
 

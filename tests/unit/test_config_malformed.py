@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from config_support import Case, assert_mistake
 
 from timesync.config.load import loads
 from timesync.config.problem import ConfigError
 
-# (name, text, line:column, path, words that must be in the message, suggestion or None)
-CASES: list[tuple[str, str, str, str, str, str | None]] = [
+CASES: list[Case] = [
     # Keys
     ("unknown top key", "sorces: []\n", "1:1", "sorces", "unknown key", "sources"),
     ("unknown key without a near one", "zzzzzz: 1\n", "1:1", "zzzzzz", "unknown key", None),
@@ -632,15 +632,7 @@ CASES: list[tuple[str, str, str, str, str, str | None]] = [
 def test_each_mistake_is_named_at_its_place(
     text: str, place: str, path: str, words: str, suggestion: str | None
 ) -> None:
-    with pytest.raises(ConfigError) as caught:
-        loads(text, "t.yaml")
-
-    (problem,) = caught.value.problems
-    headline = problem.headline()
-    prefix = f"t.yaml:{place}: error: {path}: " if path else f"t.yaml:{place}: error: "
-    assert headline.startswith(prefix), headline
-    assert words in headline
-    assert suggestion == problem.suggestion
+    assert_mistake(text, place, path, words, suggestion)
 
 
 def test_names_of_cases_differ() -> None:

@@ -43,7 +43,7 @@ def test_the_json_schema_takes_the_shipped_profiles(name: str) -> None:
     assert valid(shipped()[name].text)
 
 
-@pytest.mark.parametrize("name", ["ntp-client.yaml", "ntp-server.yaml"])
+@pytest.mark.parametrize("name", ["ntp-client.yaml", "ntp-server.yaml", "stratum1-gps-pps.yaml"])
 def test_the_json_schema_takes_the_examples(name: str) -> None:
     assert valid((ROOT / "config" / name).read_bytes())
 
@@ -55,6 +55,14 @@ def test_the_json_schema_takes_the_examples(name: str) -> None:
         "clocks: {b: {virtual: {offset: -10ms, frequency: 20ppm, wander: 1e-9}}}\n",
         "serve: {ntp: {workers: auto, rate_limit: null}, local_stratum: 3}\n",
         "steering: {step: {threshold: 1.5us, updates: 0}}\n",
+        "clocks: {eth0: {phc: /dev/ptp0, timescale: utc, pulse_out: {pin: 1, width: 1ms}, pair_interval: 1s}}\n",
+        "clocks: {eth0: {phc: eth0.100, pulse_out: {}, pair_samples: 25, thermometer: /sys/t}}\n",
+        "sources: [{gpsd: 'gpsd://[::1]:2947/dev/ttyAMA0', delay: auto, name: hat}]\n",
+        "sources: [{nmea: /dev/ttyAMA0, baud: 38400, delay: 150ms, configure: true}]\n",
+        "sources: [{nmea: /dev/ttyAMA0, baud: auto}, {pps: /dev/pps0, edge: clear, pairs_with: nmea}]\n",
+        "clocks: {e: {phc: eth0}}\nsources: [{pps: e, channel: 1, pin: null}, {ntp: a, timestamping: hardware}]\n",
+        "clocks: {e: {phc: eth0, discipline: false}}\nsources: [{phc: e, clock: system}]\n",
+        "sources: [{sock: /run/a.sock}, {shm: 255}]\nserve: {sock: /run/b.sock, shm: 0, ntp: {leap_smear: 24h}}\n",
     ],
 )
 def test_schema_and_loader_agree_on_what_is_right(text: str) -> None:
@@ -84,6 +92,21 @@ def test_schema_and_loader_agree_on_what_is_right(text: str) -> None:
         "serve: {ntp: {workers: 65}}\n",
         "observe: {metrics: 127.0.0.1:9975}\n",
         "observe: {log: {level: warn}}\n",
+        "clocks: {eth0: {phc: eth 0}}\n",
+        "clocks: {eth0: {phc: eth0, timescale: gps}}\n",
+        "clocks: {eth0: {phc: eth0, pulse_out: {pin: -1}}}\n",
+        "clocks: {eth0: {phc: eth0, pair_samples: 0}}\n",
+        "sources: [{gpsd: localhost, pps: /dev/pps0}]\n",
+        "sources: [{nmea: ttyAMA0}]\n",
+        "sources: [{nmea: /dev/ttyAMA0, baud: 1234}]\n",
+        "sources: [{nmea: /dev/ttyAMA0, delay: 150}]\n",
+        "sources: [{pps: 0}, {ntp: a}]\n",
+        "sources: [{pps: /dev/pps0, edge: both}, {ntp: a}]\n",
+        "sources: [{shm: 256}]\n",
+        "sources: [{sock: /run/a, poll: [1s, 2s]}]\n",
+        "sources: [{ntp: a, timestamping: hw}]\n",
+        "serve: {ntp: {leap_smear: 24}}\n",
+        "serve: {shm: x}\n",
     ],
 )
 def test_schema_and_loader_agree_on_what_is_wrong(text: str) -> None:

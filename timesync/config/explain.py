@@ -132,14 +132,20 @@ def _no_source(node: Node | None) -> tuple[str, str | None]:
     """An entry of ``sources`` that names no source, or several."""
     kinds = ", ".join(SOURCE_KINDS)
     if not isinstance(node, Mapping):
-        example = f"{{ntp: {node.text}}}" if isinstance(node, Scalar) and isinstance(node.value, str) else None
+        example = _as_source(node.value) if isinstance(node, Scalar) and isinstance(node.value, str) else None
         return "expected a mapping that names a source", example if example and len(example) <= 60 else None
     named = [kind for kind in SOURCE_KINDS if kind in node.entries]
     if named:
         return f"{' and '.join(named)} exclude each other", None
-    common = set.intersection(*(set(model.model_fields) for model in SOURCE_KINDS.values()))
-    near = (nearest(key, SOURCE_KINDS) for key in node.entries if key not in common)
+    options = set[str]().union(*(model.model_fields for model in SOURCE_KINDS.values()))
+    near = (nearest(key, SOURCE_KINDS) for key in node.entries if key not in options)
     return f"names no source; one of these is needed: {kinds}", next((kind for kind in near if kind), None)
+
+
+def _as_source(text: str) -> str:
+    """A source for a text that stands alone: what a path looks like, else an NTP server."""
+    looks = (("gpsd://", "gpsd"), ("/dev/pps", "pps"), ("/dev/", "nmea"), ("/", "sock"))
+    return f"{{{next((kind for start, kind in looks if text.startswith(start)), 'ntp')}: {text}}}"
 
 
 def _say(node: Node | None) -> str:

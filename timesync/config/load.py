@@ -23,10 +23,12 @@ from timesync.config.problem import ConfigError, Problem, format_path
 from timesync.config.profiles import inherit, shipped
 from timesync.config.schema import Config, Key, check_secret
 from timesync.config.source import Mark, Source
-from timesync.config.tree import Entry, Mapping, Scalar, find, leaves, mark_of, plain
+from timesync.config.tree import Location, Mapping, Scalar, Sequence, find, leaves, mark_of, plain, substitute
 
 DEFAULT_FILE = "/etc/timesync/timesync.yaml"
-_PATHS = (("observe", "control"), ("observe", "state"), ("leap", "file"))
+_PATHS: tuple[Location, ...] = (("observe", "control"), ("observe", "state"), ("leap", "file"), ("serve", "sock"))
+# A word without a slash is no path there, but the name of a clock or of an interface, or a mistake.
+_DEVICES = {"pps", "nmea", "phc"}
 _MAX_SECRET_FILE = 4096
 
 
@@ -155,27 +157,32 @@ def _complaint(status: os.stat_result) -> str | None:
 
 def _absolute_paths(root: Mapping) -> Mapping:
     """Relative file names become absolute, each from the directory of the file that it stands in."""
-    keys = find(root, ("keys",))
-    numbers = keys.entries if isinstance(keys, Mapping) else {}
-    for location in (*_PATHS, *(("keys", number, "file") for number in numbers)):
+    absolute: dict[Location, Scalar] = {}
+    for location in _paths(root):
         node = find(root, location)
         if not isinstance(node, Scalar) or not isinstance(node.value, str) or not node.value:
+            continue
+        if location[-1] in _DEVICES and "/" not in node.value:
             continue
         directory = node.mark.source.directory
         if directory is not None and not node.value.startswith("/"):
             full = os.path.normpath(f"{directory}/{node.value}")
-            root = _replace(root, location, Scalar(full, node.text, node.mark))
-    return root
+            absolute[location] = Scalar(full, node.text, node.mark)
+    changed = substitute(root, absolute)
+    assert isinstance(changed, Mapping)
+    return changed
 
 
-def _replace(root: Mapping, location: tuple[str, ...], value: Scalar) -> Mapping:
-    entry = root.entries[location[0]]
-    if len(location) == 1:
-        below: Mapping | Scalar = value
-    else:
-        assert isinstance(entry.value, Mapping)
-        below = _replace(entry.value, location[1:], value)
-    return Mapping({**root.entries, location[0]: Entry(entry.mark, below)}, root.mark)
+def _paths(root: Mapping) -> Iterator[Location]:
+    """Where file names can stand."""
+    yield from _PATHS
+    for section, names in (("keys", ("file",)), ("clocks", ("phc", "thermometer"))):
+        below = find(root, (section,))
+        for key in below.entries if isinstance(below, Mapping) else ():
+            yield from ((section, key, name) for name in names)
+    sources = find(root, ("sources",))
+    for index in range(len(sources.items)) if isinstance(sources, Sequence) else ():
+        yield from (("sources", index, name) for name in ("pps", "nmea", "sock"))
 
 
 def _read_secrets(config: Config, root: Mapping) -> tuple[dict[int, Key], list[Problem], OSError | None]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
+from itertools import islice
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -11,15 +14,20 @@ from timesync.base.time import Duration
 from timesync.config import yaml
 from timesync.config.explain import explain
 from timesync.config.fields import Frequency, Ratio, Span, refusal
+from timesync.config.hardware import Error, FaultName, Hardware, Length, Part, Share
 from timesync.config.load import Loaded, finish
-from timesync.config.problem import ConfigError, Problem
-from timesync.config.schema import Model
-from timesync.config.tree import Mapping, plain
-
-Length = Annotated[Duration, Span("0s", "400d")]
-Error = Annotated[Duration, Span("-36500d", "36500d")]
-Part = Annotated[Rate, Frequency("-1000ppm", "1000ppm")]
-Share = Annotated[float, Field(ge=0, le=1)]
+from timesync.config.problem import ConfigError, Problem, format_path
+from timesync.config.schema import (
+    SYSTEM,
+    GpsdSource,
+    Model,
+    NmeaSource,
+    PpsSource,
+    ShmSource,
+    SockSource,
+    SourceOptions,
+)
+from timesync.config.tree import Location, Mapping, key_mark, plain
 
 
 class Temperature(Model):
@@ -103,17 +111,23 @@ class WorldEvent(Model):
     """Somebody else sets the disciplined clock forward by this."""
     outage: tuple[str, ...] | None = None
     """These servers cannot be reached; an empty list means all."""
+    fault: FaultName | None = None
+    """Something goes wrong with the hardware that `device` names."""
+    device: Annotated[str, Field(max_length=4095)] | None = None
+    """To which device of the hardware a fault happens."""
     lasting: Length | None = None
-    """How long an outage lasts."""
+    """How long an outage or a fault lasts; a fault without it stays."""
     restart: bool = False
     """The daemon is stopped and started again with what it saved."""
 
     @model_validator(mode="after")
     def _one_event(self) -> Self:
-        happens = (self.frequency_step, self.clock_step, self.outage)
+        happens = (self.frequency_step, self.clock_step, self.outage, self.fault)
         if sum(event is not None for event in happens) + self.restart != 1:
-            raise refusal("needs one of frequency_step, clock_step, outage and restart")
-        if (self.outage is None) != (self.lasting is None):
+            raise refusal("needs one of frequency_step, clock_step, outage, fault and restart")
+        if (self.fault is None) != (self.device is None):
+            raise refusal("fault and device go together")
+        if self.fault is None and (self.outage is None) != (self.lasting is None):
             raise refusal("outage and lasting go together")
         return self
 
@@ -123,10 +137,39 @@ class World(Model):
 
     clock: WorldClock = WorldClock()
     """The clock that is disciplined."""
-    servers: Annotated[tuple[WorldServer, ...], Field(min_length=1, max_length=32)]
+    servers: Annotated[tuple[WorldServer, ...], Field(max_length=32)] = ()
     """The NTP servers."""
+    hardware: Hardware = Hardware()
+    """The receivers, pulses, PTP hardware clocks and thermometers of the machine."""
     events: tuple[WorldEvent, ...] = ()
     """What happens, in any order."""
+
+    @model_validator(mode="after")
+    def _servers_are_told_apart(self) -> Self:
+        names = [server.name for server in self.servers]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                raise refusal(f"servers[{index}] is named {name}, as another one is", step="servers")
+        unknown = sorted({name for event in self.events for name in event.outage or ()} - set(names))
+        if unknown:
+            raise refusal(f"an outage of {unknown[0]}, which is not among the servers", step="events")
+        return self
+
+    @model_validator(mode="after")
+    def _faults_are_possible(self) -> Self:
+        faults = self.hardware.faults()
+        if not self.servers and not faults:
+            raise refusal("there is nothing to compare with: servers or hardware is needed")
+        for event in self.events:
+            if event.fault is None or event.device is None:
+                continue
+            if event.device not in faults:
+                there = f"there are {', '.join(islice(faults, 8))}" if faults else "there is none"
+                raise refusal(f"a fault of {event.device}, which is not in the hardware; {there}", step="events")
+            known = faults[event.device]
+            if event.fault not in known:
+                raise refusal(f"{event.device} knows no fault {event.fault}, only {', '.join(known)}", step="events")
+        return self
 
 
 class First(Model):
@@ -173,6 +216,12 @@ class Scenario(Model):
     expect: Expectation = Expectation()
     """What must come out."""
 
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> Self:
+        if self.settle >= self.duration:
+            raise refusal("the simulation ends before this: nothing would be judged", step="settle")
+        return self
+
 
 def read_scenario(text: bytes, name: str, directory: str | None = None) -> tuple[Scenario, Loaded]:
     """A scenario and the configuration in it. Raises ConfigError with every problem."""
@@ -193,6 +242,52 @@ def read_scenario(text: bytes, name: str, directory: str | None = None) -> tuple
             loaded = finish(entry.value, None, None)
         except ConfigError as error:
             problems += error.problems
+        else:
+            problems += _not_simulated(loaded, None if scenario is None else scenario.world.hardware)
     if problems or scenario is None or loaded is None:
         raise ConfigError(problems)
     return scenario, loaded
+
+
+def _not_simulated(loaded: Loaded, hardware: Hardware | None) -> Iterator[Problem]:
+    """What a configuration asks for and the simulated world does not have; None: what it has could not be read."""
+    wrong = partial(_not_there, loaded.tree)
+    for name, clock in loaded.config.clocks.items():
+        if name != SYSTEM and (clock.phc is None or (hardware is not None and name not in hardware.phcs)):
+            yield wrong(
+                ("clocks", name), "the simulated machine has its system clock and the phcs of its hardware only"
+            )
+        if hardware is not None and clock.thermometer is not None and clock.thermometer not in hardware.thermometers:
+            yield wrong(("clocks", name, "thermometer"), "no thermometer of this name is in the hardware")
+    if loaded.config.keys:
+        yield wrong(("keys",), "the simulated servers know no keys")
+    for index, source in enumerate(loaded.config.sources):
+        why = None if hardware is None else _not_connected(source, hardware)
+        if why is not None:
+            yield wrong(("sources", index, source.kind), why)
+
+
+def _not_connected(source: SourceOptions, hardware: Hardware) -> str | None:
+    """Why nothing can come from a source, if so."""
+    match source:
+        case GpsdSource() if str(source.gpsd.server) not in hardware.receivers:
+            return "no receiver of this name is in the hardware"
+        case NmeaSource() if source.nmea not in hardware.receivers:
+            return "no receiver of this name is in the hardware"
+        case PpsSource() if source.phc is None and source.pps not in hardware.pps:
+            return "no pulses of this name are in the hardware"
+        case PpsSource() if source.phc is not None and not _wired(hardware, source.phc, source.channel):
+            return f"nothing is wired to channel {source.channel} of this clock"
+        case SockSource() | ShmSource():
+            return "no program of the simulated world writes there"
+        case _:
+            return None
+
+
+def _wired(hardware: Hardware, clock: str, channel: int) -> bool:
+    phc = hardware.phcs.get(clock)
+    return phc is not None and any(line.channel == channel for line in phc.inputs)
+
+
+def _not_there(tree: Mapping, location: Location, message: str) -> Problem:
+    return Problem.at(key_mark(tree, location), f"config.{format_path(location)}", message)

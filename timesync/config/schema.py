@@ -7,14 +7,14 @@ here touches files or the network.
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from timesync.base.ids import Endpoint
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
-from timesync.config.address import HostPort
+from timesync.config.clocks import SYSTEM, Clock, PulseOut, Virtual
 from timesync.config.fields import (
     AutoCount,
     ClockName,
@@ -23,121 +23,66 @@ from timesync.config.fields import (
     Listen,
     Network,
     Path,
-    Poll,
-    PollRange,
-    Ratio,
-    Remote,
     Secret,
     SecretText,
     Span,
     refusal,
 )
+from timesync.config.model import Model
+from timesync.config.sources import (
+    SOURCE_KINDS,
+    Called,
+    Directory,
+    GpsdSource,
+    NmeaSource,
+    NtpOptions,
+    NtpSource,
+    PhcSource,
+    PoolSource,
+    PpsSource,
+    ReceiverOptions,
+    ShmSource,
+    SockSource,
+    Source,
+    SourceOptions,
+    source_kind,
+)
 
-SYSTEM = "system"
-"""The name of the system clock (CLOCK_REALTIME)."""
-
-
-class Model(BaseModel):
-    """A section: nothing is converted silently, nothing unknown is let in, nothing changes afterwards."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, validate_default=True, use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-    )  # fmt: skip
-
-
-class Virtual(Model):
-    """A clock in software over the system clock, with an error of its own."""
-
-    offset: Annotated[Duration, Span("-36500d", "36500d")] = Field("0s", validate_default=True)
-    """How far it is ahead of the system clock at the start."""
-    frequency: Annotated[Rate, Frequency("-100000ppm", "100000ppm")] = Field("0ppm", validate_default=True)
-    """The frequency error of its oscillator; positive is fast."""
-    wander: Annotated[float, Ratio(1e-3)] = 0.0
-    """Random walk of its frequency: the standard deviation of the frequency after one second."""
-
-
-class Clock(Model):
-    """One clock of this machine."""
-
-    discipline: bool = True
-    """Steer it; false: measure and report, never touch."""
-    virtual: Virtual | None = None
-    """Makes this a clock in software, for trials without privileges."""
-
-
-class SourceOptions(Model):
-    """What goes with any source."""
-
-    clock: Annotated[str, ClockName()] | None = None
-    """Which clock it measures; absent: the served clock."""
-    trust: bool = False
-    """Never outvoted by other sources."""
-    noselect: bool = False
-    """Measured and shown, never used."""
-    offset: Annotated[Duration, Span("-1h", "1h")] = Field("0s", validate_default=True)
-    """A known constant error of the source, subtracted; positive when its time is ahead."""
-
-    @model_validator(mode="after")
-    def _trust_or_noselect(self) -> Self:
-        if self.trust and self.noselect:
-            raise refusal("trust and noselect contradict each other", step="noselect")
-        return self
-
-
-class NtpOptions(SourceOptions):
-    """What goes with any NTP server."""
-
-    poll: Annotated[Poll, PollRange()] = Field(["16s", "1024s"], validate_default=True)
-    """The range of the interval between requests."""
-    burst: bool = True
-    """Four quick requests at the start and when the server comes back."""
-    interleaved: Literal["auto", "never", "always"] = "auto"
-    """Interleaved mode (RFC 9769): more exact transmit timestamps; auto uses it where the server does."""
-    key: Annotated[int, Field(ge=1, le=0xFFFF_FFFF)] | None = None
-    """The id of the symmetric key, from `keys`, that authenticates both directions."""
-    version: Literal[3, 4] = 4
-    """NTP version of the requests."""
-
-    @model_validator(mode="after")
-    def _interleaved_is_version_4(self) -> Self:
-        if self.interleaved == "always" and self.version != 4:
-            raise refusal("interleaved mode exists in NTP version 4 only (RFC 9769)", step="interleaved")
-        return self
-
-
-class NtpSource(NtpOptions):
-    """One NTP server."""
-
-    ntp: Annotated[HostPort, Remote()]
-    """The server; the port is 123 unless given."""
-
-
-class PoolSource(NtpOptions):
-    """Several NTP servers behind one name."""
-
-    pool: Annotated[HostPort, Remote(name_only=True)]
-    """A name with many addresses; the port is 123 unless given."""
-    count: Annotated[int, Field(ge=1, le=16)] = 4
-    """How many of its servers are used at a time; dead ones are replaced."""
-
-
-SOURCE_KINDS: dict[str, type[SourceOptions]] = {"ntp": NtpSource, "pool": PoolSource}
-"""The key that makes an entry of ``sources`` a source of its kind."""
-
-
-def source_kind(value: Any) -> str | None:
-    """The one kind that an entry of ``sources`` names; None when it names none or several."""
-    if isinstance(value, SourceOptions):
-        return next(kind for kind, model in SOURCE_KINDS.items() if isinstance(value, model))
-    if not isinstance(value, dict):
-        return None
-    kinds = [kind for kind in SOURCE_KINDS if kind in value]
-    return kinds[0] if len(kinds) == 1 else None
-
-
-Source = Annotated[Annotated[NtpSource, Tag("ntp")] | Annotated[PoolSource, Tag("pool")], Discriminator(source_kind)]
-
+__all__ = [
+    "LEAST_SECRET",
+    "SECRET_SIZES",
+    "SOURCE_KINDS",
+    "SYSTEM",
+    "Clock",
+    "Config",
+    "GpsdSource",
+    "Key",
+    "LeapSeconds",
+    "Log",
+    "Model",
+    "NmeaSource",
+    "NtpOptions",
+    "NtpSource",
+    "Observe",
+    "PhcSource",
+    "PoolSource",
+    "PpsSource",
+    "PulseOut",
+    "RateLimit",
+    "ReceiverOptions",
+    "Serve",
+    "ServeNtp",
+    "ShmSource",
+    "SockSource",
+    "Source",
+    "SourceOptions",
+    "Steering",
+    "Step",
+    "Virtual",
+    "check_secret",
+    "default_clock",
+    "source_kind",
+]
 
 SECRET_SIZES = {"AES128": 16, "AES256": 32}
 LEAST_SECRET = 10
@@ -225,6 +170,8 @@ class ServeNtp(Model):
     """Processes that answer; 0: inside the daemon itself."""
     interleaved: bool = True
     """Answer in interleaved mode (RFC 9769) those who ask for it."""
+    leap_smear: Annotated[Duration, Span("1s", "48h")] | None = None
+    """Spread a leap second evenly over so long, half before it and half after; absent: serve it as it is."""
 
 
 class Serve(Model):
@@ -234,6 +181,10 @@ class Serve(Model):
     """Whose time is served; absent: system, or the virtual clock when that alone is disciplined."""
     ntp: ServeNtp | None = None
     """The NTP server; absent: none."""
+    sock: Annotated[str, Path(socket=True)] | None = None
+    """The socket of a chronyd that is fed by its SOCK protocol; absent: none."""
+    shm: Annotated[int, Field(ge=0, le=255)] | None = None
+    """The unit of an NTP shared memory segment that is written, for an ntpd or a chronyd; absent: none."""
     local_stratum: Annotated[int, Field(ge=1, le=15)] | None = None
     """Serve, honestly marked with this stratum, when no source is reachable; absent: never."""
 
@@ -263,7 +214,7 @@ class LeapSeconds(Model):
     """Where leap seconds are known from."""
 
     file: Annotated[str, Path()]
-    """A leap-seconds.list to use instead of the system's and of the shipped one."""
+    """A leap-seconds.list to use instead of the system's; the shipped one is used where it is valid for longer."""
 
 
 def _with_system(clocks: dict[str, Clock]) -> dict[str, Clock]:
@@ -284,7 +235,7 @@ class Config(Model):
     """The clocks that this machine has, by name; `system` is always there."""
     sources: tuple[Source, ...] = ()
     """What the clocks are compared with."""
-    keys: dict[Annotated[int, KeyNumber()], Key] = {}
+    keys: dict[Annotated[int, KeyNumber()], Key] = Field({}, validate_default=True)
     """Symmetric keys by id."""
     steering: Steering = Steering()
     serve: Serve = Serve()
@@ -295,14 +246,38 @@ class Config(Model):
         """Whose time is served: as configured, else system or the virtual clock that alone is disciplined."""
         if self.serve.clock is not None:
             return self.serve.clock
-        return default_clock({name: clock.discipline for name, clock in self.clocks.items()})
+        virtual = {name: clock.discipline for name, clock in self.clocks.items() if clock.virtual is not None}
+        return default_clock({SYSTEM: self.clocks[SYSTEM].discipline, **virtual})
 
     def clock_of(self, source: SourceOptions) -> str:
-        """Which clock a source measures."""
-        return source.clock if source.clock is not None else self.served_clock()
+        """Which clock a source measures: as configured, else the one that takes its stamps.
+
+        External timestamps are taken by their PTP hardware clock, and everything else by the kernel, on the system
+        clock or on the virtual clock that is served. A PTP hardware clock as a source cannot measure itself.
+        """
+        if isinstance(source, PpsSource) and source.phc is not None:
+            return source.phc
+        itself = isinstance(source, PhcSource) and source.clock == source.phc
+        if source.clock is not None and not itself:
+            return source.clock
+        served = self.served_clock()
+        return served if self.clocks[served].virtual is not None else SYSTEM
+
+    def numbering(self, source: PpsSource) -> SourceOptions | None:
+        """The source that numbers these pulses; None: any that is good enough.
+
+        Raises ValueError when ``pairs_with`` names none or several, which ``load`` refuses in its own words.
+        """
+        if source.pairs_with is None:
+            return None
+        known = Directory(Called(other.kind, getattr(other, other.kind), other.name) for other in self.sources)
+        found = known.find(source.pairs_with)
+        if len(found) != 1:
+            raise ValueError(f"pairs_with: {source.pairs_with!r} names {len(found)} sources")
+        return self.sources[found[0]]
 
 
 def default_clock(disciplined: dict[str, bool]) -> str:
-    """The clock that is meant when none is named."""
+    """The clock that is meant when none is named, of the system clock and the virtual ones."""
     others = [name for name, steered in disciplined.items() if steered and name != SYSTEM]
     return others[0] if len(others) == 1 and not disciplined.get(SYSTEM, True) else SYSTEM

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Mapping as Lookup
 from dataclasses import dataclass
 
 from timesync.config.source import Mark
@@ -105,6 +106,24 @@ def find(node: Node | None, location: Location) -> Node | None:
     for step in location:
         node = child(node, step)
     return node
+
+
+def substitute(node: Node, others: Lookup[Location, Node], location: Location = ()) -> Node:
+    """The same tree with other nodes at some locations."""
+    if location in others:
+        return others[location]
+    match node:
+        case Scalar():
+            return node
+        case Sequence():
+            items = [substitute(item, others, (*location, index)) for index, item in enumerate(node.items)]
+            return Sequence(items, node.mark)
+        case Mapping():
+            entries = {
+                key: Entry(entry.mark, substitute(entry.value, others, (*location, key)))
+                for key, entry in node.entries.items()
+            }
+            return Mapping(entries, node.mark)
 
 
 def mark_of(root: Node, location: Location) -> Mark:
