@@ -198,4 +198,5 @@ def test_ten_thousand_sleeps_are_quick() -> None:
 
     before = time.process_time()
     run(World(1), main())
-    print(f"\n10,000 timers in {time.process_time() - before:.3f} s of CPU")
+    # Some 0.1 s.
+    assert time.process_time() - before < 2

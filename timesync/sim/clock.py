@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from timesync.base.ids import ClockId
 from timesync.base.measure import Stamp, StampSource
 from timesync.base.rate import Rate
 from timesync.base.serving import SYSTEM_MAP, ServingMap
-from timesync.base.time import SCALE, Duration, Instant
+from timesync.base.time import SCALE, Duration, Instant, Tai
 from timesync.base.utc import LeapTable
-from timesync.host import ClockError, ClockLimits, ClockReport
-from timesync.sim.oscillator import Oscillator
+from timesync.host import ClockError, ClockLimits, ClockReport, Trouble
+from timesync.sim.oscillator import HISTORY, Oscillator
 from timesync.sim.world import World
 
 KERNEL_UNITS = 65_536_000_000
@@ -45,7 +47,7 @@ class SimClock:
 
     Attributes:
         reports: What it was told of itself, in order.
-        failure: When set, ``adjust_frequency``, ``step`` and ``report`` raise it.
+        failure: When set, ``adjust_frequency``, ``step`` and ``report`` raise it, and ``read`` too when it is GONE.
     """
 
     def __init__(
@@ -56,8 +58,9 @@ class SimClock:
         model: ClockModel,
         name: str = "system",
         kernel: SimClock | None = None,
+        kind: str = "virtual",
     ) -> None:
-        """Make a clock; ``kernel`` is the system clock when this is another (a virtual clock)."""
+        """Make a clock; ``kernel`` is the system clock when this is another, which is of that ``kind``."""
         self.reports: list[ClockReport] = []
         self.failure: ClockError | None = None
         self._world = world
@@ -66,8 +69,9 @@ class SimClock:
         self._leaps = leaps
         self._kernel = kernel
         self._rng = world.stream(f"clock/{oscillator.name}/{name}")
-        self._line = _Line(oscillator, world.units + model.offset.scaled_ns)
+        self._line = _Line(world, oscillator, world.units + model.offset.scaled_ns)
         self._epoch = 0
+        self._kind = "system" if kernel is None else kind
         self._foreign = NOTHING
         self._tick_due = False
 
@@ -77,9 +81,20 @@ class SimClock:
         return self._id
 
     @property
+    def leaps(self) -> LeapTable:
+        """What it knows of UTC."""
+        return self._leaps
+
+    @property
+    def lost(self) -> ClockError | None:
+        """The failure, when it is that the clock has gone."""
+        failure = self.failure
+        return failure if failure is not None and failure.trouble is Trouble.GONE else None
+
+    @property
     def kind(self) -> str:
-        """``system``, or ``virtual`` for a clock beside it."""
-        return "system" if self._kernel is None else "virtual"
+        """``system``; ``virtual`` or ``phc`` for a clock beside it."""
+        return self._kind
 
     @property
     def epoch(self) -> int:
@@ -96,7 +111,9 @@ class SimClock:
         )
 
     def read(self) -> Stamp:
-        """The present reading, with the noise of reading it."""
+        """The present reading, with the noise of reading it. Raises ClockError when the clock has gone."""
+        if self.lost is not None:
+            raise self.lost
         return self.stamp(StampSource.USER, self._model.read_noise_s)
 
     def stamp(self, source: StampSource, noise_s: float) -> Stamp:
@@ -105,6 +122,42 @@ class SimClock:
         if noise_s:
             reading += Duration.from_s(self._rng.gauss(0.0, noise_s)).scaled_ns
         return Stamp(self._id, self._epoch, Instant(reading >> 16 << 16), source)
+
+    def exact(self) -> Instant[Tai]:
+        """The present reading without noise, for what hangs on the clock itself."""
+        return Instant(self._line.reading())
+
+    def stamp_at(self, at: int, source: StampSource, error: Duration = NOTHING) -> Stamp | None:
+        """The stamp of true time ``at`` (units) with that error; None when that is too long ago.
+
+        A moment to come is told by the present frequency.
+        """
+        ahead, epoch = at - self._world.units, self._epoch
+        if ahead > 0:
+            reading = self._line.reading() + ahead + round(ahead * self.true_frequency().ratio)
+        else:
+            try:
+                reading, epoch = self._line.reading_at(at)
+            except ValueError:
+                return None
+        return Stamp(self._id, epoch, Instant(reading + error.scaled_ns >> 16 << 16), source)
+
+    def true_at(self, reading: Instant[Tai], epoch: int | None = None) -> int | None:
+        """The time of ``locate`` alone."""
+        found = self.locate(reading, epoch)
+        return None if found is None else found[0]
+
+    def locate(self, reading: Instant[Tai], epoch: int | None = None) -> tuple[int, int] | None:
+        """The latest true time (units) at which it showed ``reading``, and the epoch then; None if never.
+
+        Only in that epoch, if one is given. It goes back ``HISTORY`` at least, and ahead as far as the present
+        frequency reaches.
+        """
+        wanted = reading.scaled_ns
+        now = self._line.reading()
+        if wanted >= now and epoch in {None, self._epoch}:
+            return self._world.units + round((wanted - now) / (1.0 + self.true_frequency().ratio)), self._epoch
+        return next((found for found in self._line.moments(wanted) if epoch in {None, found[1]}), None)
 
     def frequency(self) -> Rate:
         """The adjustment in force, or about to be from the next tick."""
@@ -126,12 +179,19 @@ class SimClock:
     def step(self, by: Duration) -> None:
         """Add ``by`` to the reading; the epoch goes up by one."""
         self._raise_failure()
-        self._line.step(by.scaled_ns)
         self._epoch += 1
+        self._line.step(by.scaled_ns, self._epoch)
+
+    def restart(self) -> None:
+        """It lost its power and came back: as far off as it was made, unsteered, in a new epoch."""
+        self._line.wanted = 0
+        self._line.steer(0)
+        self._epoch += 1
+        self._line.step(self._model.offset.scaled_ns - self.true_offset().scaled_ns, self._epoch)
 
     def disturb(self, by: Duration) -> None:
         """Somebody else steps the clock; the epoch does not tell before ``check_foreign``."""
-        self._line.step(by.scaled_ns)
+        self._line.step(by.scaled_ns, self._epoch)
         self._foreign += by
 
     def check_foreign(self) -> str | None:
@@ -140,6 +200,7 @@ class SimClock:
         if not by:
             return None
         self._epoch += 1
+        self._line.step(0, self._epoch)
         return f"something else stepped the clock {self._id} by {by}"
 
     def report(self, report: ClockReport) -> None:
@@ -181,6 +242,32 @@ class SimClock:
             raise self.failure
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A stretch of one rate; see ``_Line`` for the names.
+
+    Attributes:
+        since: True time from which it holds, in units.
+        base: What the oscillator had counted where ``reading`` and ``rest`` were right.
+        reading: The reading there.
+        rest: What of it lies below one unit, in 1 / KERNEL_UNITS of it.
+        steer: The rate, in kernel units.
+        epoch: The clock's.
+    """
+
+    since: int
+    base: int
+    reading: int
+    rest: int
+    steer: int
+    epoch: int
+
+    def at(self, count: int) -> int:
+        """The reading when the oscillator has counted so far."""
+        passed = count - self.base
+        return self.reading + passed + (passed * self.steer + self.rest) // KERNEL_UNITS
+
+
 class _Line:
     """A reading that grows with an oscillator at an adjustable rate, in integers throughout.
 
@@ -188,21 +275,44 @@ class _Line:
         wanted: The rate asked for, in kernel units; ``steer`` puts one into force.
     """
 
-    def __init__(self, oscillator: Oscillator, reading: int) -> None:
+    def __init__(self, world: World, oscillator: Oscillator, reading: int) -> None:
+        self._world = world
         self._oscillator = oscillator
-        self._base = oscillator.elapsed()
-        self._reading = reading
+        self._piece = _Piece(world.units, oscillator.elapsed(), reading, 0, 0, 0)
+        self._past: deque[_Piece] = deque()
         self._start = reading
         self._stepped = 0
-        self._steer = 0
         self.wanted = 0
-        # What of the reading lies below one unit, in 1 / KERNEL_UNITS of it.
-        self._rest = 0
 
     def reading(self) -> int:
         """The reading in units of 2^-16 ns."""
-        passed = self._oscillator.elapsed() - self._base
-        return self._reading + passed + (passed * self._steer + self._rest) // KERNEL_UNITS
+        return self._piece.at(self._oscillator.elapsed())
+
+    def reading_at(self, at: int) -> tuple[int, int]:
+        """The reading at true time ``at`` and its epoch, after a step of that moment. Raises ValueError."""
+        count = self._oscillator.elapsed_at(at)
+        if at >= self._piece.since:
+            return self._piece.at(count), self._piece.epoch
+        for piece in reversed(self._past):
+            if piece.since <= at:
+                return piece.at(count), piece.epoch
+        raise ValueError("the clock did not exist then")
+
+    def moments(self, reading: int) -> Iterator[tuple[int, int]]:
+        """The past true times at which it showed ``reading``, each with its epoch, the latest first.
+
+        There are several where it was set back.
+        """
+        until = self._world.units
+        oldest = until - HISTORY
+        for piece in (self._piece, *reversed(self._past)):
+            since = max(piece.since, oldest)
+            if since > until:
+                return
+            at = self._within(piece, reading, since, until)
+            if at is not None:
+                yield at, piece.epoch
+            until = piece.since
 
     def elapsed(self) -> int:
         """What was counted since the start, steps left out."""
@@ -210,19 +320,42 @@ class _Line:
 
     def steer(self, kernel_units: int) -> None:
         """Run at another rate from now on."""
-        passed = self._oscillator.elapsed() - self._base
-        whole, self._rest = divmod(passed * self._steer + self._rest, KERNEL_UNITS)
-        self._reading += passed + whole
-        self._base += passed
-        self._steer = kernel_units
+        piece, count = self._piece, self._oscillator.elapsed()
+        passed = count - piece.base
+        whole, rest = divmod(passed * piece.steer + piece.rest, KERNEL_UNITS)
+        reading = piece.reading + passed + whole
+        self._change(_Piece(self._world.units, count, reading, rest, kernel_units, piece.epoch))
 
-    def step(self, by: int) -> None:
-        """Add to the reading."""
-        self._reading += by
+    def step(self, by: int, epoch: int) -> None:
+        """Add to the reading, in that epoch from now on."""
+        piece = self._piece
+        self._change(replace(piece, since=self._world.units, reading=piece.reading + by, epoch=epoch))
         self._stepped += by
 
     def true_frequency(self) -> Rate:
         """How much faster than true time it grows."""
         free = self._oscillator.true_frequency().ratio
-        steer = self._steer / KERNEL_UNITS
+        steer = self._piece.steer / KERNEL_UNITS
         return Rate(free + steer + free * steer)
+
+    def _change(self, piece: _Piece) -> None:
+        past = self._past
+        past.append(self._piece)
+        while len(past) > 1 and past[1].since <= piece.since - HISTORY:
+            past.popleft()
+        self._piece = piece
+
+    def _within(self, piece: _Piece, reading: int, since: int, until: int) -> int | None:
+        """When the piece showed ``reading``; the reading grows almost as true time does, so that few turns do."""
+        first = piece.at(self._oscillator.elapsed_at(since))
+        last = piece.at(self._oscillator.elapsed_at(until))
+        if not first <= reading <= last:
+            return None
+        at, grown = since, last - first
+        for _ in range(64):
+            missing = reading - piece.at(self._oscillator.elapsed_at(at))
+            if abs(missing) <= 1:
+                break
+            # Multiplied before it is divided, in integers: nothing is lost over a long stretch.
+            at = min(max(at + (missing * (until - since) // grown if grown else missing), since), until)
+        return at

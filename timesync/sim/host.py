@@ -15,6 +15,8 @@ from timesync.base.time import Duration, Instant, Mono
 from timesync.host import ExchangeHandler
 from timesync.ntp.server import Server, ServerCounters, ServerSettings, ServeState
 from timesync.sim.clock import SimClock
+from timesync.sim.devices import NO_HARDWARE, SimDevices
+from timesync.sim.hardware import Hardware
 from timesync.sim.law import NO_DELAY, DelayLaw, Exponential, draw_duration
 from timesync.sim.network import Datagram, Node, SimSocket, plain
 from timesync.sim.world import World
@@ -59,7 +61,15 @@ class SimHost:
         save_failure: When set, ``save`` raises it.
     """
 
-    def __init__(self, world: World, node: Node, clocks: Sequence[SimClock], machine: Machine | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        node: Node,
+        clocks: Sequence[SimClock],
+        machine: Machine | None = None,
+        hardware: Hardware = NO_HARDWARE,
+    ) -> None:
+        """A machine with these clocks, those of ``hardware.phcs`` among them (``make_phc``)."""
         self.world = world
         self.node = node
         self.machine = machine or Machine()
@@ -68,9 +78,12 @@ class SimHost:
         self.load_failure: OSError | None = None
         self.save_failure: OSError | None = None
         self._clocks = {clock.id: clock for clock in clocks}
+        self._away: set[ClockId] = set()
         self._rng = world.stream(f"host/{node.name}")
         self._entropy = world.stream(f"entropy/{node.name}")
         self._delays = world.stream(f"delays/{node.name}")
+        tempo = _Tempo(self, world.stream(f"tempo/{node.name}"))
+        self._devices = SimDevices(world, node.name, self._clocks, self.system, tempo, hardware)
 
     @property
     def rng(self) -> Random:
@@ -85,6 +98,24 @@ class SimHost:
     def clocks(self) -> Mapping[ClockId, SimClock]:
         """The clocks by name."""
         return self._clocks
+
+    @property
+    def missing(self) -> Mapping[ClockId, str]:
+        """Hardware clocks whose device has vanished."""
+        away = {clock.id: str(clock.lost) for clock in self._clocks.values() if clock.lost is not None}
+        self._away |= away.keys()
+        return away
+
+    def retry_missing(self) -> Sequence[ClockId]:
+        """Those that have come back."""
+        back = [clock for clock in self._away if self._clocks[clock].lost is None]
+        self._away -= set(back)
+        return back
+
+    @property
+    def devices(self) -> SimDevices:
+        """Its time hardware."""
+        return self._devices
 
     def mono(self) -> Instant[Mono]:
         """Monotonic time since the system clock was made; the scale of its loop's ``time()``."""
@@ -135,6 +166,22 @@ class SimHost:
         return self._delays.random() < probability
 
 
+class _Tempo:
+    """What the devices need to know of the machine, which may change."""
+
+    def __init__(self, host: SimHost, rng: Random) -> None:
+        self._host = host
+        self._rng = rng
+
+    def slowness(self) -> Duration:
+        """See ``Tempo``; from a stream of its own, so that devices change nothing on the network."""
+        return draw_duration(self._host.machine.slowness, self._rng)
+
+    def stamp_noise_s(self) -> float:
+        """See ``Tempo``."""
+        return self._host.machine.stamp_noise_s
+
+
 class SimExchange:
     """A ``timesync.host.Exchange``: one socket for one request."""
 
@@ -145,12 +192,16 @@ class SimExchange:
         self._handler = handler
         self._loop = asyncio.get_running_loop()
         self._open = True
+        self._used = False
         self._socket = host.node.bind(self, host.node.address_towards(self._remote.address))
 
     def send(self, data: bytes) -> None:
-        """Send the request. Raises OSError when the exchange is closed."""
+        """Send the one request. Raises OSError (EBADF after ``close``), and RuntimeError for a second one."""
         if not self._open:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        if self._used:
+            raise RuntimeError("an exchange sends one request")
+        self._used = True
         host = self._host
         host.world.after(host.delay(host.machine.transmit_delay), lambda: self._leave(data))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass
 
 from timesync.base.rate import Rate
@@ -12,6 +13,8 @@ from timesync.sim.world import World
 DAY_S = 86_400.0
 NO_CHANGE = Rate(0.0)
 SECOND = Duration(UNITS_PER_S)
+HISTORY = 16 * UNITS_PER_S
+"""How far back ``elapsed_at`` goes at least, in units of 2^-16 ns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,24 @@ class _Segment:
         return self.linear + s * (2 * self.square + s * 3 * self.cube)
 
 
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """How it counted from ``since`` (units of true time) on; the names are the oscillator's own."""
+
+    since: int
+    segment: _Segment
+    units: int
+    rest: float
+    bend: float
+    bent: float
+
+    def elapsed(self, at: int) -> int:
+        passed = at - self.segment.start
+        s = passed / UNITS_PER_S
+        gained = self.segment.gained(s) + self.bend * s - self.bent
+        return self.units + passed + math.floor(gained * UNITS_PER_S + self.rest)
+
+
 class Oscillator:
     """Counts its own seconds in a world of true ones.
 
@@ -106,6 +127,8 @@ class Oscillator:
         self._bend = 0.0
         self._bent = 0.0
         self._segment = self._draw(world.units)
+        self._since = world.units
+        self._past: deque[_Past] = deque()
 
     def elapsed(self) -> int:
         """Its own time since it was made, in units of 2^-16 ns."""
@@ -115,6 +138,21 @@ class Oscillator:
         passed = self._world.units - segment.start
         return self._units + passed + math.floor(gained * UNITS_PER_S + self._rest)
 
+    def elapsed_at(self, at: int) -> int:
+        """What ``elapsed`` was at true time ``at`` (units), which lies in the past; exact for ``HISTORY``.
+
+        Raises ValueError for a time before that, or one to come.
+        """
+        self._position()
+        if at > self._world.units:
+            raise ValueError("the future is not drawn yet")
+        if at >= self._since:
+            return self._present().elapsed(at)
+        for past in reversed(self._past):
+            if past.since <= at:
+                return past.elapsed(at)
+        raise ValueError(f"{Duration(self._world.units - at)} ago is forgotten")
+
     def true_frequency(self) -> Rate:
         """How much faster than true time it runs at this moment."""
         s = self._position()
@@ -123,6 +161,7 @@ class Oscillator:
     def step_frequency(self, by: Rate) -> None:
         """A sudden and lasting change, such as a shock or a jump in temperature makes it."""
         s = self._position()
+        self._keep(self._world.units)
         self._bend += by.ratio
         self._bent += by.ratio * s
 
@@ -133,9 +172,21 @@ class Oscillator:
             self._finish()
         return (self._world.units - self._segment.start) / UNITS_PER_S
 
+    def _present(self) -> _Past:
+        return _Past(self._since, self._segment, self._units, self._rest, self._bend, self._bent)
+
+    def _keep(self, until: int) -> None:
+        """What held up to ``until`` becomes the past."""
+        past = self._past
+        past.append(self._present())
+        while len(past) > 1 and past[1].since <= until - HISTORY:
+            past.popleft()
+        self._since = until
+
     def _finish(self) -> None:
         """Close the segment and draw the next one."""
         segment = self._segment
+        self._keep(segment.start + self._quartz.segment.scaled_ns)
         s = segment.length_s
         gained = (segment.gained(s) + self._bend * s - self._bent) * UNITS_PER_S + self._rest
         whole = math.floor(gained)
