@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+import threading
 from pathlib import Path
 
 import pytest
-from linux_support import TABLE
+from linux_support import NOW_NS, TABLE
+from phc_support import Machine
 
 from timesync.base.ids import ClockId, Endpoint
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
-from timesync.daemon.linux import LinuxHost, SystemSpec, VirtualSpec, _endpoint
+from timesync.base.utc import LeapTable
+from timesync.daemon.linux import LinuxHost, PhcSpec, SystemSpec, VirtualSpec, _endpoint
+from timesync.host import ClockError
+from timesync.runtime.phc_clock import PhcClock
 from timesync.runtime.virtual import VirtualSettings
 
 BENCH = ClockId("bench")
@@ -81,6 +86,78 @@ def test_what_is_not_a_name_is_an_os_error(name: str) -> None:
         asyncio.run(host.resolve(name, 123))
 
 
+def test_a_look_up_that_hangs_does_not_hold_up_the_end_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+    hung: list[threading.Thread] = []
+
+    def hang(*_: object, **__: object) -> list[object]:
+        hung.append(threading.current_thread())
+        asked.set()
+        go_on.wait(10)
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+
+    async def main() -> None:
+        looking = asyncio.create_task(LinuxHost([], TABLE, None).resolve("ntp.example", 123))
+        assert await asyncio.to_thread(asked.wait, 10)
+        looking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await looking
+
+    try:
+        asyncio.run(main())
+        assert hung[0].is_alive()
+        assert hung[0].daemon, "nor the end of the process"
+    finally:
+        go_on.set()
+        hung[0].join()
+
+
 def test_addresses_of_other_families_are_left_out() -> None:
     assert _endpoint(socket.AF_UNIX, (1, b"x")) is None
     assert _endpoint(socket.AF_INET6, ("fe80::1%3", 123, 0, 3)) == Endpoint("fe80::1", 123, 3)
+
+
+def test_a_hardware_clock_that_is_missing_does_not_stop_the_host(tmp_path: Path) -> None:
+    eth0, other = ClockId("eth0"), ClockId("other")
+    host = LinuxHost([SystemSpec(SYSTEM), PhcSpec(eth0, "nosuch0"), PhcSpec(other, str(tmp_path / "ptp"))], TABLE, None)
+    assert list(host.clocks) == [SYSTEM]
+    assert set(host.missing) == {eth0, other}
+    assert "nosuch0 did not let us open it: No such device" in host.missing[eth0]
+    assert "it is taken up again as soon as it is there" in host.missing[eth0]
+    assert host.retry_missing() == []
+    assert host.check_foreign() is None
+    with pytest.raises(ClockError, match="eth0 is not there"):
+        host.devices.read_pair(SYSTEM, eth0)
+
+
+def test_missing_hardware_clocks_come_vanish_and_come_back() -> None:
+    machine = Machine()
+
+    def made_up(spec: PhcSpec, table: LeapTable) -> PhcClock:
+        around = machine.around()
+        return PhcClock(
+            spec.clock, spec.device, table, timescale=spec.timescale, open_device=machine.open, around=around
+        )
+
+    eth0 = ClockId("eth0")
+    host = LinuxHost([PhcSpec(eth0, "enp1s0", "utc")], TABLE, None, open_phc=made_up)
+    assert list(host.clocks) == []
+
+    card = machine.plug("enp1s0", NOW_NS)
+    assert host.retry_missing() == [eth0]
+    assert host.missing == {}
+    assert host.clocks[eth0].read().at.ns() == NOW_NS + 37 * 1_000_000_000
+
+    card.vanish()
+    assert "vanished" in (host.check_foreign() or "")
+    assert list(host.missing) == [eth0]
+    assert host.clocks[eth0].epoch == 0
+    assert host.retry_missing() == []
+
+    machine.plug("enp1s0", NOW_NS)
+    assert host.retry_missing() == [eth0]
+    assert host.missing == {}
+    assert host.clocks[eth0].epoch == 1
+    assert "back" in (host.check_foreign() or "")

@@ -80,6 +80,7 @@ def _said(status: SourceStatus | None, drops: Mapping[str, int]) -> str:
         dispersion_rate=0.0,
         reference_time=None,
         sources=(SOURCE,),
+        links=(),
         clocks=(CLOCK,),
     )
     snapshot = Snapshot(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import pytest
 from servo_support import mono, tai
@@ -25,7 +26,8 @@ def _run(biases: dict[SourceId, float], path_s: float, count: int = 200) -> tupl
             offset = bias + rng.gauss(0.0, 1e-6)
             verdict, variance = trackers[source].sample(tai(n), offset, path_s, wander, mono(n))
             assert verdict is not Verdict.OUTLIER or n > 8
-            fusion.choose({s: Member(t, path_s) for s, t in trackers.items() if t.samples}, tai(n))
+            members = {s: Member(partial(t.predict, wander=wander), path_s) for s, t in trackers.items() if t.samples}
+            fusion.choose(members, tai(n))
             if verdict is not Verdict.OUTLIER:
                 fusion.sample(source, tai(n), offset, variance)
     return fusion, trackers
@@ -45,7 +47,7 @@ def test_equal_sources_that_disagree_are_met_in_the_middle() -> None:
 def test_a_source_that_leaves_does_not_make_the_estimate_jump() -> None:
     fusion, trackers = _run({A: 1e-4, B: -1e-4}, 1e-2)
     before = _offset(fusion, 200)
-    fusion.choose({A: Member(trackers[A], 1e-2)}, tai(200))
+    fusion.choose({A: Member(partial(trackers[A].predict, wander=Wander()), 1e-2)}, tai(200))
     assert before == _offset(fusion, 200)
 
 

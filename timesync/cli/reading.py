@@ -161,6 +161,7 @@ def clocks(control: str | None, file: str | None, as_json: bool) -> None:
             ("frequency", _frequency(entry)),
             ("steering", f"{ppm(entry['steering_ppm'])}, {steered}, {count(entry['steps'], 'step')}"),
             ("fed by", ", ".join(entry["fed_by"]) or "nothing"),
+            *((f"link {link['name']}", _link(link)) for link in entry["links"]),
         ):
             facts.add_row(f"  {name}", text)
         out.print(facts)
@@ -186,6 +187,12 @@ def _frequency(clock: Mapping[str, Any]) -> str:
     """The oscillator's error; a clock without an uncertainty was never measured."""
     deviation = clock["frequency_uncertainty_ppm"]
     return UNKNOWN if deviation is None else ppm(clock["frequency_ppm"], deviation)
+
+
+def _link(link: Mapping[str, Any]) -> str:
+    """A comparison with another clock of the machine."""
+    how = "" if link["method"] is None else f", by {link['method']} readings"
+    return f"{link['state']}, {link['reason']}; noise {span(link['jitter_s'])}, window {span(link['window_s'])}{how}"
 
 
 def _cell(form: Callable[[float | None], str], value: float | None) -> str:

@@ -19,8 +19,6 @@ from timesync.config.scenario import Scenario, read_scenario
 from timesync.daemon.leap import load_leap_table
 from timesync.daemon.simulate import Result, simulate
 
-SCHEMA = 1
-
 
 @click.command("simulate")
 @click.argument("files", nargs=-1, metavar="[FILE|NAME]...")
@@ -28,7 +26,11 @@ SCHEMA = 1
     "--seeds", type=click.IntRange(1, 1000), help="How many random worlds; the file's own number unless given."
 )
 @click.option("--first-seed", type=click.IntRange(0), default=1, show_default=True, help="Number of the first one.")
-@click.option("--trace", type=click.Path(dir_okay=False), help="Write true offset and claim of each second as CSV.")
+@click.option(
+    "--trace",
+    type=click.Path(dir_okay=False),
+    help="Write true offset and claim of each second as CSV; goes with one scenario.",
+)
 @json_option
 def simulate_command(
     files: tuple[str, ...], seeds: int | None, first_seed: int, trace: str | None, as_json: bool
@@ -41,6 +43,8 @@ def simulate_command(
     if not files:
         _list(as_json=as_json)
         return
+    if trace is not None and len(files) > 1:
+        raise click.UsageError("--trace goes with one scenario")
     missed = False
     reports = []
     for file in files:
@@ -51,7 +55,7 @@ def simulate_command(
         else:
             _print(scenario, results)
     if as_json:
-        print_json({"schema": SCHEMA, "scenarios": reports})
+        print_json({"scenarios": reports})
     if missed:
         raise SystemExit(ExitCode.NO)
 
@@ -90,13 +94,13 @@ def _read(file: str) -> tuple[bytes, str]:
         return Path(file).read_bytes(), file
     except OSError as error:
         known = ", ".join(shipped)
-        fail(ExitCode.USAGE, f"{file} cannot be read ({error.strerror}), and the shipped scenarios are {known}")
+        fail(_code(error), f"{file} cannot be read ({error.strerror}), and the shipped scenarios are {known}")
 
 
 def _list(*, as_json: bool) -> None:
     scenarios = {name: read_scenario(text, name)[0].description for name, text in _shipped().items()}
     if as_json:
-        print_json({"schema": SCHEMA, "shipped": scenarios})
+        print_json({"shipped": scenarios})
         return
     table = Table("scenario", "what it shows", box=None, pad_edge=False)
     for name, description in scenarios.items():
@@ -150,4 +154,8 @@ def _write_trace(path: Path, results: Sequence[Result]) -> None:
     try:
         path.write_text("\n".join(lines) + "\n")
     except OSError as error:
-        fail(ExitCode.USAGE, f"{path} cannot be written: {error.strerror}")
+        fail(_code(error), f"{path} cannot be written: {error.strerror}")
+
+
+def _code(error: OSError) -> ExitCode:
+    return ExitCode.NOT_PERMITTED if isinstance(error, PermissionError) else ExitCode.USAGE

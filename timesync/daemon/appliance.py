@@ -5,42 +5,42 @@ The same code runs on Linux and in simulated time; whatever differs is behind ``
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 
 from timesync.base.ids import ClockId, SourceId
 from timesync.base.machine import Noted
-from timesync.base.measure import Leap, Measurement, SourceStatus
+from timesync.base.measure import Coarse, Leap, Measurement, SourceStatus
 from timesync.base.time import Duration, Instant, Mono, Tai
 from timesync.base.utc import LeapTable
-from timesync.config.schema import Config, ServeNtp
-from timesync.daemon import memory
-from timesync.daemon.assemble import NtpLike, clock_spec, core_settings, server_settings
-from timesync.daemon.sources import Listener, NtpGroup
-from timesync.host import Host, NtpService, ServeState
+from timesync.config.schema import Config
+from timesync.config.sources import PhcSource, SourceOptions
+from timesync.daemon.assemble import clock_spec, core_settings
+from timesync.daemon.group import Listener, SourceGroup, Surroundings
+from timesync.daemon.groups import link_groups, source_group
+from timesync.daemon.keeper import Keeper
+from timesync.daemon.outputs import Outputs
+from timesync.daemon.publish import LeapBook, Publisher
+from timesync.daemon.pulse_group import PPS_REFERENCE
+from timesync.gnss.leap_vote import Ballot
+from timesync.host import Host
 from timesync.ntp.auth import SymmetricKey
 from timesync.observe.snapshot import Snapshot, SourceFacts
 from timesync.runtime.drive import Alarm
 from timesync.runtime.steer import Helmsman
-from timesync.servo.command import ClockMemory, Now, SourceSpec
+from timesync.servo.command import Now, SourceSpec
 from timesync.servo.controller import Controller
 from timesync.servo.overview import overview
 from timesync.servo.view import CoreView, ServoState, SourceState
-from timesync.wire.ntp import timestamp_from_utc
 
 _TICK = Duration.from_s(1)
+_MISSING_TICKS = 3
 _REVIEW_TICKS = 16
+_WARMTH_TICKS = 30
 _SAVE_TICKS = 3600
 _FIRST_SAVE_TICKS = 120
-_SERVE_VALID = Duration.from_s(10)
-"""A server whose daemon says nothing for so long declares itself unsynchronized."""
-
-_SYNCHRONIZED_STRATUM = 16
 _STATES = frozenset(state.value for state in ServoState)
 """Names of the core's notes that say that a clock has changed its state."""
-
-_LEAST_PRECISION = -29
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,27 +62,38 @@ class Appliance:
     """Everything that one configuration asks for, running."""
 
     def __init__(self, config: Config, host: Host, leap_table: LeapTable, start: Start) -> None:
-        """Assemble; nothing is sent and no clock is touched before ``start``."""
+        """Assemble; nothing is sent and no clock is touched before ``start``. Raises ClockError."""
         self.config = config
         self._host = host
-        self._leap_table = leap_table
         self._start = start
         self._started = host.mono()
         self._warnings: dict[str, str] = {}
         self._statuses: dict[SourceId, SourceStatus] = {}
-        remembered = self._remembered()
-        clocks = [clock_spec(config, clock, remembered.get(clock.id)) for clock in host.clocks.values()]
-        now = Now(host.mono(), {clock: handle.read().at for clock, handle in host.clocks.items()})
-        settings = core_settings(config, initial_step_anything=start.initial_step_anything)
-        self.controller = Controller(settings, clocks, now)
+        self._keeper = Keeper(host, lambda: self.config.observe.state, start.note)
+        self._leaps = LeapBook(leap_table)
+        self.controller = self._core()
         self._helmsman = Helmsman(
             self.controller, host, self._core_noted, self._set_poll, self._probe, self._leap, self._moved
         )
-        self._groups: list[NtpGroup] = [self._group(source) for source in config.sources]
-        self._service: NtpService | None = None
+        listener = Listener(self._added, self._removed, self._measured, self._on_status, start.note)
+        self._around = Surroundings(host, leap_table, listener, self)
+        self._groups: list[SourceGroup] = [*link_groups(config, self._around), *map(self._group, config.sources)]
+        self._waiting: list[SourceGroup] = []
+        self._away: set[ClockId] = set()
+        self._publisher = Publisher(host, leap_table, self._leaps)
+        self._outputs = Outputs(self._around)
         self._ticks = 0
         self._tick_alarm = Alarm(host, self._tick)
-        self._leap_memo: dict[ClockId, tuple[int, tuple[Leap, int]]] = {}
+
+    def _core(self) -> Controller:
+        remembered = self._keeper.clocks()
+        clocks = [clock_spec(self.config, clock, remembered.get(clock.id)) for clock in self._host.clocks.values()]
+        now = Now(self._host.mono(), {clock: handle.read().at for clock, handle in self._host.clocks.items()})
+        settings = core_settings(self.config, initial_step_anything=self._start.initial_step_anything)
+        return Controller(settings, clocks, now)
+
+    def _group(self, source: object) -> SourceGroup:
+        return source_group(source, self.config, self._around, self._start.keys, self._keeper.calibration)
 
     # -- life
 
@@ -90,8 +101,8 @@ class Appliance:
         """Set remembered frequencies, open the server, ask the sources."""
         self._helmsman.perform(self.controller.start(self._helmsman.now()))
         self._open_service()
-        for group in self._groups:
-            group.start()
+        self._outputs.configure(self.config)
+        self._begin(self._groups)
         self._tick()
 
     def stop(self) -> None:
@@ -100,11 +111,9 @@ class Appliance:
         self._helmsman.perform(self.controller.finish(self._helmsman.now()))
         self._helmsman.stop()
         self._save()
-        for group in self._groups:
-            group.stop()
-        if self._service is not None:
-            self._service.close()
-            self._service = None
+        self._end(self._groups)
+        self._outputs.close()
+        self._publisher.close()
 
     def reload(self, config: Config, keys: Mapping[int, SymmetricKey]) -> list[str]:
         """Take over another configuration; returns what needs a restart to take effect, in words."""
@@ -113,46 +122,49 @@ class Appliance:
             needs_restart.append("clocks")
         if (config.observe.control, config.observe.state) != (self.config.observe.control, self.config.observe.state):
             needs_restart.append("observe.control and observe.state")
-        before, self.config = self.config, config.model_copy(update={"clocks": self.config.clocks})
+        before = self.config
+        config, left_out = _with_clocks_of(config, before)
+        needs_restart += left_out
+        self.config = config
         changed_keys = keys != self._start.keys
-        self._start = Start(keys, self._start.note, self._start.initial_step_anything)
+        self._start = replace(self._start, keys=keys, initial_step_anything=False)
         self.controller.configure(core_settings(self.config, initial_step_anything=False))
-        kept = [] if changed_keys else [group for group in self._groups if group.source in config.sources]
-        for group in self._groups:
-            if group not in kept:
-                group.stop()
+        kept = [
+            group
+            for group in self._groups
+            if group.source is None or (group.source in config.sources and not changed_keys)
+        ]
+        self._end([group for group in self._groups if group not in kept])
         known = [group.source for group in kept]
         fresh = [self._group(source) for source in config.sources if source not in known]
         self._groups = kept + fresh
-        for group in fresh:
-            group.start()
+        self._begin(fresh)
         if changed_keys or before.serve != config.serve:
-            if self._service is not None:
-                self._service.close()
-                self._service = None
             self._open_service()
+            self._outputs.configure(self.config)
         return needs_restart
 
-    def _group(self, source: NtpLike) -> NtpGroup:
-        clock = ClockId(self.config.clock_of(source))
-        listener = Listener(self._added, self._removed, self._measured, self._on_status, self._start.note)
-        return NtpGroup(source, clock, self._host, self._leap_table, self._start.keys, listener)
+    def _begin(self, groups: Collection[SourceGroup]) -> None:
+        """Start those whose clocks are there; the others wait for them."""
+        for group in groups:
+            if all(clock in self._host.clocks for clock in group.clocks):
+                group.start()
+            else:
+                self._waiting.append(group)
+
+    def _end(self, groups: Collection[SourceGroup]) -> None:
+        for group in groups:
+            if group in self._waiting:
+                self._waiting.remove(group)
+            else:
+                group.stop()
 
     def _open_service(self) -> None:
-        serve: ServeNtp | None = self.config.serve.ntp
-        if serve is None:
+        trouble = self._publisher.open(self.config, self._start.keys, self.view)
+        if trouble is None:
             self._warnings.pop("serve", None)
-            return
-        try:
-            settings = server_settings(self.config, self._start.keys)
-            self._service = self._host.serve_ntp(settings, serve.listen, serve.workers)
-        except OSError as error:
-            where = ", ".join(str(endpoint) for endpoint in serve.listen)
-            text = f"NTP cannot be served on {where}: {error.strerror or error}{_advice(error)}; the rest keeps running"
-            self._warn("serve", text)
-            return
-        self._warnings.pop("serve", None)
-        self._publish(self.view())
+        else:
+            self._warn("serve", trouble)
 
     # -- what sources say
 
@@ -170,6 +182,44 @@ class Appliance:
         self._statuses[status.source] = status
         self._helmsman.perform(self.controller.on_status(status, self._helmsman.now()))
 
+    # -- what sources ask
+
+    def coarse(
+        self, clock: ClockId, *, apart_from: Collection[SourceId] = (), only: SourceId | None = None
+    ) -> Coarse | None:
+        """See ``CoreQuestions``."""
+        return self.controller.lineage.coarse(clock, self._helmsman.now(), apart_from=apart_from, only=only)
+
+    def known(self, clock: ClockId) -> Coarse | None:
+        """See ``CoreQuestions``."""
+        now = self._helmsman.now()
+        model = self.controller.clocks[clock]
+        estimate = model.estimate(now.clocks[clock])
+        bound = model.error_bound_s(now.clocks[clock], now.mono)
+        if estimate is None or bound is None or not self.controller.standing(clock).known:
+            return None
+        return Coarse(estimate.offset_s, bound - abs(estimate.offset_s), f"clock {clock}")
+
+    def vouched(self, *, apart_from: Collection[SourceId]) -> bool:
+        """See ``CoreQuestions``."""
+        return any(
+            source.ruling.state is SourceState.SELECTED
+            and source.spec.parent is None
+            and source.spec.source not in apart_from
+            and source.spec.reference_id != PPS_REFERENCE
+            for source in self.controller.sources()
+        )
+
+    def adjustment(self, clock: ClockId, at: Instant[Tai]) -> Duration:
+        """See ``CoreQuestions``."""
+        return self.controller.clocks[clock].ledger.adjustment(at)
+
+    def epoch(self, clock: ClockId) -> int:
+        """See ``CoreQuestions``."""
+        return self.controller.clocks[clock].ledger.epoch
+
+    # -- what the core says
+
     def _set_poll(self, source: SourceId, exponent: int) -> None:
         for group in self._groups:
             group.set_poll(source, exponent)
@@ -182,15 +232,19 @@ class Appliance:
         """A clock runs differently from now on, and so must what is served of it."""
         if stepped:
             for group in self._groups:
-                group.clock_stepped(clock)
+                if group not in self._waiting:
+                    group.clock_stepped(clock)
         if clock == self.controller.settings.served:
-            self._publish(self.view())
+            self._publisher.publish(self.view())
 
     def _core_noted(self, noted: Noted) -> None:
         self._start.note(noted)
         if noted.name in _STATES:
             # At once, so that who waited for the lock is not then told by the server that there is none.
-            self._publish(self.view())
+            self._publisher.publish(self.view())
+
+    def _leap(self, clock: ClockId) -> tuple[Leap, int]:
+        return self._leaps.today(clock, self._helmsman.now().clocks[clock])
 
     # -- once a second
 
@@ -201,20 +255,54 @@ class Appliance:
         if foreign is not None:
             self._start.note(Noted("warning", "foreign-change", foreign))
         self._notice_steps()
-        if self._service is not None:
-            self._publish(self.view())
+        if self._publisher.running:
+            self._publisher.publish(self.view())
+        self._outputs.tick(self.known, self._leap)
+        if self._host.missing:
+            self._miss_clocks()
+            if self._ticks % _MISSING_TICKS == 0:
+                self._look_for_clocks()
         if self._ticks % _REVIEW_TICKS == 0:
             self._review()
+            self._vote()
+        if self._ticks % _WARMTH_TICKS == 0:
+            self._feel()
         if self._ticks == _FIRST_SAVE_TICKS or self._ticks % _SAVE_TICKS == 0:
             self._save()
             self._check_leap_table()
 
     def _notice_steps(self) -> None:
+        now = self._helmsman.now()
         for clock, handle in self._host.clocks.items():
-            stamp = handle.read()
-            if stamp.epoch != self.controller.clocks[clock].ledger.epoch:
-                self.controller.foreign_step(clock, stamp.at, stamp.epoch)
+            if handle.epoch != self.controller.clocks[clock].ledger.epoch:
+                self.controller.foreign_step(clock, now.clocks[clock], handle.epoch)
                 self._moved(clock, True)
+
+    def _miss_clocks(self) -> None:
+        """A device that vanishes takes what was known of its clock with it."""
+        for clock, why in self._host.missing.items():
+            if clock in self.controller.clocks and clock not in self._away:
+                self._away.add(clock)
+                self.controller.gone(clock, why)
+                self._start.note(Noted("error", "device-lost", f"clock {clock}: {why}"))
+
+    def _look_for_clocks(self) -> None:
+        """Hardware that appears late is taken in, with all that waited for it."""
+        came = self._host.retry_missing()
+        for clock in came:
+            self._away.discard(clock)
+            if clock in self.controller.clocks:
+                # It was there before: its new epoch is noticed as any other.
+                self._start.note(Noted("info", "device-back", f"clock {clock} is back"))
+                continue
+            handle = self._host.clocks[clock]
+            remembered = self._keeper.clocks().get(clock)
+            self.controller.add_clock(clock_spec(self.config, handle, remembered), self._helmsman.now())
+            self._start.note(Noted("info", "device-back", f"clock {clock} is there now"))
+        if came:
+            waiting, self._waiting = self._waiting, []
+            self._outputs.configure(self.config)
+            self._begin(waiting)
 
     def _review(self) -> None:
         own = self._host.own_addresses()
@@ -222,98 +310,61 @@ class Appliance:
             source.spec.source for source in self.controller.sources() if source.ruling.state is SourceState.FALSETICKER
         }
         for group in self._groups:
-            taken = [
-                server.endpoint.address
-                for other in self._groups
-                if other is not group
-                for server in other.servers.values()
-            ]
+            taken = [address for other in self._groups if other is not group for address in other.addresses()]
             group.review(outvoted, own, taken)
 
+    def _vote(self) -> None:
+        """Which leap second to believe in."""
+        ballots = [
+            Ballot(identity, report.leap, report.tai_utc)
+            for identity, report in ((name, one.leap_report()) for name, one in self._around.receivers.items())
+        ]
+        ballots += [
+            Ballot(source.spec.name, source.quality.leap)
+            for source in self.controller.sources()
+            if source.spec.parent is None
+            and source.spec.source not in self._around.receivers
+            and source.spec.reference_id != PPS_REFERENCE
+            and source.quality is not None
+            and source.ruling.state in (SourceState.SELECTED, SourceState.CANDIDATE)
+        ]
+        at = self._helmsman.now().clocks[self.controller.settings.served]
+        for doubt in self._leaps.vote(ballots, at):
+            self._start.note(Noted("warning", "leap-vote", doubt))
+
+    def _feel(self) -> None:
+        """Read the thermometers."""
+        for name, clock in self.config.clocks.items():
+            if clock.thermometer is None or ClockId(name) not in self._host.clocks:
+                continue
+            try:
+                celsius = self._host.devices.temperature(clock.thermometer)
+            except OSError as error:
+                text = f"the thermometer {clock.thermometer} cannot be read: {error.strerror or error}"
+                if self._warnings.get(f"temperature:{name}") != text:
+                    self._warn(f"temperature:{name}", text)
+                continue
+            self._warnings.pop(f"temperature:{name}", None)
+            self._helmsman.perform(self.controller.on_temperature(ClockId(name), celsius, self._helmsman.now()))
+
     def _check_leap_table(self) -> None:
-        served = self._host.clocks[self.controller.settings.served].read().at
-        text = self._leap_table.expiry_warning(self._leap_table.utc(served))
+        table = self._around.leap_table
+        served = self._helmsman.now().clocks[self.controller.settings.served]
+        text = table.expiry_warning(table.utc(served))
         if text is None:
             self._warnings.pop("leap", None)
         elif self._warnings.get("leap") != text:
             self._warn("leap", text)
 
-    def _publish(self, view: CoreView) -> None:
-        if self._service is None:
-            return
-        clock = self._host.clocks[view.served]
-        synchronized = view.stratum < _SYNCHRONIZED_STRATUM
-        self._service.publish(
-            ServeState(
-                synchronized=synchronized,
-                leap=self._announced(view) if synchronized else Leap.UNKNOWN,
-                stratum=view.stratum,
-                reference_id=view.reference_id,
-                root_delay=view.root_delay,
-                root_dispersion=view.root_dispersion,
-                dispersion_rate=view.dispersion_rate,
-                at=view.at,
-                valid_until=view.at + _SERVE_VALID,
-                reference_time=self._reference_time(view.reference_time),
-                precision=_log2(clock.limits.precision),
-                serving_map=clock.serving_map(),
-                epoch=clock.epoch,
-            )
-        )
-
-    def _reference_time(self, at: Instant[Tai] | None) -> int:
-        return 0 if at is None else timestamp_from_utc(self._leap_table.utc(at))
-
-    def _announced(self, view: CoreView) -> Leap:
-        """The leap second to announce: the table knows while it is valid, else what the sources say."""
-        at = self._leap_table.utc(self._host.clocks[view.served].read().at)
-        if self._leap_table.expires is not None and at < self._leap_table.expires:
-            return self._leap_table.pending_month(at)
-        return view.leap
-
-    def _leap(self, clock: ClockId) -> tuple[Leap, int]:
-        """The leap second at the end of this UTC day, and TAI - UTC; worked out once a second."""
-        at = self._host.clocks[clock].read().at
-        second = at.scaled_ns // _TICK.scaled_ns
-        memo = self._leap_memo.get(clock)
-        if memo is None or memo[0] != second:
-            utc = self._leap_table.utc(at)
-            memo = (second, (self._leap_table.pending_today(utc), self._leap_table.tai_utc(utc)))
-            self._leap_memo[clock] = memo
-        return memo[1]
-
-    # -- memory and views
-
-    def _remembered(self) -> dict[ClockId, ClockMemory]:
-        try:
-            data = self._host.load(memory.FILE)
-            return {} if data is None else memory.decode(data)
-        except (OSError, memory.DriftFileError) as error:
-            text = f"the drift file cannot be used ({error}): starting without a known frequency"
-            self._warn("drift", text)
-            return {}
-
     def _save(self) -> None:
-        kept = self.controller.memory(self._helmsman.now())
-        if not kept:
-            return
-        try:
-            self._host.save(memory.FILE, memory.encode(kept))
-        except OSError as error:
-            text = (
-                f"what was learnt cannot be saved in {self.config.observe.state}: {error.strerror or error}; "
-                "after a restart the frequency is learnt anew"
-            )
-            if self._warnings.get("state") != text:
-                self._warn("state", text)
-        else:
-            self._warnings.pop("state", None)
-            if self._warnings.pop("drift", None) is not None:
-                self._start.note(Noted("info", "drift", "the drift file was written anew"))
+        learnt = {group.name: group.calibration() for group in self._groups}
+        self._keeper.save(self.controller.memory(self._helmsman.now()), learnt)
 
     def _warn(self, key: str, text: str) -> None:
         self._warnings[key] = text
         self._start.note(Noted("warning", key, text))
+
+    # -- views
 
     def mono(self) -> Instant[Mono]:
         """The host's monotonic time."""
@@ -327,38 +378,46 @@ class Appliance:
         """The appliance, now."""
         view = self.view()
         facts: dict[SourceId, SourceFacts] = {}
+        stuck: dict[str, tuple[str, str]] = {}
         for group in self._groups:
-            for identity, server in group.servers.items():
-                facts[identity] = SourceFacts(
-                    kind=group.kind,
-                    address=str(server.endpoint),
-                    status=self._statuses.get(identity),
-                    drops=server.drops,
-                )
+            for identity, known in group.facts().items():
+                facts[identity] = replace(known, status=self._statuses.get(identity))
+            trouble = self._waits_for(group) if group in self._waiting else group.trouble
+            if trouble is not None and group.source is not None:
+                stuck[group.name] = (group.kind, trouble)
+        missing = (f"clock {clock} is not there: {why}" for clock, why in self._host.missing.items())
         return Snapshot(
             core=view,
             kinds={clock: handle.kind for clock, handle in self._host.clocks.items()},
             facts=facts,
-            unresolved={group.name: group.trouble for group in self._groups if group.trouble is not None},
+            unresolved=stuck,
             started=self._started,
             tai_utc=self._leap(view.served)[1],
-            served=() if self._service is None else tuple(str(endpoint) for endpoint in self._service.addresses),
-            counters=None if self._service is None else self._service.counters(),
-            warnings=(*self._warnings.values(), *self._helmsman.troubles()),
+            served=self._publisher.addresses,
+            counters=self._publisher.counters,
+            warnings=(
+                *self._warnings.values(),
+                *self._keeper.warnings.values(),
+                *missing,
+                *self._outputs.troubles(),
+                *self._helmsman.troubles(),
+            ),
         )
 
-
-def _log2(precision: Duration) -> int:
-    """Log2 of a precision in seconds, rounded up (RFC 5905, 7.3 "precision")."""
-    exponent = _LEAST_PRECISION
-    while Duration.from_s(2.0**exponent) < precision:
-        exponent += 1
-    return exponent
+    def _waits_for(self, group: SourceGroup) -> str:
+        absent = [clock for clock in group.clocks if clock not in self._host.clocks]
+        return f"waits for {' and '.join(f'clock {clock}' for clock in absent)}, which is not there"
 
 
-def _advice(error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
-    if error.errno == errno.EADDRINUSE:
-        return " (another NTP server runs there; see `ss -ulpn`)"
-    return ""
+def _with_clocks_of(config: Config, before: Config) -> tuple[Config, list[str]]:
+    """A new configuration as far as the clocks that run allow, and what of it must wait, in words."""
+    served = config.serve.model_copy(update={"clock": before.served_clock()})
+    able = config.model_copy(update={"clocks": before.clocks, "serve": served})
+    sources = tuple(source for source in config.sources if _clocks_named(source, able) <= set(before.clocks))
+    late = [source.title for source in config.sources if source not in sources]
+    return able.model_copy(update={"sources": sources}), late
+
+
+def _clocks_named(source: SourceOptions, config: Config) -> set[str]:
+    named = {config.clock_of(source)}
+    return named | {source.phc} if isinstance(source, PhcSource) else named

@@ -49,13 +49,8 @@ def clock_spec(config: Config, clock: Clock, memory: ClockMemory | None) -> Cloc
         memory=memory,
         epoch=clock.epoch,
         rate=clock.frequency(),
+        set_freely=clock.kind == "phc",
     )
-
-
-def source_name(source: NtpLike) -> str:
-    """What the operator calls it: what the configuration says."""
-    remote = source.ntp if isinstance(source, NtpSource) else source.pool
-    return remote.host if remote.port == 123 else str(remote)
 
 
 def roster_settings(source: NtpLike) -> RosterSettings:
@@ -67,8 +62,7 @@ def roster_settings(source: NtpLike) -> RosterSettings:
 
 def source_id(source: NtpLike, endpoint: Endpoint) -> SourceId:
     """The identity of one server of a configured source."""
-    name = source_name(source)
-    return SourceId(f"{name}/{endpoint.address}" if isinstance(source, PoolSource) else name)
+    return SourceId(f"{source.title}/{endpoint.address}" if isinstance(source, PoolSource) else source.title)
 
 
 def client_settings(

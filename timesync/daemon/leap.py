@@ -16,6 +16,22 @@ MAX_SIZE = 256 * 1024
 _LONG_AGO: Instant[Utc] = Instant(-(1 << 100))
 
 
+def load_named_table(path: Path) -> tuple[LeapTable, str, str | None]:
+    """The list that the configuration names, whatever its age: a laboratory may invent leap seconds.
+
+    Returns the table, a sentence for the log, and a warning when the file cannot be used; the shipped list is
+    used then.
+    """
+    try:
+        table = LeapTable.parse(_read(path))
+    except (OSError, LeapTableError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
+        warning = f"leap.file {path} cannot be used ({why}): leap seconds are taken from the shipped list instead"
+        table, said = load_leap_table(())
+        return table, said, warning
+    return table, _sentence(str(path), table), None
+
+
 def load_leap_table(paths: Iterable[Path] = SYSTEM_LISTS) -> tuple[LeapTable, str]:
     """The valid list that stays valid longest, and a sentence for the log: which one, and why not the others.
 
@@ -38,8 +54,11 @@ def load_leap_table(paths: Iterable[Path] = SYSTEM_LISTS) -> tuple[LeapTable, st
         else:
             if _age(table) > _age(best):
                 best, name = table, str(path)
-    said = f"leap seconds from {name}, TAI - UTC is {best.steps[-1][1]} s at its end"
-    return best, "; ".join([said, *(f"ignored {reason}" for reason in ignored)])
+    return best, "; ".join([_sentence(name, best), *(f"ignored {reason}" for reason in ignored)])
+
+
+def _sentence(name: str, table: LeapTable) -> str:
+    return f"leap seconds from {name}, TAI - UTC is {table.steps[-1][1]} s at its end"
 
 
 def _read(path: Path) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from timesync.base.ids import ClockId, Endpoint, SourceId
 from timesync.base.machine import Dropped, Effect, Measured, Noted, Status
-from timesync.base.measure import Measurement, SourceStatus
 from timesync.base.time import Duration
-from timesync.base.utc import LeapTable
 from timesync.config.schema import PoolSource
 from timesync.daemon.assemble import (
     NtpLike,
@@ -18,36 +17,16 @@ from timesync.daemon.assemble import (
     reference_id,
     roster_settings,
     source_id,
-    source_name,
     source_spec,
 )
-from timesync.host import Host
+from timesync.daemon.group import Surroundings
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.client import Client
 from timesync.ntp.pool import Add, Health, Remove, Resolve, Roster, RosterEffect, health
+from timesync.observe.snapshot import SourceFacts
 from timesync.runtime.drive import Alarm, Driver
-from timesync.servo.command import SourceSpec
 
 _RESOLVE_LIMIT_S = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Who hears what sources do.
-
-    Attributes:
-        added: A server is followed from now on.
-        removed: It is no longer.
-        measured: A measurement came from it.
-        status: What is known of it changed.
-        note: Something to say.
-    """
-
-    added: Callable[[SourceSpec], None]
-    removed: Callable[[SourceId], None]
-    measured: Callable[[SourceId, Measurement], None]
-    status: Callable[[SourceStatus], None]
-    note: Callable[[Noted], None]
 
 
 @dataclass(slots=True)
@@ -74,27 +53,42 @@ class NtpGroup:
         self,
         source: NtpLike,
         clock: ClockId,
-        host: Host,
-        leap_table: LeapTable,
+        around: Surroundings,
         keys: Mapping[int, SymmetricKey],
-        listener: Listener,
+        *,
+        taken: Callable[[], Iterable[str]] = tuple,
     ) -> None:
+        """Nothing is asked before ``start``.
+
+        Args:
+            source: The entry.
+            clock: The clock that stamps its packets.
+            around: What it works with.
+            keys: Symmetric keys by id.
+            taken: Addresses that other groups ask now; a server that two entries name is asked by one of them.
+        """
         self.source = source
         self.clock = clock
         self.servers: dict[SourceId, Server] = {}
-        self._host = host
-        self._leap_table = leap_table
+        self._host = host = around.host
+        self._leap_table = around.leap_table
         self._keys = keys
-        self._listener = listener
+        self._taken = taken
+        self._listener = around.listener
         self._roster = Roster(roster_settings(source), host.rng)
         self._alarm = Alarm(host, self._due)
         self._lookup: asyncio.Task[None] | None = None
         self._trouble: str | None = None
 
     @property
+    def clocks(self) -> tuple[ClockId, ...]:
+        """The clock that its measurements are of."""
+        return (self.clock,)
+
+    @property
     def name(self) -> str:
         """What the configuration calls it."""
-        return source_name(self.source)
+        return self.source.title
 
     @property
     def kind(self) -> str:
@@ -103,7 +97,7 @@ class NtpGroup:
 
     @property
     def trouble(self) -> str | None:
-        """Why its name has no address, if so."""
+        """Why it asks nobody, if so."""
         return None if self.servers else self._trouble
 
     def start(self) -> None:
@@ -128,7 +122,7 @@ class NtpGroup:
         """
         addresses = list(own)
         self._roster.bar(own=addresses, taken=taken)
-        ids = frozenset(reference_id(address) for address in addresses)
+        ids = _reference_ids(addresses)
         states: dict[Endpoint, Health] = {}
         for identity, server in self.servers.items():
             server.client.set_own_reference_ids(ids)
@@ -154,12 +148,28 @@ class NtpGroup:
             for server in self.servers.values():
                 server.driver.perform(server.client.restart(self._host.mono()))
 
+    def addresses(self) -> Collection[str]:
+        """Whom it asks."""
+        return [server.endpoint.address for server in self.servers.values()]
+
+    def facts(self) -> Mapping[SourceId, SourceFacts]:
+        """What is known of its servers outside the core."""
+        return {
+            identity: SourceFacts(kind=self.kind, address=str(server.endpoint), status=None, drops=server.drops)
+            for identity, server in self.servers.items()
+        }
+
+    def calibration(self) -> Mapping[str, object]:
+        """Nothing."""
+        return {}
+
     # -- the roster's effects
 
     def _arm(self) -> None:
         self._alarm.set(self._roster.deadline())
 
     def _due(self) -> None:
+        self._bar()
         self._perform(self._roster.on_deadline(self._host.mono()))
 
     def _perform(self, effects: Iterable[RosterEffect]) -> None:
@@ -173,23 +183,51 @@ class NtpGroup:
                     identity = source_id(self.source, effect.endpoint)
                     self._say("info", "replaced", f"{identity} ({effect.endpoint}) is asked no more: {effect.reason}")
                     self._remove(identity)
+                case _:
+                    assert_never(effect)
+        self._tell_doubles()
         self._arm()
+
+    def _bar(self) -> None:
+        """Before an address is taken, not at the next review: in between, one server would have two votes."""
+        self._roster.bar(own=self._host.own_addresses(), taken=self._taken())
+
+    def _tell_doubles(self) -> None:
+        """Say why nobody is asked, when that is because another entry asks them all."""
+        doubled = () if self.servers else self._roster.doubled
+        if doubled:
+            whom = " and ".join(doubled)
+            text = f"{self.name} is not asked: another source asks {whom} already, and one server has one vote"
+            self._in_trouble("double", text)
+
+    def _in_trouble(self, name: str, text: str) -> None:
+        """Say it when it is new; it stays the group's trouble until a server is asked."""
+        if self._trouble != text:
+            self._say("warning", name, text)
+        self._trouble = text
 
     async def _resolve(self, wanted: Resolve) -> None:
         try:
             async with asyncio.timeout(_RESOLVE_LIMIT_S):
                 endpoints = await self._host.resolve(wanted.name, wanted.port)
-        except (OSError, TimeoutError) as error:
-            why = getattr(error, "strerror", None) or str(error) or "no answer from the name server"
-            text = f"the name {wanted.name} cannot be looked up ({why}); trying again, other sources are not affected"
-            if self._trouble != text:
-                self._say("warning", "resolve", text)
-            self._trouble = text
+        except Exception as error:  # noqa: BLE001  whatever it is (IDNA's UnicodeError, say), the source must live on
+            self._lookup_failed(wanted.name, error)
             self._roster.on_resolve_failed(self._host.mono())
             self._arm()
             return
-        self._trouble = None
+        self._bar()
         self._perform(self._roster.on_resolved(endpoints, self._host.mono()))
+        if self.servers:
+            self._trouble = None
+        elif not self._roster.doubled:
+            self._in_trouble("resolve", f"the name {wanted.name} has no address that can be asked; trying again")
+
+    def _lookup_failed(self, name: str, error: Exception) -> None:
+        why = getattr(error, "strerror", None) or str(error)
+        if not why:
+            why = "no answer from the name server" if isinstance(error, TimeoutError) else type(error).__name__
+        text = f"the name {name} cannot be looked up ({why}); trying again, other sources are not affected"
+        self._in_trouble("resolve", text)
 
     def _add(self, endpoint: Endpoint) -> None:
         identity = source_id(self.source, endpoint)
@@ -197,10 +235,13 @@ class NtpGroup:
         settings = client_settings(self.source, endpoint, self.clock, self._keys)
         precision = max(clock.limits.precision, Duration.from_ns(1))
         client = Client(settings, self._leap_table, self._host.rng, self._host.entropy, precision)
+        # Before its first answer: a server that follows this machine must never be followed back.
+        client.set_own_reference_ids(_reference_ids(self._host.own_addresses()))
 
         def sink(effect: Effect) -> None:
             self._hear(identity, effect)
 
+        self._trouble = None
         server = Server(endpoint, client, Driver(client, self._host, endpoint, self.clock, sink))
         self.servers[identity] = server
         self._listener.added(source_spec(self.source, endpoint, clock))
@@ -228,3 +269,8 @@ class NtpGroup:
 
     def _say(self, level: str, name: str, text: str) -> None:
         self._listener.note(Noted(level, name, text))
+
+
+def _reference_ids(addresses: Iterable[str]) -> frozenset[bytes]:
+    """What stands for this machine in the reference id of those who follow it."""
+    return frozenset(reference_id(address) for address in addresses)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -13,13 +14,12 @@ from typing import Any
 
 from timesync.base.ids import ClockId
 from timesync.base.machine import Noted
-from timesync.base.utc import LeapTable
 from timesync.config.load import Loaded, load
 from timesync.config.problem import ConfigError
 from timesync.config.schema import Config
 from timesync.daemon.appliance import Appliance, Start
-from timesync.daemon.leap import SYSTEM_LISTS, load_leap_table
-from timesync.daemon.linux import ClockSpec, LinuxHost, SystemSpec, VirtualSpec
+from timesync.daemon.leap import load_leap_table, load_named_table
+from timesync.daemon.linux import ClockSpec, LinuxHost, PhcSpec, SystemSpec, VirtualSpec
 from timesync.daemon.systemd import Notifier
 from timesync.daemon.why import why
 from timesync.ntp.auth import SymmetricKey
@@ -38,7 +38,9 @@ def host_clocks(config: Config) -> list[ClockSpec]:
     """The clocks that a configuration names."""
     specs: list[ClockSpec] = []
     for name, clock in config.clocks.items():
-        if clock.virtual is None:
+        if clock.phc is not None:
+            specs.append(PhcSpec(ClockId(name), clock.phc, clock.timescale))
+        elif clock.virtual is None:
             specs.append(SystemSpec(ClockId(name)))
         else:
             virtual = VirtualSettings(clock.virtual.offset, clock.virtual.frequency, clock.virtual.wander)
@@ -74,9 +76,14 @@ class Daemon:
         self.config = loaded.config
         self._journal = journal.Journal()
         leap = self.config.leap
-        lists = SYSTEM_LISTS if leap is None else (Path(leap.file),)
-        self.leap_table, leap_said = load_leap_table(lists)
+        leap_warning: str | None = None
+        if leap is None:
+            self.leap_table, leap_said = load_leap_table()
+        else:
+            self.leap_table, leap_said, leap_warning = load_named_table(Path(leap.file))
         self._say("info", "leap", leap_said)
+        if leap_warning is not None:
+            self._say("warning", "leap", leap_warning)
         for warning in loaded.warnings:
             self._say("warning", "config", warning.headline("warning"))
         state = self.config.observe.state
@@ -91,11 +98,6 @@ class Daemon:
         self._control = ControlServer(self.config.observe.control, self._commands())
         self._stop = asyncio.Event()
         self._ready = False
-
-    @property
-    def table(self) -> LeapTable:
-        """The list of leap seconds in use."""
-        return self.leap_table
 
     def _say(self, level: str, name: str, text: str) -> None:
         self._journal.note(Noted(level, name, text))
@@ -122,24 +124,27 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        await self._open_control()
+        async with contextlib.AsyncExitStack() as ending:
+            # Each of these is run whatever the others raise, the last one first.
+            ending.push_async_callback(self._control.stop)
+            await self._open_control()
+            ending.callback(self.appliance.stop)
+            ending.callback(self._notifier.stopping)
+            self._start()
+            background = [asyncio.create_task(self._report_ready()), asyncio.create_task(self._feed_watchdog())]
+            for task in background:
+                ending.callback(task.cancel)
+            await self._until_stopped(background)
+
+    def _start(self) -> None:
         if not _writable(Path(self.config.observe.state)):
             text = f"the state directory {self.config.observe.state} cannot be written"
             self._say("warning", "state", f"{text}: what is learnt of the clocks is lost at the next start")
         self.appliance.start()
         # What was imported stays: collections need not look at it again, and pauses stay short.
         gc.freeze()
-        background = [asyncio.create_task(self._report_ready()), asyncio.create_task(self._feed_watchdog())]
         if self.config.observe.ready == "started":
             self._say_ready("running")
-        try:
-            await self._until_stopped(background)
-        finally:
-            self._notifier.stopping()
-            for task in background:
-                task.cancel()
-            self.appliance.stop()
-            await self._control.stop()
 
     def stop(self) -> None:
         """Make ``run`` return."""
@@ -170,11 +175,9 @@ class Daemon:
 
     async def _report_ready(self) -> None:
         """Say when the served clock is synchronized, and keep the service manager's status line current."""
-        waiting = self.config.observe.ready == "synchronized"
-        while waiting:
+        while not self._ready:
             view = self.appliance.view()
             if view.state is ServoState.LOCKED:
-                waiting = False
                 self._say_ready(view.reason)
             await asyncio.sleep(_READY_CHECK_S)
         while True:
@@ -207,8 +210,9 @@ class Daemon:
                 self._say("error", "reload", problem.headline())
         else:
             self._take_over(loaded)
-        if self._ready:
-            self._notifier.ready("running")
+        # Also when the new configuration no longer wants to wait for the clock.
+        if self._ready or self.config.observe.ready == "started":
+            self._say_ready("running")
 
     def _take_over(self, loaded: Loaded) -> None:
         """Put a good configuration in force, and say what of it must wait for a restart."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from timesync.base.ids import ClockId
 from timesync.base.machine import Noted
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
@@ -16,14 +17,16 @@ from timesync.base.utc import LeapTable
 from timesync.config.scenario import Expectation, Jitter, Scenario, WorldClock, WorldEvent, WorldServer
 from timesync.config.schema import SYSTEM, Config
 from timesync.daemon.appliance import Appliance, Start
+from timesync.daemon.sim_hardware import simulated_hardware, swing
 from timesync.servo.select import words
 from timesync.servo.view import ServoState, SourceState
 from timesync.sim.clock import ClockModel, SimClock
+from timesync.sim.devices import make_phc
 from timesync.sim.host import Machine, SimHost
 from timesync.sim.law import DelayLaw, Exponential, Lognormal, Normal
 from timesync.sim.loop import run
 from timesync.sim.network import Network, Node, Path
-from timesync.sim.oscillator import Oscillator, Quartz, Temperature
+from timesync.sim.oscillator import Oscillator, Quartz
 from timesync.sim.server import Behaviour, SimNtpServer
 from timesync.sim.world import World
 
@@ -45,7 +48,7 @@ class Result:
         maximum_s: The largest.
         frequency_rms: True frequency error of the steered clock after settling, root mean square, a ratio.
         requests_per_hour: Requests to all servers together.
-        coverage: Share of seconds in which the true offset was inside the claimed bound.
+        coverage: Share of the seconds with a claimed bound in which the true offset was inside it; 0 without a claim.
         steps: How many times the clock was stepped.
         falsetickers: Servers named as falsetickers at the end.
         accused: Servers named as falsetickers at any time.
@@ -79,7 +82,7 @@ class Judge:
         self._within_s = within_s
         self._keep = keep
         self._squares = self._frequency_squares = self._worst = 0.0
-        self._counted = self._seconds = self._covered = 0
+        self._counted = self._claims = self._covered = 0
 
     def look(self, appliance: Appliance, at_s: float, result: Result) -> None:
         """One second."""
@@ -88,9 +91,9 @@ class Judge:
         reading = self._clock.read().at
         bound = model.error_bound_s(reading, appliance.mono())
         true = self._clock.true_offset().s()
-        self._seconds += 1
-        if bound is None or abs(true) <= bound:
-            self._covered += 1
+        if bound is not None:
+            self._claims += 1
+            self._covered += abs(true) <= bound
         if result.first_s is None and abs(true) <= self._within_s:
             result.first_s = at_s
         if result.locked_s is None and controller.standing(self._clock.id).state is ServoState.LOCKED:
@@ -109,7 +112,7 @@ class Judge:
             result.rms_s = math.sqrt(self._squares / self._counted)
             result.frequency_rms = math.sqrt(self._frequency_squares / self._counted)
         result.maximum_s = self._worst
-        result.coverage = self._covered / max(self._seconds, 1)
+        result.coverage = self._covered / max(self._claims, 1)
 
 
 @dataclass(slots=True)
@@ -138,7 +141,9 @@ def simulate(scenario: Scenario, config: Config, leap_table: LeapTable, seed: in
     stage = _build(scenario, leap_table, seed)
     result = Result(seed)
     first = scenario.expect.first
-    judge = Judge(stage.clock, scenario.settle.s(), _FIRST_WITHIN_S if first is None else first.within.s(), keep=keep)
+    # Whose time is served is what counts; events happen to the system clock.
+    judged = stage.host.clocks[ClockId(config.served_clock())]
+    judge = Judge(judged, scenario.settle.s(), _FIRST_WITHIN_S if first is None else first.within.s(), keep=keep)
     # The collector's passes over a growing heap of events would cost a third of the time.
     collecting = gc.isenabled()
     gc.disable()
@@ -159,6 +164,7 @@ async def _play(
 ) -> None:
     """The daemon's life in this world."""
     world, accused = stage.world, set[str]()
+    judged = ClockId(config.served_clock())
 
     def elapsed() -> float:
         return world.elapsed.s()
@@ -177,7 +183,7 @@ async def _play(
 
     def restart() -> None:
         running[0].stop()
-        result.steps += running[0].controller.clocks[stage.clock.id].steps
+        result.steps += running[0].controller.clocks[judged].steps
         running[0] = begin()
 
     def look() -> None:
@@ -190,7 +196,7 @@ async def _play(
     world.after(scenario.duration, finished.set)
     await finished.wait()
     controller = running[0].controller
-    result.steps += controller.clocks[stage.clock.id].steps
+    result.steps += controller.clocks[judged].steps
     result.falsetickers = tuple(
         source.spec.name for source in controller.sources() if source.ruling.state is SourceState.FALSETICKER
     )
@@ -207,7 +213,9 @@ def _build(scenario: Scenario, leap_table: LeapTable, seed: int) -> Stage:
     clock = SimClock(world, oscillator, leap_table, model, SYSTEM)
     node = network.node("daemon", _ADDRESS.format(1))
     machine = Machine(stamp_noise_s=spec.stamp_noise.s(), slowness=Exponential(spec.slowness.s()))
-    host = SimHost(world, node, [clock], machine)
+    hardware = simulated_hardware(scenario.world)
+    phcs = [make_phc(world, name, phc, leap_table, clock) for name, phc in hardware.phcs.items()]
+    host = SimHost(world, node, [clock, *phcs], machine, hardware)
     servers: dict[str, SimNtpServer] = {}
     nodes: dict[str, Node] = {}
     for index, server in enumerate(scenario.world.servers):
@@ -221,12 +229,11 @@ def _build(scenario: Scenario, leap_table: LeapTable, seed: int) -> Stage:
 
 
 def _quartz(spec: WorldClock) -> Quartz:
-    warmth = spec.temperature
     return Quartz(
         frequency_error=spec.frequency,
         wander=spec.wander,
         white_fm=spec.white_fm,
-        temperature=() if warmth is None else (Temperature(amplitude=warmth.amplitude, period=warmth.period),),
+        temperature=swing(spec.temperature),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import stat
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from pathlib import Path
 
 MAX_SIZE = 1 << 20
 _NAME_LENGTH = 100
-_log = logging.getLogger(__name__)
 
 
 class StateFiles:
@@ -25,7 +23,6 @@ class StateFiles:
     def __init__(self, directory: Path) -> None:
         """The directory is made, with mode 0700, when the first file is saved."""
         self._directory = directory
-        self._complained = False
 
     def load(self, name: str) -> bytes | None:
         """A file's contents; None when it does not exist. Raises OSError, also for one over 1 MiB."""
@@ -46,23 +43,8 @@ class StateFiles:
         return data
 
     def save(self, name: str, data: bytes) -> None:
-        """Replace a file, mode 0600. Raises OSError; the log says so once, until saving works again."""
+        """Replace a file, mode 0600. Raises OSError; to say so is the caller's."""
         _check_name(name)
-        try:
-            self._save(name, data)
-        except OSError as error:
-            if not self._complained:
-                self._complained = True
-                _log.warning(
-                    "cannot save %s in %s: %s; what was learnt is lost at the next start",
-                    name, self._directory, error.strerror or error,
-                )  # fmt: skip
-            raise
-        if self._complained:
-            self._complained = False
-            _log.info("saving in %s works again", self._directory)
-
-    def _save(self, name: str, data: bytes) -> None:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         # One fixed name, since only one daemon writes here: a crash leaves one file and not ever more of
         # them.

@@ -41,11 +41,6 @@ class Notifier:
         return cls(path, watchdog_s)
 
     @property
-    def active(self) -> bool:
-        """Whether a manager listens."""
-        return self._address is not None
-
-    @property
     def watchdog_interval_s(self) -> float | None:
         """How often to call ``watchdog``: half the time-out, as the manual advises; None: never."""
         return None if self._watchdog_s is None else self._watchdog_s / 2

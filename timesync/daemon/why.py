@@ -21,6 +21,9 @@ _DROP_ADVICE = {
     "kiss": "the server sent a kiss-o'-death: it wants fewer requests, or none",
 }
 
+_ASKED = ("ntp", "pool")
+"""Kinds of sources that are asked over the network; the others speak by themselves."""
+
 _SILENT_REQUESTS = 4
 """Without any answer to so many, more than the network may be to blame."""
 
@@ -62,7 +65,9 @@ def _keyed(snapshot: Snapshot, name: str) -> bool:
 
 def _about_source(entry: Mapping[str, Any], *, keyed: bool) -> list[str]:
     lines = [f"{entry['name']} is {entry['state']}: {entry['reason']}."]
-    if entry["sent"]:
+    if entry["sent"] and entry["kind"] not in _ASKED:
+        lines.append(_heard(entry))
+    elif entry["sent"]:
         lines.append(
             f"{entry['sent']} requests were sent to {entry['address']}, {entry['received']} valid answers came; "
             f"of the last eight requests {entry['reach']} were answered."
@@ -75,13 +80,63 @@ def _about_source(entry: Mapping[str, Any], *, keyed: bool) -> list[str]:
             f"its own error bound is {words(entry['error_bound_s'])}."
         )
     if entry["jitter_s"] is not None and entry["poll_s"] is not None:
+        pace = "is asked" if entry["kind"] in _ASKED else "speaks"
         lines.append(
-            f"One measurement has a noise of {words(entry['jitter_s'])}; it is asked every {entry['poll_s']:g} s; "
+            f"One measurement has a noise of {words(entry['jitter_s'])}; it {pace} every {entry['poll_s']:g} s; "
             f"{entry['outliers']} of {entry['samples'] + entry['outliers']} measurements were outliers."
         )
     if entry["timestamping"] == "daemon":
         lines.append("The kernel gives no timestamps here, so the daemon takes them itself, which is less exact.")
+    lines += _details(entry["details"])
     for reason, count in entry["drops"].items():
         advice = _DROP_ADVICE.get(reason)
-        lines.append(f"{count} answers were refused ({reason}){f': {advice}' if advice else ''}.")
+        what = "answers" if entry["kind"] in _ASKED else "samples"
+        lines.append(f"{count} {what} were refused ({reason}){f': {advice}' if advice else ''}.")
+    return lines
+
+
+def _heard(entry: Mapping[str, Any]) -> str:
+    """How often a source that speaks by itself did."""
+    where = "" if entry["address"] is None else f" at {entry['address']}"
+    return (
+        f"It speaks by itself{where}: of the last eight samples that were due {entry['reach']} came; "
+        f"{entry['received']} of {entry['sent']} altogether were good."
+    )
+
+
+def _details(details: Mapping[str, Any]) -> list[str]:
+    """What only sources of one kind have: satellites, latency, pulses."""
+    lines = _sky(details)
+    if details.get("latency_s") is not None:
+        how = "measured" if details["latency_calibrated"] else "assumed until it can be measured"
+        lines.append(
+            f"Its message ({details['message']}) comes {words(details['latency_s'])} after the second, give or take "
+            f"{words(details['latency_spread_s'])}; {how}."
+        )
+    if details.get("pulses") is not None:
+        lines.append(
+            f"{details['pulses']} pulses were on the grid; {details['missed']} failed to come, "
+            f"{details['doubled']} were doubled and {details['wild']} wild."
+        )
+        if details.get("pulse_jitter_s") is not None:
+            lines.append(f"One pulse lies within {words(details['pulse_jitter_s'])} of its place.")
+        if details.get("numbered_by"):
+            lines.append(f"Their seconds were numbered by {details['numbered_by']}.")
+    return lines
+
+
+def _sky(details: Mapping[str, Any]) -> list[str]:
+    """What a receiver sees."""
+    lines = []
+    if details.get("receiver"):
+        lines.append(f"The receiver is {details['receiver']}.")
+    if details.get("fix") is not None:
+        sky = f"Its fix is {details['fix']}"
+        if details.get("satellites_used") is not None:
+            seen = "" if details.get("satellites_seen") is None else f" of {details['satellites_seen']}"
+            sky += f", with {details['satellites_used']}{seen} satellites"
+        lines.append(f"{sky}.")
+    for key, name in (("jamming", "Jamming"), ("spoofing", "Spoofing"), ("antenna", "Antenna")):
+        if details.get(key) not in (None, "ok", "none"):
+            lines.append(f"{name}: {details[key]}.")
     return lines

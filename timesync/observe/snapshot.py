@@ -24,16 +24,18 @@ class SourceFacts:
     """What is known of a source outside the core.
 
     Attributes:
-        kind: ``ntp`` or ``pool``.
+        kind: The key of its entry in ``sources``.
         address: Whom it asks; None while its name has no address.
         status: The protocol's view; None before the first request.
         drops: Refused answers by reason.
+        details: What only sources of its kind have, such as a receiver's satellites; JSON values by name.
     """
 
     kind: str
     address: str | None
     status: SourceStatus | None
     drops: Mapping[str, int] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +46,7 @@ class Snapshot:
         core: The core's view.
         kinds: Kind of each clock by name.
         facts: What is known of sources outside the core.
-        unresolved: Configured names without an address, with the reason.
+        unresolved: Configured sources that cannot run: kind and reason by name.
         started: When the daemon began.
         tai_utc: TAI - UTC by the served clock, seconds.
         served: Where NTP is served.
@@ -55,7 +57,7 @@ class Snapshot:
     core: CoreView
     kinds: Mapping[str, str]
     facts: Mapping[SourceId, SourceFacts]
-    unresolved: Mapping[str, str]
+    unresolved: Mapping[str, tuple[str, str]]
     started: Instant[Mono]
     tai_utc: int
     served: tuple[str, ...]
@@ -104,15 +106,29 @@ class Snapshot:
                 "disciplined": clock.disciplined,
                 "steps": clock.steps,
                 "fed_by": list(clock.fed_by),
+                "links": [self._link(view) for view in self.core.links if view.clock == clock.clock],
             }
             for clock in self.core.clocks
         ]
         return {"schema": SCHEMA, "clocks": clocks}
 
+    def _link(self, view: SourceView) -> dict[str, Any]:
+        """How a clock compares with another one of this machine."""
+        facts = self.facts.get(view.source)
+        return {
+            "name": view.source,
+            "state": view.state.value,
+            "reason": view.reason,
+            "offset_s": view.offset_s,
+            "jitter_s": view.jitter_s,
+            "window_s": view.delay_s,
+            "method": None if facts is None else facts.details.get("method"),
+        }
+
     def sources(self) -> dict[str, Any]:
         """The object of ``timesync sources --json``."""
         followed = [self._source(view) for view in self.core.sources]
-        waiting = [_unresolved(name, reason) for name, reason in self.unresolved.items()]
+        waiting = [_unresolved(name, *said) for name, said in self.unresolved.items()]
         return {"schema": SCHEMA, "sources": followed + waiting}
 
     def _source(self, view: SourceView) -> dict[str, Any]:
@@ -145,11 +161,12 @@ class Snapshot:
             "sent": 0 if status is None else status.sent,
             "received": 0 if status is None else status.received,
             "drops": {} if facts is None else dict(facts.drops),
+            "details": {} if facts is None else dict(facts.details),
         }
 
 
-def _unresolved(name: str, reason: str) -> dict[str, Any]:
-    """A configured name without an address, in the shape of a source."""
+def _unresolved(name: str, kind: str, reason: str) -> dict[str, Any]:
+    """A configured source that cannot run, in the shape of a source."""
     fields = dict.fromkeys(
         ("address", "clock", "offset_s", "uncertainty_s", "error_bound_s", "delay_s", "jitter_s", "poll_s", "stratum",
          "reference_id", "leap", "timestamping", "last_sample_age_s"),
@@ -158,10 +175,11 @@ def _unresolved(name: str, reason: str) -> dict[str, Any]:
     flags = dict.fromkeys(("authenticated", "interleaved"), False)
     return {
         "name": name,
-        "kind": "ntp",
+        "kind": kind,
         "state": "unreachable",
         "reason": reason,
         "drops": {},
+        "details": {},
         **fields,
         **zeros,
         **flags,

@@ -9,6 +9,7 @@ from timesync.base.ids import SourceId
 from timesync.base.measure import Measurement, Quality, SourceStatus
 from timesync.base.time import UNITS_PER_S, Duration, Instant, Mono, Tai
 from timesync.servo.command import ClockMemory, ClockSpec, SourceSpec
+from timesync.servo.estimator import Prediction
 from timesync.servo.fusion import Fusion
 from timesync.servo.holdover import UNMODELLED, Habits
 from timesync.servo.ledger import Ledger
@@ -47,15 +48,20 @@ class Estimate:
 class Source:
     """A source and what is known of it."""
 
-    def __init__(self, spec: SourceSpec, tracker: Tracker) -> None:
+    def __init__(self, spec: SourceSpec, tracker: Tracker, wander: Wander) -> None:
         self.spec = spec
         self.tracker = tracker
+        self.wander = wander
         self.status: SourceStatus | None = None
         self.quality: Quality | None = None
         self.delay_s: float | None = None
         self.ruling = Ruling(SourceState.WAITING, "no measurement yet")
         self.advisor = None if spec.poll is None else PollAdvisor(*spec.poll)
         self.spacing_s = 1.0
+
+    def track(self, at: Instant[Tai]) -> Prediction | None:
+        """The free clock against truth by this source alone, carried to free time ``at``, from the model's origin."""
+        return self.tracker.predict(at, self.wander)
 
     @property
     def path_s(self) -> float:
@@ -79,6 +85,64 @@ class Source:
         return self.path_s + self.tracker.model.lean_s + dispersion + age * growth
 
 
+class Link(Source):
+    """A link to another clock of this machine.
+
+    What is tracked is one free clock against the other: it knows nothing of truth, so that what the far clock errs
+    passes neither for noise nor for wander of the near one.
+    """
+
+    def __init__(self, spec: SourceSpec, tracker: Tracker, near: ClockModel, far: ClockModel) -> None:
+        super().__init__(spec, tracker, Wander(near.wander.value))
+        self.near = near
+        self.far = far
+        self._origin: Duration | None = None
+
+    def between(self, m: Measurement) -> float:
+        """The near free clock minus the far one in this comparison, in seconds from the link's own origin."""
+        there = self.far.ledger.adjustment(m.at - m.offset)
+        apart = m.offset - self.spec.correction - self.near.ledger.adjustment(m.at) + there
+        if self._origin is None:
+            self._origin = apart
+        return (apart - self._origin).s()
+
+    def moved(self) -> None:
+        """Somebody set one of the clocks by an unknown amount."""
+        self._origin = None
+        if self.tracker.estimator is not None:
+            self.tracker.moved(self.tracker.estimator.at, _ANYTHING)
+
+    def against_truth(self, between_s: float, at: Instant[Tai]) -> tuple[float, Prediction] | None:
+        """The near clock against truth, from its own origin, where the two clocks are ``between_s`` apart.
+
+        Returns:
+            That, and the far clock's own state; None while the far clock knows no truth.
+        """
+        if self._origin is None or self.quality is None:
+            return None
+        above = self.far.above(at - self._origin - Duration.from_s(between_s))
+        if above is None:
+            return None
+        origin, state = above
+        return self.near.from_origin(self._origin + origin) + between_s + state.offset_s, state
+
+    def track(self, at: Instant[Tai]) -> Prediction | None:
+        """See ``Source``: the track of the link upon that of the far clock."""
+        own = self.tracker.predict(at, self.wander)
+        found = None if own is None else self.against_truth(own.offset_s, at)
+        if own is None or found is None:
+            return None
+        offset_s, state = found
+        return Prediction(
+            offset_s,
+            own.frequency + state.frequency,
+            own.drift + state.drift,
+            own.offset_variance + state.offset_variance,
+            own.frequency_variance + state.frequency_variance,
+            own.covariance + state.covariance,
+        )
+
+
 class ClockModel:
     """One clock of this machine, as the core follows it."""
 
@@ -93,27 +157,40 @@ class ClockModel:
         self.updates = 0
         self.steps = 0
         self.updated_at: Instant[Tai] | None = None
+        self.follows: Link | None = None
         self.habits = Habits() if memory is None else Habits(memory.celsius, memory.slope, memory.slope_deviation)
         self._origin: Duration | None = None
         self._distance: tuple[float, Instant[Mono]] | None = None
 
-    def add(self, spec: SourceSpec) -> Source:
-        """Follow a source."""
+    def add(self, spec: SourceSpec, far: ClockModel | None = None) -> Source:
+        """Follow a source, or a link to the clock ``far``."""
+        if far is not None:
+            link = Link(spec, Tracker(spec.link, spec.stamp_noise_s, 0.0, _UNKNOWN_FREQUENCY), self, far)
+            self.sources[spec.source] = link
+            return link
         memory = self.spec.memory
         if memory is None:
             start = (0.0, _UNKNOWN_FREQUENCY)
         else:
             start = (memory.frequency - self.ledger.environment, max(memory.deviation, _REMEMBERED_AT_LEAST))
-        source = Source(spec, Tracker(spec.link, spec.stamp_noise_s, *start))
+        source = Source(spec, Tracker(spec.link, spec.stamp_noise_s, *start), self.wander)
         self.sources[spec.source] = source
         return source
 
     def free_offset(self, m: Measurement, correction: Duration) -> float:
         """The free clock's offset in this measurement, in seconds from this model's own origin."""
-        offset = m.offset - correction - self.ledger.adjustment(m.at)
+        return self.from_origin(m.offset - correction - self.ledger.adjustment(m.at))
+
+    def from_origin(self, offset: Duration) -> float:
+        """An offset of the free clock in seconds from the model's origin, which the first one makes."""
         if self._origin is None:
             self._origin = offset
         return (offset - self._origin).s()
+
+    def above(self, at: Instant[Tai]) -> tuple[Duration, Prediction] | None:
+        """Origin and state for a clock that follows this one, at this one's free time; None while nothing is known."""
+        state = self.fusion.predict(at)
+        return None if state is None or self._origin is None else (self._origin, state)
 
     def moved(self, at: Instant[Tai], epoch: int) -> None:
         """Somebody else set the clock by an unknown amount, and it reads ``at`` now.
@@ -129,20 +206,26 @@ class ClockModel:
             source.tracker.moved(free, _ANYTHING)
 
     def sample(self, source: Source, m: Measurement, now: Instant[Mono]) -> tuple[Verdict, float, float]:
-        """Take in a measurement: what became of it, the free offset and the variance it was given."""
+        """Take in a measurement: what became of it, the free offset and the variance it was given.
+
+        The offset is not a number while nothing is known of the far clock of a link.
+        """
         free = self.ledger.free(m.at)
-        offset = self.free_offset(m, source.spec.correction)
         tracker = source.tracker
         if tracker.last_at is not None:
             source.spacing_s += 0.3 * ((now - tracker.last_at).s() - source.spacing_s)
         source.delay_s = None if m.delay is None else 2 * m.delay.s()
         source.quality = m.quality
-        before = tracker.predict(free, self.wander)
+        offset = source.between(m) if isinstance(source, Link) else self.free_offset(m, source.spec.correction)
+        before = tracker.predict(free, source.wander)
         delay = None if m.delay is None else m.delay.s()
-        verdict, variance = tracker.sample(free, offset, delay, self.wander, now, m.noise_s)
+        verdict, variance = tracker.sample(free, offset, delay, source.wander, now, m.noise_s)
         if verdict is Verdict.OUTLIER and before is not None and source.ruling.state is SourceState.SELECTED:
             assert tracker.estimator is not None
             self.fusion.suspect(free, offset - before.offset_s, (free - tracker.estimator.at).s())
+        if isinstance(source, Link):
+            found = source.against_truth(offset, free)
+            offset = math.nan if found is None else found[0]
         return verdict, offset, variance
 
     def steered_offset(self, free_offset_s: float, reading: Instant[Tai]) -> float:
@@ -152,7 +235,7 @@ class ClockModel:
 
     def candidate(self, source: Source, reading: Instant[Tai], now: Instant[Mono]) -> Candidate | None:
         """The source as selection sees it; None before the first measurement."""
-        state = source.tracker.predict(self.ledger.free(reading), self.wander)
+        state = source.track(self.ledger.free(reading))
         if state is None:
             return None
         deviation = math.sqrt(max(state.offset_variance, 0.0))
@@ -176,10 +259,17 @@ class ClockModel:
             return None
         return Estimate(
             self.steered_offset(state.offset_s, reading),
-            math.sqrt(max(state.offset_variance, 0.0)),
+            math.sqrt(max(state.offset_variance, 0.0) + self._inherited()),
             state.frequency + self.ledger.environment,
             math.sqrt(max(state.frequency_variance, 0.0)),
         )
+
+    def _inherited(self) -> float:
+        """Variance of the clock that this one follows, which no comparison with it shows."""
+        if self.follows is None:
+            return 0.0
+        above = self.follows.far.fusion.state
+        return 0.0 if above is None else max(above.offset_variance, 0.0)
 
     @property
     def growth(self) -> float:
@@ -194,8 +284,12 @@ class ClockModel:
         else:
             self.habits.roaming.observe(now.scaled_ns / UNITS_PER_S, estimate.frequency, estimate.frequency_deviation)
 
-    def warmed(self, celsius: float, reading: Instant[Tai], now: Instant[Mono], *, locked: bool) -> float:
-        """Take in the oscillator's temperature; returns by how much its known frequency changed, a ratio."""
+    def warmed(self, celsius: float, reading: Instant[Tai], now: Instant[Mono], *, locked: bool) -> tuple[float, float]:
+        """Take in the oscillator's temperature.
+
+        Returns:
+            By how much its known frequency changed, and how much of it was ascribed anew; ratios.
+        """
         before = self.ledger.environment
         estimate = self.estimate(reading) if locked else None
         at_s = now.scaled_ns / UNITS_PER_S
@@ -206,7 +300,7 @@ class ClockModel:
             for source in self.sources.values():
                 source.tracker.retune(-relearnt)
         self.ledger.compensated(environment, reading)
-        return environment - before - relearnt
+        return environment - before - relearnt, relearnt
 
     def claim(self, reading: Instant[Tai], now: Instant[Mono]) -> None:
         """Note how far the estimate may be from the truth for reasons that no sample shows: paths and roots.
@@ -221,7 +315,7 @@ class ClockModel:
         for source in self.sources.values():
             if source.ruling.state is not SourceState.SELECTED:
                 continue
-            track = source.tracker.predict(free, self.wander)
+            track = source.track(free)
             if track is not None:
                 apart = abs(track.offset_s - ours.offset_s)
                 spread = CONFIDENCE * math.sqrt(max(track.offset_variance, 0.0)) if len(self.sources) > 1 else 0.0

@@ -6,6 +6,7 @@ knows no protocol and no operating system.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
@@ -15,7 +16,7 @@ from timesync.base.machine import Noted
 from timesync.base.measure import Leap, Measurement, SourceStatus
 from timesync.base.rate import Rate
 from timesync.base.time import Duration, Instant, Mono, Tai
-from timesync.servo.clock_model import ClockModel, Source
+from timesync.servo.clock_model import ClockModel, Link, Source
 from timesync.servo.command import (
     ClockMemory,
     ClockSpec,
@@ -72,10 +73,16 @@ class Controller:
 
     # -- what the core is made of ------------------------------------------------------------------------------
 
+    def add_clock(self, spec: ClockSpec, now: Now) -> None:
+        """Follow one more clock: a device that appeared late."""
+        self._clocks[spec.clock] = ClockModel(spec, now.clocks[spec.clock])
+        self._selectors[spec.clock] = Selector(self._settings.minimum_sources)
+        self._standing[spec.clock] = Standing(self._settings)
+
     def add_source(self, spec: SourceSpec) -> None:
         """Follow one more source."""
         model = self._clocks[spec.clock]
-        model.add(spec)
+        model.add(spec, None if spec.parent is None else self._clocks[spec.parent])
         self._owner[spec.source] = model
 
     def remove_source(self, source: SourceId, now: Now) -> list[Command]:
@@ -84,6 +91,7 @@ class Controller:
         if model is None:
             return []
         del model.sources[source]
+        self._selectors[model.spec.clock].forget(source)
         return self._select(model, now)
 
     def configure(self, settings: CoreSettings) -> None:
@@ -111,7 +119,7 @@ class Controller:
         """The clock that a source measures."""
         return self._owner[source]
 
-    def feed(self, clock: ClockId) -> tuple[str, ...]:
+    def feed(self, clock: ClockId) -> tuple[SourceId, ...]:
         """The sources that feed a clock now."""
         feed = self._feeds.get(clock)
         return () if feed is None else tuple(feed.sources)
@@ -157,15 +165,12 @@ class Controller:
             return []
         source = model.sources[source_id]
         if source.spec.parent is not None:
-            carried = self.lineage.carried(m, source.spec.parent, now)
-            if carried is None:
-                return []
-            m = carried
+            m = replace(m, quality=self.lineage.quality(source.spec.parent, now))
         if self._first_measured is None:
             self._first_measured = now.mono
         verdict, offset, variance = model.sample(source, m, now.mono)
         commands = self._pace(model, source, verdict)
-        if verdict is Verdict.OUTLIER:
+        if verdict is Verdict.OUTLIER or math.isnan(offset):
             return commands + self._report(model, now)
         commands += self._select(model, now)
         free = model.ledger.free(m.at)
@@ -208,15 +213,25 @@ class Controller:
     def foreign_step(self, clock: ClockId, at: Instant[Tai], epoch: int) -> None:
         """Somebody else set the clock by an unknown amount; it reads ``at`` now. Its frequency is still known."""
         self._clocks[clock].moved(at, epoch)
+        for link in self._links_of(clock):
+            link.moved()
         self._standing[clock].lost("somebody else has set the clock")
 
     def on_temperature(self, clock: ClockId, celsius: float, now: Now) -> list[Command]:
         """The temperature of a clock's oscillator, about every half minute."""
         model = self._clocks[clock]
         locked = self._standing[clock].state is ServoState.LOCKED
-        if abs(model.warmed(celsius, now.clocks[clock], now.mono, locked=locked)) < _FELT:
+        felt, relearnt = model.warmed(celsius, now.clocks[clock], now.mono, locked=locked)
+        for link in self._links_of(clock):
+            if link.far is model:
+                link.tracker.retune(relearnt)
+        if abs(felt) < _FELT:
             return []
         return self._steer(model, now, counted=False)
+
+    def gone(self, clock: ClockId, why: str) -> None:
+        """The clock's device has vanished; when it comes back, its epoch will be another."""
+        self._standing[clock].lost(why)
 
     def deadline(self) -> Instant[Mono] | None:
         """When ``on_deadline`` wants to be called."""
@@ -291,7 +306,7 @@ class Controller:
             return False
         if (now.mono - self._first_measured).s() > _FIRST_WAIT_S:
             return False
-        waiting = (s for s in model.sources.values() if s.spec.source not in ready)
+        waiting = (s for s in model.sources.values() if s.spec.source not in ready and s.spec.parent is None)
         return any(s.ruling.state is SourceState.WAITING for s in waiting)
 
     def _select(self, model: ClockModel, now: Now) -> list[Command]:
@@ -320,16 +335,34 @@ class Controller:
             {}
             if feed is None
             else {
-                source_id: Member(model.sources[source_id].tracker, model.sources[source_id].path_s)
+                source_id: Member(model.sources[source_id].track, model.sources[source_id].path_s)
                 for source_id in feed.sources
                 if source_id in model.sources
             }
         )
+        self._follow(model, feed)
         model.fusion.choose(members, model.ledger.free(reading))
         model.claim(reading, now.mono)
         fed = [model.sources[source_id] for source_id in members]
         self._standing[model.spec.clock].fed(model, fed, now)
         return notes
+
+    @staticmethod
+    def _follow(model: ClockModel, feed: Feed | None) -> None:
+        """A clock that follows another wanders against it as the link between them shows."""
+        link = None if feed is None or feed.parent is None else model.sources.get(feed.sources[0])
+        model.follows = link if isinstance(link, Link) else None
+        if model.follows is not None:
+            model.wander.value = model.follows.wander.value
+
+    def _links_of(self, clock: ClockId) -> list[Link]:
+        """The links in which a clock takes part, at either end."""
+        return [
+            source
+            for model in self._clocks.values()
+            for source in model.sources.values()
+            if isinstance(source, Link) and clock in (source.spec.clock, source.spec.parent)
+        ]
 
     def _plan(self) -> None:
         """Which clock is fed by what."""
@@ -396,7 +429,8 @@ class Controller:
     def _disturb(self, model: ClockModel, variance: float) -> None:
         if variance > 0:
             model.fusion.disturb(variance)
-            for source in model.sources.values():
+            own = [source for source in model.sources.values() if not isinstance(source, Link)]
+            for source in (*own, *self._links_of(model.spec.clock)):
                 source.tracker.disturb(variance)
 
     def _report(self, model: ClockModel, now: Now) -> list[Command]:

@@ -9,13 +9,13 @@ jump when a source joins or leaves.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from timesync.base.ids import SourceId
 from timesync.base.time import Instant, Tai
 from timesync.servo.estimator import Estimator, Prediction
-from timesync.servo.tracker import DRIFT_WANDER, Gate, Tracker, Verdict, Wander, disturb
+from timesync.servo.tracker import DRIFT_WANDER, Gate, Verdict, Wander, disturb
 
 _ASYMMETRY = 0.05
 """Typical share of a path's delay by which its two directions differ."""
@@ -26,11 +26,11 @@ class Member:
     """A selected source.
 
     Attributes:
-        tracker: Its track.
+        track: Its track: the free clock against truth by this source alone, carried to a free time.
         path_s: One-way delay to the root of its time: what its unknown asymmetry scales with.
     """
 
-    tracker: Tracker
+    track: Callable[[Instant[Tai]], Prediction | None]
     path_s: float
 
 
@@ -52,6 +52,11 @@ class Fusion:
         """There is an estimate."""
         return self._estimator is not None
 
+    @property
+    def state(self) -> Prediction | None:
+        """The estimate as of the last sample."""
+        return None if self._estimator is None else self.predict(self._estimator.at)
+
     def predict(self, at: Instant[Tai]) -> Prediction | None:
         """The free clock against truth, carried to free time ``at``."""
         if self._estimator is None:
@@ -63,7 +68,7 @@ class Fusion:
         self._members = dict(members)
         tracks: dict[SourceId, tuple[float, float, float]] = {}
         for source, member in self._members.items():
-            state = member.tracker.predict(at, self._wander)
+            state = member.track(at)
             if state is not None:
                 asymmetry = _ASYMMETRY * member.path_s + 1e-9
                 tracks[source] = (state.offset_s, max(state.offset_variance, 0.0), asymmetry * asymmetry)
@@ -83,7 +88,7 @@ class Fusion:
 
     def _start(self, tracks: Mapping[SourceId, tuple[float, float, float]], mean: float, at: Instant[Tai]) -> None:
         best = min(tracks, key=lambda source: tracks[source][1])
-        state = self._members[best].tracker.predict(at, self._wander)
+        state = self._members[best].track(at)
         assert state is not None
         self._estimator = Estimator(
             at, mean, state.offset_variance, state.frequency, math.sqrt(state.frequency_variance), state.covariance

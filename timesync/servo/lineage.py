@@ -7,10 +7,10 @@ That is evidence only while the far clock does not itself follow the near one.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from timesync.base.ids import ClockId, SourceId
-from timesync.base.measure import Measurement, Quality
+from timesync.base.measure import Coarse, Quality
 from timesync.base.time import Duration
 from timesync.servo.clock_model import ClockModel, Source
 from timesync.servo.command import Now
@@ -22,21 +22,6 @@ COARSE_S = 0.4
 """A source with a smaller error bound can tell which second a pulse marks."""
 
 _COARSE_STATES = (SourceState.SELECTED, SourceState.CANDIDATE, SourceState.WAITING)
-
-
-@dataclass(frozen=True, slots=True)
-class Coarse:
-    """Roughly where a clock stands.
-
-    Attributes:
-        offset_s: The clock minus truth.
-        bound_s: How far that may be wrong.
-        by: Who says so, for people.
-    """
-
-    offset_s: float
-    bound_s: float
-    by: str
 
 
 class Lineage:
@@ -72,14 +57,10 @@ class Lineage:
             clock = best.spec.parent
         return None, delay
 
-    def carried(self, m: Measurement, parent: ClockId, now: Now) -> Measurement | None:
-        """A comparison with another clock of this machine, turned into one with that clock's truth.
-
-        None while the other clock knows no truth.
-        """
+    def quality(self, parent: ClockId, now: Now) -> Quality | None:
+        """What a clock of this machine says of its own time to those that follow it; None while it knows no truth."""
         above = self._clocks[parent]
-        reading = m.at - m.offset
-        estimate = above.estimate(reading)
+        estimate = above.estimate(now.clocks[parent])
         bound = above.error_bound_s(now.clocks[parent], now.mono)
         if estimate is None or bound is None or not self._standing[parent].known:
             return None
@@ -88,12 +69,11 @@ class Lineage:
             return None
         total = root.quality.root_delay + delay
         known = max(bound - abs(estimate.offset_s), 0.0)
-        quality: Quality = replace(
+        return replace(
             root.quality,
             root_delay=total,
             root_dispersion=max(Duration.from_s(known) - total // 2, Duration(0)),
         )
-        return replace(m, offset=m.offset + Duration.from_s(estimate.offset_s), quality=quality)
 
     def coarse(
         self, clock: ClockId, now: Now, *, apart_from: Collection[SourceId] = (), only: SourceId | None = None

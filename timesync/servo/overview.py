@@ -62,7 +62,7 @@ def view_clock(controller: Controller, model: ClockModel, now: Now) -> ClockView
         steering=model.ledger.rate,
         wander=model.wander.value,
         steps=model.steps,
-        fed_by=controller.feed(clock),
+        fed_by=tuple(model.sources[source].spec.name for source in controller.feed(clock) if source in model.sources),
     )
 
 
@@ -81,7 +81,7 @@ def overview(controller: Controller, now: Now) -> CoreView:
     if usable and best is not None and root is not None and root.quality is not None:
         stratum = min(root.quality.stratum + 1, _NO_STRATUM)
         reference_id = root.spec.reference_id
-        leap = _vote(controller.owner(root.spec.source), root)
+        leap = _vote(controller.clocks[root.spec.clock], root)
         root_delay = root.quality.root_delay + path
     elif controller.settings.local_stratum is not None and standing.state is not ServoState.FAULT:
         stratum, reference_id, leap = controller.settings.local_stratum, LOCAL_REFERENCE, Leap.NONE
@@ -99,8 +99,18 @@ def overview(controller: Controller, now: Now) -> CoreView:
         root_dispersion=max(dispersion, Duration(0)),
         dispersion_rate=growth,
         reference_time=model.updated_at,
-        sources=tuple(view_source(controller.owner(s.spec.source), s, now) for s in controller.sources()),
+        sources=_views(controller, now, links=False),
+        links=_views(controller, now, links=True),
         clocks=tuple(view_clock(controller, m, now) for m in controller.clocks.values()),
+    )
+
+
+def _views(controller: Controller, now: Now, *, links: bool) -> tuple[SourceView, ...]:
+    """Outside sources, or the links between clocks of this machine."""
+    return tuple(
+        view_source(controller.owner(s.spec.source), s, now)
+        for s in controller.sources()
+        if (s.spec.parent is not None) is links
     )
 
 

@@ -1,8 +1,8 @@
 """How often to ask: from the measured wander against the measured noise, never from comfort.
 
-The optimal estimator of a frequency random walk ``q`` per second seen through white noise of variance ``R`` every
-``T`` seconds remembers for about ``(R * T / q) ** (1/4)`` seconds. Asking more often than a small fraction of that
-gains little; asking less often loses accuracy with ``T ** (3/8)``.
+The optimal estimator of a frequency random walk of variance ``q`` per second seen through white noise of variance
+``R`` every ``T`` seconds remembers for about ``(R * T / q) ** (1/4)`` seconds. Asking more often than a small fraction
+of that gains little; asking less often loses accuracy with ``T ** (3/8)``.
 """
 
 from __future__ import annotations

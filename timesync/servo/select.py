@@ -144,6 +144,12 @@ class Selector:
         """Ask for so many that agree from now on; what was selected is remembered."""
         self._minimum = minimum_sources
 
+    def forget(self, source: SourceId) -> None:
+        """The source is gone; should it come back, it begins anew."""
+        self._selected -= {source}
+        self._refused_until.pop(source, None)
+        self._odd_frequency.discard(source)
+
     def select(self, candidates: Sequence[Candidate]) -> dict[SourceId, Ruling]:
         """Rule on each candidate; those that may steer come out as SELECTED."""
         rulings: dict[SourceId, Ruling] = {}

@@ -115,6 +115,7 @@ class CoreView:
         dispersion_rate: How fast that grows, seconds per second.
         reference_time: When the clock was last updated; TAI of the served clock.
         sources: One view each, in the order of configuration.
+        links: Comparisons between clocks of this machine, seen from the clock that may follow.
         clocks: One view each.
     """
 
@@ -130,4 +131,5 @@ class CoreView:
     dispersion_rate: float
     reference_time: Instant[Tai] | None
     sources: tuple[SourceView, ...]
+    links: tuple[SourceView, ...]
     clocks: tuple[ClockView, ...]

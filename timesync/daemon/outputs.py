@@ -1,0 +1,103 @@
+"""What we give to others besides NTP: samples for an existing chronyd or ntpd, pulses out of hardware clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from timesync.base.ids import ClockId
+from timesync.base.measure import Coarse, Leap
+from timesync.base.time import NS_PER_S, Duration
+from timesync.config.schema import Config
+from timesync.daemon.group import Surroundings
+from timesync.devices import Outbox, PulseOutput, Segment
+from timesync.host import ClockError
+from timesync.wire import shm, sock
+
+_PRECISION = -20
+"""Log2 of what a reader may expect of us, seconds: about a microsecond."""
+
+
+class Outputs:
+    """Feeds other programs once a second, while our clock is known."""
+
+    def __init__(self, around: Surroundings) -> None:
+        """Nothing is opened before ``configure``."""
+        self._around = around
+        self._served = ClockId("")
+        self._outbox: tuple[str, Outbox] | None = None
+        self._segment: tuple[int, Segment] | None = None
+        self._pulses: dict[ClockId, PulseOutput] = {}
+        self._troubles: dict[str, str] = {}
+        self._count = 0
+
+    def troubles(self) -> tuple[str, ...]:
+        """What does not work now, in sentences."""
+        return tuple(self._troubles.values())
+
+    def configure(self, config: Config) -> None:
+        """Give out what a configuration asks for."""
+        self.close()
+        self._served = ClockId(config.served_clock())
+        devices = self._around.host.devices
+        if config.serve.sock is not None:
+            self._outbox = config.serve.sock, devices.open_outbox(config.serve.sock)
+        if config.serve.shm is not None:
+            try:
+                self._segment = config.serve.shm, devices.open_segment(config.serve.shm, create=True)
+            except ClockError as error:
+                self._trouble("shm", f"serve.shm: {error}; {error.advice}")
+        for name, clock in config.clocks.items():
+            out = clock.pulse_out
+            if out is None or ClockId(name) not in self._around.host.clocks:
+                continue
+            try:
+                self._pulses[ClockId(name)] = devices.open_output(ClockId(name), out.channel, out.pin, out.width)
+            except ClockError as error:
+                self._trouble(name, f"clock {name} gives out no pulse: {error}; {error.advice}")
+
+    def close(self) -> None:
+        """Give out nothing."""
+        for output in self._pulses.values():
+            output.close()
+        if self._outbox is not None:
+            self._outbox[1].close()
+        if self._segment is not None:
+            self._segment[1].close()
+        self._pulses.clear()
+        self._outbox = self._segment = None
+        self._troubles.clear()
+
+    def tick(self, known: Callable[[ClockId], Coarse | None], leap: Callable[[ClockId], tuple[Leap, int]]) -> None:
+        """Once a second: tell where the system clock stands against the time that we serve."""
+        if self._outbox is None and self._segment is None:
+            return
+        here = known(self._served)
+        if here is None:
+            return
+        stamp = self._around.host.clocks[self._served].read()
+        kernel_ns = self._around.host.devices.kernel_ns(self._served, stamp)
+        if kernel_ns is None:
+            return
+        true = stamp.at - Duration.from_s(here.offset_s)
+        utc = self._around.leap_table.utc(true)
+        if self._around.leap_table.ambiguous(utc):
+            return
+        self._give(kernel_ns, utc.ns(), leap(self._served)[0])
+
+    def _give(self, kernel_ns: int, true_ns: int, leap: Leap) -> None:
+        if self._outbox is not None:
+            path, outbox = self._outbox
+            # The datagram's time has microseconds only: what is cut off must not turn up in the offset.
+            sample = sock.SockSample(kernel_ns // 1000, (true_ns - kernel_ns) / NS_PER_S, leap=leap)
+            try:
+                outbox.send(sock.encode(sample))
+                self._troubles.pop("sock", None)
+            except OSError as error:
+                why = error.strerror or str(error)
+                self._troubles["sock"] = f"serve.sock: nobody takes samples at {path} ({why}); is chronyd running?"
+        if self._segment is not None:
+            self._count = (self._count + 1) % 2**31
+            self._segment[1].write(shm.encode(shm.ShmSample(true_ns, kernel_ns, leap, _PRECISION, self._count)))
+
+    def _trouble(self, key: str, text: str) -> None:
+        self._troubles[key] = text

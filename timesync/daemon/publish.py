@@ -1,0 +1,193 @@
+"""What the NTP server is told, and what leap second it and the kernel are told of."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping, Sequence
+
+from timesync.base.ids import ClockId
+from timesync.base.measure import Leap
+from timesync.base.serving import ServingMap
+from timesync.base.smear import NO_SMEAR, Smear, changes, smear
+from timesync.base.time import Duration, Instant, Tai, Utc
+from timesync.base.utc import LeapTable
+from timesync.config.schema import Config
+from timesync.daemon.assemble import server_settings
+from timesync.gnss.leap_vote import Ballot, Ruling, rule
+from timesync.host import Host, NtpService, ServerCounters, ServeState
+from timesync.ntp.auth import SymmetricKey
+from timesync.runtime.drive import Alarm
+from timesync.servo.view import CoreView
+from timesync.wire.ntp import timestamp_from_utc
+
+_SERVE_VALID = Duration.from_s(10)
+"""A server whose daemon says nothing for so long declares itself unsynchronized."""
+
+_SYNCHRONIZED_STRATUM = 16
+_LEAST_PRECISION = -29
+_SECOND = Duration.from_s(1)
+_SOON = Duration.from_s(2)
+_DAY = Duration.from_s(86_400)
+
+
+class LeapBook:
+    """The leap second that is believed in, from the table and by vote; worked out once a second."""
+
+    def __init__(self, table: LeapTable) -> None:
+        self._table = table
+        self._memo: dict[ClockId, tuple[int, tuple[Leap, int]]] = {}
+        self._ruling: Ruling | None = None
+
+    def vote(self, ballots: Sequence[Ballot], at: Instant[Tai]) -> list[str]:
+        """Hold the vote for the present month; returns what is newly said and not believed, in sentences."""
+        known = () if self._ruling is None else self._ruling.doubts
+        self._ruling = rule(self._table, ballots, self._table.utc(at))
+        return [doubt for doubt in self._ruling.doubts if doubt not in known]
+
+    def today(self, clock: ClockId, at: Instant[Tai]) -> tuple[Leap, int]:
+        """The leap second at the end of this UTC day, and TAI - UTC, when a clock reads ``at``."""
+        second = at.scaled_ns // _SECOND.scaled_ns
+        memo = self._memo.get(clock)
+        if memo is None or memo[0] != second:
+            utc = self._table.utc(at)
+            memo = (second, (self._pending_today(utc), self._table.tai_utc(utc)))
+            self._memo[clock] = memo
+        return memo[1]
+
+    def month(self, at: Instant[Tai]) -> Leap:
+        """The one to announce for the end of this month."""
+        return self._table.pending_month(self._table.utc(at)) if self._ruling is None else self._ruling.leap
+
+    def _pending_today(self, utc: Instant[Utc]) -> Leap:
+        """The kernel is told on the day itself; a vote counts as the table does."""
+        ruling = self._ruling
+        if ruling is None or ruling.from_table or ruling.at is None:
+            return self._table.pending_today(utc)
+        return ruling.leap if Duration(0) < ruling.at - utc <= _DAY else Leap.NONE
+
+
+class Publisher:
+    """The NTP server of an appliance, and what it is told."""
+
+    def __init__(self, host: Host, table: LeapTable, leaps: LeapBook) -> None:
+        self._host = host
+        self._table = table
+        self._leaps = leaps
+        self._service: NtpService | None = None
+        self._smear: Duration | None = None
+        self._view: Callable[[], CoreView] | None = None
+        self._alarm = Alarm(host, self._again)
+
+    @property
+    def running(self) -> bool:
+        """Something is served."""
+        return self._service is not None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens."""
+        return () if self._service is None else tuple(str(endpoint) for endpoint in self._service.addresses)
+
+    @property
+    def counters(self) -> ServerCounters | None:
+        """What the server did; None when nothing is served."""
+        return None if self._service is None else self._service.counters()
+
+    def open(self, config: Config, keys: Mapping[int, SymmetricKey], view: Callable[[], CoreView]) -> str | None:
+        """Serve what a configuration asks for, instead of what was served; returns why that is not possible."""
+        self.close()
+        self._view = view
+        serve = config.serve.ntp
+        self._smear = None if serve is None else serve.leap_smear
+        if serve is None:
+            return None
+        try:
+            self._service = self._host.serve_ntp(server_settings(config, keys), serve.listen, serve.workers)
+        except OSError as error:
+            where = ", ".join(str(endpoint) for endpoint in serve.listen)
+            why = f"{error.strerror or error}{_advice(error)}"
+            return f"NTP cannot be served on {where}: {why}; the rest keeps running"
+        self.publish(view())
+        return None
+
+    def close(self) -> None:
+        """Serve no more."""
+        self._alarm.cancel()
+        if self._service is not None:
+            self._service.close()
+            self._service = None
+
+    def publish(self, view: CoreView) -> None:
+        """Answer from this view from now on."""
+        if self._service is None:
+            return
+        clock = self._host.clocks[view.served]
+        at = clock.read().at
+        now = NO_SMEAR if self._smear is None else smear(self._table, at, self._smear)
+        self._watch_smear(at)
+        synchronized = view.stratum < _SYNCHRONIZED_STRATUM
+        leap = self._leaps.month(at) if self._smear is None else Leap.NONE
+        self._service.publish(
+            ServeState(
+                synchronized=synchronized,
+                leap=leap if synchronized else Leap.UNKNOWN,
+                stratum=view.stratum,
+                reference_id=view.reference_id,
+                root_delay=view.root_delay,
+                root_dispersion=view.root_dispersion,
+                dispersion_rate=view.dispersion_rate,
+                at=view.at,
+                valid_until=view.at + _SERVE_VALID,
+                reference_time=self._reference_time(view.reference_time),
+                precision=_log2(clock.limits.precision),
+                serving_map=_smeared(clock.serving_map(), self._table.utc(at).ns(), now),
+                epoch=clock.epoch,
+            )
+        )
+
+    def _watch_smear(self, at: Instant[Tai]) -> None:
+        """Publish when the map changes its course: as a smear begins and ends, and as the kernel repeats a second."""
+        due = None if self._smear is None else changes(self._table, at, self._smear)
+        if due is None or due - at > _SOON:
+            self._alarm.set(None)
+        else:
+            self._alarm.set(self._host.mono() + (due - at))
+
+    def _again(self) -> None:
+        if self._view is not None:
+            self.publish(self._view())
+
+    def _reference_time(self, at: Instant[Tai] | None) -> int:
+        return 0 if at is None else timestamp_from_utc(self._table.utc(at))
+
+
+def _smeared(served: ServingMap, now_ns: int, now: Smear) -> ServingMap:
+    """The map with the smear on top.
+
+    Args:
+        served: From kernel time to UTC.
+        now_ns: UTC by the clock, ns.
+        now: The smear then.
+    """
+    if not now.active:
+        return served
+    # Kernel time of now; to well below a nanosecond, for the smear's rate is tiny.
+    base_ns = now_ns - served.offset_ns
+    offset_ns = served.utc_ns(base_ns) - base_ns + now.ahead.ns()
+    return ServingMap(base_ns, offset_ns, served.rate * (1.0 + now.rate))
+
+
+def _log2(precision: Duration) -> int:
+    """Log2 of a precision in seconds, rounded up (RFC 5905, 7.3 "precision")."""
+    exponent = _LEAST_PRECISION
+    while Duration.from_s(2.0**exponent) < precision:
+        exponent += 1
+    return exponent
+
+
+def _advice(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return " (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
+    if error.errno == errno.EADDRINUSE:
+        return " (another NTP server runs there; see `ss -ulpn`)"
+    return ""
