@@ -36,7 +36,6 @@ clocks:
     discipline: true
     pulse_out: {channel: 1, pin: 0, width: 10ms}
     pair_interval: 125ms
-    pair_samples: 5
   eth1:
     phc: /dev/ptp1
     timescale: utc
@@ -82,12 +81,7 @@ def test_clocks_with_hardware() -> None:
     config = loads(CONTRACT, "t.yaml").config
 
     eth0, eth1, system = config.clocks["eth0"], config.clocks["eth1"], config.clocks["system"]
-    assert ("eth0", "tai", 5, Duration.from_ns(125_000_000)) == (
-        eth0.phc,
-        eth0.timescale,
-        eth0.pair_samples,
-        eth0.pair_interval,
-    )
+    assert ("eth0", "tai", Duration.from_ns(125_000_000)) == (eth0.phc, eth0.timescale, eth0.pair_interval)
     assert eth0.pulse_out is not None
     assert (1, 0, Duration.from_ns(10_000_000)) == (
         eth0.pulse_out.channel,
@@ -95,7 +89,7 @@ def test_clocks_with_hardware() -> None:
         eth0.pulse_out.width,
     )
     assert ("/dev/ptp1", "utc", False) == (eth1.phc, eth1.timescale, eth1.discipline)
-    assert (None, 10, Duration.from_ns(250_000_000)) == (eth1.pulse_out, eth1.pair_samples, eth1.pair_interval)
+    assert (None, Duration.from_ns(250_000_000)) == (eth1.pulse_out, eth1.pair_interval)
     assert ("/sys/class/hwmon/hwmon0/temp1_input", None) == (system.thermometer, system.phc)
 
 

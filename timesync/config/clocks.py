@@ -15,7 +15,7 @@ from timesync.config.model import Model
 SYSTEM = "system"
 """The name of the system clock (CLOCK_REALTIME)."""
 
-PHC_ONLY = ("timescale", "pulse_out", "pair_interval", "pair_samples")
+PHC_ONLY = ("timescale", "pulse_out", "pair_interval")
 """Keys that say something of a PTP hardware clock, and of no other."""
 
 
@@ -55,9 +55,7 @@ class Clock(Model):
     pulse_out: PulseOut | None = None
     """A pulse a second out of a PTP hardware clock; absent: none."""
     pair_interval: Annotated[Duration, Span("10ms", "60s")] = Field("250ms", validate_default=True)
-    """How often a PTP hardware clock is compared with the system clock."""
-    pair_samples: Annotated[int, Field(ge=1, le=25)] = 10
-    """How many readings each comparison takes to use the tightest; where the card compares by itself, one is taken."""
+    """How often a PTP hardware clock is compared with the system clock; each time by the tightest of several readings."""
     thermometer: Annotated[str, Path()] | None = None
     """The file of a thermometer near its oscillator, such as /sys/class/hwmon/hwmon0/temp1_input: helps in holdover."""
 
