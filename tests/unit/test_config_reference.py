@@ -95,7 +95,7 @@ def test_schema_and_loader_agree_on_what_is_right(text: str) -> None:
         "clocks: {eth0: {phc: eth 0}}\n",
         "clocks: {eth0: {phc: eth0, timescale: gps}}\n",
         "clocks: {eth0: {phc: eth0, pulse_out: {pin: -1}}}\n",
-        "clocks: {eth0: {phc: eth0, pair_interval: 1ms}}\n",
+        "clocks: {eth0: {phc: eth0, pair_interval: 4}}\n",
         "sources: [{gpsd: localhost, pps: /dev/pps0}]\n",
         "sources: [{nmea: ttyAMA0}]\n",
         "sources: [{nmea: /dev/ttyAMA0, baud: 1234}]\n",
