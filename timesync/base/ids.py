@@ -33,3 +33,34 @@ class Endpoint:
         if ":" in self.address:
             return f"[{self.address}]:{self.port}"
         return f"{self.address}:{self.port}"
+
+
+ClockIdentity = NewType("ClockIdentity", bytes)
+"""A PTP ``clockIdentity``: eight octets, compared as unsigned ones (IEEE 1588-2019, 7.5.2.2)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PortIdentity:
+    """A PTP ``portIdentity`` (IEEE 1588-2019, 7.5.2.1).
+
+    Attributes:
+        clock: ``clockIdentity``.
+        port: ``portNumber``; 0 stands for the whole clock, 0xFFFF for all ports.
+    """
+
+    clock: ClockIdentity
+    port: int
+
+    def __str__(self) -> str:
+        return f"{identity_text(self.clock)}-{self.port}"
+
+
+ALL_CLOCKS = ClockIdentity(b"\xff" * 8)
+ALL_PORTS = PortIdentity(ALL_CLOCKS, 0xFFFF)
+"""The target of signaling and management messages that are meant for everybody."""
+
+
+def identity_text(identity: ClockIdentity) -> str:
+    """As linuxptp writes it: ``aabbcc.fffe.ddeeff``."""
+    digits = identity.hex()
+    return f"{digits[:6]}.{digits[6:10]}.{digits[10:]}"
