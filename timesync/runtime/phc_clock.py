@@ -26,6 +26,8 @@ from timesync_drivers.phc import PhcDevice
 _LATENCY = Duration.from_ns(100_000)
 """A change of frequency is in force when the system call returns; behind a slow bus that takes so long."""
 _LEAP_TOLERANCE_NS = NS_PER_S // 5
+_SLEPT_NS = NS_PER_S // 100
+"""Less is the noise of reading how long the machine has slept."""
 _CROSS_TRIES = 3
 _MAX_LONG = (1 << 8 * abi.LONG_SIZE - 1) - 1
 
@@ -341,7 +343,8 @@ class PhcClock:
             self._scale.leapt(leap)
         else:
             self._scale.settle(progress.at_ns)
-            cause = f"while the machine was suspended for {slept / 1e9:.1f} s" if slept else f"by {self._culprit()}"
+            suspended = slept > _SLEPT_NS
+            cause = f"while the machine was suspended for {slept / 1e9:.1f} s" if suspended else f"by {self._culprit()}"
             self._steps.note(f"{self._who(device)} was moved by {moved / 1e6:+.3f} ms {cause}")
         self._stepped(device, expected, progress.at_ns)
 
