@@ -1,0 +1,92 @@
+"""What a PTP port needs of the network: event messages with stamps, general messages, and the state of the link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from timesync.base.ids import ClockId
+from timesync.base.measure import Stamp
+
+TransportName = Literal["udp4", "udp6", "l2"]
+"""IEEE 1588-2019, annexes C (UDP over IPv4), D (UDP over IPv6) and E (Ethernet)."""
+
+Timestamping = Literal["auto", "hardware", "software"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PtpPortSpec:
+    """How a port reaches the network.
+
+    Attributes:
+        interface: Network interface.
+        transport: Over what.
+        clock: The clock that its stamps are of.
+        timestamping: Who takes them.
+        one_step: Let the card put the time into Sync messages, where it can.
+        gptp: All messages go to 01-80-C2-00-00-0E (802.1AS).
+        hop_limit: Of multicast IP packets; peer-delay messages always have 1.
+        dscp: Of event and general messages over IP.
+        ipv6_scope: Scope of FF0x::181, such as 0xE for global.
+        unicast: Addresses of unicast peers are used too, so no multicast group needs to be joined alone.
+    """
+
+    interface: str
+    transport: TransportName
+    clock: ClockId
+    timestamping: Timestamping = "auto"
+    one_step: bool = False
+    gptp: bool = False
+    hop_limit: int = 1
+    dscp: int = 0
+    ipv6_scope: int = 0xE
+    unicast: bool = False
+
+
+class PtpHandler(Protocol):
+    """Who listens to a port's sockets."""
+
+    def on_message(self, data: bytes, stamp: Stamp | None, source: str) -> None:
+        """A message came, without padding that its transport adds; the stamp is of event messages only.
+
+        ``source`` is the sender's numeric address, or MAC address.
+        """
+        ...
+
+    def on_sent(self, token: int, stamp: Stamp | None) -> None:
+        """The transmit stamp of an event message; called exactly once for each that was sent, None when it is lost."""
+        ...
+
+    def on_link(self, *, up: bool) -> None:
+        """The link went up or down; called once after opening."""
+        ...
+
+    def on_error(self, error: OSError) -> None:
+        """The sockets are of no use any more (the interface is gone); open others to go on."""
+        ...
+
+
+class PtpSocket(Protocol):
+    """The open sockets of one port."""
+
+    @property
+    def hardware(self) -> bool:
+        """Stamps are taken by the network card."""
+        ...
+
+    @property
+    def mac(self) -> bytes:
+        """The interface's MAC address, six octets."""
+        ...
+
+    def send_event(self, data: bytes, token: int, *, destination: str | None = None, peer: bool = False) -> None:
+        """Send an event message; its stamp comes as ``on_sent``, also where sending fails."""
+        ...
+
+    def send_general(self, data: bytes, *, destination: str | None = None, peer: bool = False) -> None:
+        """Send a general message. Failures are counted, not raised: the next one may pass."""
+        ...
+
+    def close(self) -> None:
+        """Close; the handler is not called again."""
+        ...
