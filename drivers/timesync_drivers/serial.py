@@ -30,8 +30,7 @@ class SerialPort:
         except ValueError as error:
             raise _invalid(f"{path} does not take {baud} baud") from error
         except pyserial.SerialException as error:
-            # pyserial words it in its own way, and a lock that is held comes as EAGAIN.
-            code = errno.EBUSY if error.errno == errno.EAGAIN else error.errno or errno.EIO
+            code = _code(error)
             raise OSError(code, os.strerror(code), path) from error
         try:
             self._descriptor: int = self._port.fileno()
@@ -97,6 +96,14 @@ class SerialPort:
         except ValueError:
             return False
         return True
+
+
+def _code(error: pyserial.SerialException) -> int:
+    """The kernel's errno: pyserial often has it in its text only, and calls a lock that is held EAGAIN."""
+    if error.errno:
+        return errno.EBUSY if error.errno == errno.EAGAIN else error.errno
+    behind = error.__context__
+    return behind.args[0] if isinstance(behind, termios.error) else errno.EIO
 
 
 def _invalid(text: str) -> OSError:

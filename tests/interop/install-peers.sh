@@ -1,21 +1,22 @@
 #!/bin/sh
-# Unpacks other people's NTP programs from Debian's packages into a cache, for the interop tests.
+# Unpacks other people's time programs from Debian's packages into a cache, for the interop tests.
 #
 # They are not installed: chrony and ntpsec exclude each other as packages, and installing would start services that
-# steer this machine's clock. Needs root for apt-get; a second call finds everything there and needs no network.
+# steer this machine's clock or open its receivers. Needs root for apt-get; a second call finds everything there and
+# needs no network.
 set -eu
 
 cache="${TIMESYNC_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/timesync/peers}"
-version=1 # goes up when the list of packages changes
+version=2 # goes up when the list of packages changes
 stamp="$cache/version-$version"
 if [ -e "$stamp" ]; then
     exit 0
 fi
 if [ "$(id -u)" -ne 0 ]; then
-    echo "tests/interop: chrony and ntpsec are not in $cache, and only root can fetch them by apt-get" >&2
+    echo "tests/interop: chrony, ntpsec and gpsd are not all in $cache, and only root can fetch them by apt-get" >&2
     exit 1
 fi
-echo "tests/interop: fetching chrony, ntpsec and adjtimex by apt-get into $cache (about 2 MB, nothing is installed)"
+echo "tests/interop: fetching chrony, ntpsec, adjtimex and gpsd by apt-get into $cache (about 3 MB, nothing is installed)"
 rm -rf "$cache"
 mkdir -p "$cache/archives/partial" "$cache/root"
 
@@ -25,7 +26,7 @@ download() {
         -o APT::Sandbox::User=root -o Dir::Cache::archives="$cache/archives" "$@" >"$cache/apt.log" 2>&1
 }
 download_all() {
-    download chrony && download ntpsec ntpsec-ntpdate && download adjtimex
+    download chrony && download ntpsec ntpsec-ntpdate && download adjtimex && download gpsd
 }
 if ! download_all; then
     # A fresh machine has no lists of packages yet, or old ones.

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from timesync.base.ids import ClockId
 from timesync.base.measure import Stamp, StampSource
-from timesync.base.time import Duration, Instant, Mono, Utc
+from timesync.base.time import Instant, Mono, Utc
 from timesync.gnss.event import ReceiverEvent, SetBaud
 from timesync.gnss.serial_receiver import SerialReceiver, SerialSettings
 from timesync.wire import nmea, ubx
@@ -128,7 +128,3 @@ def monver(protver: str = "32.01") -> bytes:
     fields = [b"FWVER=SPG 4.04", f"PROTVER={protver}".encode(), b"MOD=NEO-M9N"]
     payload = b"EXT CORE 4.04".ljust(30, b"\0") + b"00190000".ljust(10, b"\0")
     return ubx.frame((0x0A, 0x04), payload + b"".join(one.ljust(30, b"\0") for one in fields))
-
-
-def seconds(span: Duration) -> float:
-    return span.s()

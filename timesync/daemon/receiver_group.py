@@ -46,6 +46,10 @@ class Session(Protocol):
         """Bytes came; the last of them at ``stamp``."""
         ...
 
+    def on_lost(self) -> None:
+        """The line is gone; ``on_open`` comes again when there is another."""
+        ...
+
     def deadline(self) -> Instant[Mono] | None:
         """When ``on_deadline`` wants to be called."""
         ...
@@ -105,9 +109,15 @@ class ReceiverGroup(DeviceGroup):
         if isinstance(source, NmeaSource):
             settings = SerialSettings(device="", baud=source.baud, configure=source.configure, build_date=BUILT)
             return SerialReceiver(settings), SerialLine(source.nmea, source.baud or _FIRST_BAUD)
-        place = partial(self._around.host.devices.stamp, self._clock)
+        # What another machine's gpsd says of its clock says nothing of ours.
+        place = (
+            partial(self._around.host.devices.stamp, self._clock) if self._is_here(source.gpsd.server.host) else None
+        )
         session = GpsdSession(source.gpsd.device, place)
         return session, TcpStream(source.gpsd.server.host, source.gpsd.server.port)
+
+    def _is_here(self, host: str) -> bool:
+        return host == "localhost" or host in self._around.host.own_addresses()
 
     # -- life
 
@@ -203,6 +213,7 @@ class ReceiverGroup(DeviceGroup):
     def on_lost(self, error: OSError) -> None:
         """See ``FeedHandler``."""
         self._feed = None
+        self._session.on_lost()
         self._failed(f"{self.name}: {error.strerror or error}; trying again", self._specs[0].source)
         self._perform(self._judge.lost(self._around.host.mono()))
         self._wake(self._reopen)
@@ -228,6 +239,9 @@ class ReceiverGroup(DeviceGroup):
                 self._command(self._feed, event)
             else:
                 self._perform(self._judge.on_event(event, self._around.host.mono(), self._truth()))
+        if self._feed is not None and isinstance(self._session, GpsdSession) and self._session.broken is not None:
+            self._feed.close()
+            self.on_lost(OSError(self._session.broken))
         self._arm()
 
     def _command(self, feed: Feed, event: Write | SetBaud) -> None:

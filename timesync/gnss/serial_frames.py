@@ -18,6 +18,10 @@ GAP = Duration.from_ns(100_000_000)
 _PATIENCE = Duration.from_s(1)
 """How much longer than its octets need a message may take; then its start was none."""
 
+_EVIDENCE = 32
+_LONG_LOT = Duration.from_ns(50_000_000)
+_CERTAIN = 3
+
 _BITS = 10
 """On the wire for each octet: start bit, eight data bits, stop bit (8N1)."""
 
@@ -96,11 +100,54 @@ class _Read:
         return replace(self.stamp, at=at)
 
 
+class _Pace:
+    """Whether octets come at the speed of the line at all: a receiver on USB has a baud in name only.
+
+    Taking off the time that its octets would have needed would then make its marks early, and by as much as its
+    lots differ in size.
+    """
+
+    def __init__(self, octet: Duration) -> None:
+        self._octet = octet
+        self._fast = False
+        self._score = 0
+        self._first = self._rest = 0
+        self._began: Instant[Mono] | None = None
+        self._last: Instant[Mono] | None = None
+
+    @property
+    def octet(self) -> Duration:
+        """How long an octet takes."""
+        return ZERO if self._fast else self._octet
+
+    def read(self, size: int, now: Instant[Mono]) -> None:
+        """So many octets came in one read."""
+        if self._last is None or now - self._last >= GAP:
+            self._judge()
+            self._began, self._first, self._rest = now, size, 0
+        else:
+            self._rest += size
+        self._last = now
+
+    def _judge(self) -> None:
+        """One burst is over. A single one proves nothing: we may have been late to read."""
+        if self._began is None or self._last is None:
+            return
+        if self._rest >= _EVIDENCE:
+            fast = (self._last - self._began) * 2 < self._octet * self._rest
+        elif self._octet * self._first > _LONG_LOT:
+            fast = True
+        else:
+            return
+        self._score = min(self._score + 1, _CERTAIN) if fast else max(self._score - 1, 0)
+        self._fast = self._score == _CERTAIN or (self._fast and self._score > 0)
+
+
 class Splitter:
     """Holds what is not yet a whole message: never more than the longest one and one read."""
 
     def __init__(self) -> None:
-        self._octet = ZERO
+        self._pace = _Pace(ZERO)
         self._held = bytearray()
         self._origin = 0
         self._reads: list[_Read] = []
@@ -110,7 +157,7 @@ class Splitter:
 
     def reset(self, baud: int | None) -> None:
         """Begin anew, at a speed in bits per second; None where octets take no time."""
-        self._octet = ZERO if baud is None else Duration(_BITS * UNITS_PER_S // baud)
+        self._pace = _Pace(ZERO if baud is None else Duration(_BITS * UNITS_PER_S // baud))
         self._held.clear()
         self._reads.clear()
         self._gaps.clear()
@@ -121,15 +168,17 @@ class Splitter:
         """Octets came, the last of them at ``stamp``; gives what is whole now, in order."""
         if not data:
             return []
+        self._pace.read(len(data), now)
+        octet = self._pace.octet
         begin = self._origin + len(self._held)
         last_stamp, last_now = self._last or (None, None)
         self._last = stamp, now
-        if last_now is None or (now - self._octet * len(data)) - last_now >= GAP:
+        if last_now is None or (now - octet * len(data)) - last_now >= GAP:
             self._gaps.append(begin)
         floor = None
         if stamp is not None and last_stamp is not None and last_stamp.epoch == stamp.epoch:
             floor = last_stamp.at
-        self._reads.append(_Read(begin, begin + len(data), stamp, floor, self._octet, now))
+        self._reads.append(_Read(begin, begin + len(data), stamp, floor, octet, now))
         self._held += data
         return list(self._pieces(now))
 
@@ -144,7 +193,7 @@ class Splitter:
                 break
             waits, piece = self._sentence() if self._held[0] == ord("$") else self._message()
             if waits:
-                if now - self._reads[0].now <= _PATIENCE + self._octet * waits:
+                if now - self._reads[0].now <= _PATIENCE + self._reads[0].octet * waits:
                     break
                 self._drop(1)
                 piece = Garbled("cut short")
