@@ -234,12 +234,12 @@ class Appliance:
             for group in self._groups:
                 if group not in self._waiting:
                     group.clock_stepped(clock)
-        if clock == self.controller.settings.served:
+        if clock == self.controller.settings.served and self._publisher.running:
             self._publisher.publish(self.view())
 
     def _core_noted(self, noted: Noted) -> None:
         self._start.note(noted)
-        if noted.name in _STATES:
+        if noted.name in _STATES and self._publisher.running:
             # At once, so that who waited for the lock is not then told by the server that there is none.
             self._publisher.publish(self.view())
 

@@ -46,7 +46,7 @@ class Session(Protocol):
         """Bytes came; the last of them at ``stamp``."""
         ...
 
-    def on_lost(self) -> None:
+    def on_lost(self) -> Sequence[ReceiverEvent]:
         """The line is gone; ``on_open`` comes again when there is another."""
         ...
 
@@ -213,9 +213,11 @@ class ReceiverGroup(DeviceGroup):
     def on_lost(self, error: OSError) -> None:
         """See ``FeedHandler``."""
         self._feed = None
-        self._session.on_lost()
+        now = self._around.host.mono()
+        for event in self._session.on_lost():
+            self._perform(self._judge.on_event(event, now))
         self._failed(f"{self.name}: {error.strerror or error}; trying again", self._specs[0].source)
-        self._perform(self._judge.lost(self._around.host.mono()))
+        self._perform(self._judge.lost(now))
         self._wake(self._reopen)
         self._reopen = min(self._reopen + self._reopen, _LONGEST_REOPEN)
 
