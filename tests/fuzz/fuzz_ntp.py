@@ -1,4 +1,4 @@
-"""Fuzz targets of the NTP codec and client."""
+"""Fuzz targets of the NTP codec, client and query."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from targets import Target, mutate, register
 
 from timesync.base.ids import ClockId, Endpoint, LinkId, SourceId
-from timesync.base.machine import Measured, SendStamped
+from timesync.base.machine import Dropped, Effect, Measured, SendStamped
 from timesync.base.measure import Stamp
 from timesync.base.time import Duration, Instant, Mono, Tai, Utc
-from timesync.ntp.auth import KeyFileError, KeyTable, SymmetricKey
+from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.client import Client, ClientSettings
 from timesync.ntp.client_interleaved import Interleaved
+from timesync.ntp.query import Query, QuerySettings
 from timesync.wire.error import WireError
 from timesync.wire.ntp import decode, encode
 
@@ -64,6 +65,16 @@ def decode_and_encode(data: bytes) -> None:
     again = encode(decode(data))
     if again != data:
         raise AssertionError(f"encoded again as {again.hex()}")
+
+
+def right_answer(request: bytes, mono_ns: int, server_receive: int) -> bytes:
+    """What a right server answers, in interleaved mode when the request has its last receive timestamp as origin."""
+    origin, receive, transmit = struct.unpack(">QQQ", request[24:48])
+    t2 = ((START_S + NTP_UNIX) << 32) + ((mono_ns + 500_000) << 32) // S
+    interleaved = origin != 0 and origin == server_receive
+    t3 = server_receive + 90_000 if interleaved else t2 + 85_000
+    back = receive if interleaved else transmit
+    return struct.pack(">BBbbII4sQQQQ", 0x24, 2, 0, -24, 512, 256, b"\xc0\0\2\7", t2, back, t2, t3)
 
 
 @dataclass
@@ -127,12 +138,7 @@ class Answers:
 
     def valid(self) -> bytes:
         """The answer of a right server, in interleaved mode when it was asked for."""
-        origin, receive, transmit = struct.unpack(">QQQ", self.request[24:48])
-        t2 = ((START_S + NTP_UNIX) << 32) + ((self.mono_ns + 500_000) << 32) // S
-        interleaved = origin != 0 and origin == self.server_receive
-        t3 = self.server_receive + 90_000 if interleaved else t2 + 85_000
-        back = receive if interleaved else transmit
-        data = struct.pack(">BBbbII4sQQQQ", 0x24, 2, 0, -24, 512, 256, b"\xc0\0\2\7", t2, back, t2, t3)
+        data = right_answer(self.request, self.mono_ns, self.server_receive)
         return data if self.key is None else self.key.sign(data)
 
     def generate(self, rng: random.Random) -> bytes:
@@ -178,20 +184,96 @@ def client_targets() -> list[Target]:
     ]
 
 
+@dataclass
+class Questions:
+    """One question of ``timesync query`` at a time, and mutations of the valid answer to it.
+
+    Each input is the whole story of a fresh ``Query`` of two questions: the first is answered rightly, so that the
+    second can be interleaved, and the input is the answer to the second.
+    """
+
+    name: str
+    interleaved: bool
+
+    def __post_init__(self) -> None:
+        self.calls = 0
+        self._begin()
+
+    def _entropy(self, size: int, /) -> bytes:
+        self.calls += 1
+        return hashlib.sha256(f"{self.name}/{self.calls}".encode()).digest()[:size]
+
+    def _stamp(self, ns: int) -> Stamp:
+        return Stamp(ClockId("system"), 0, Instant.from_ns((START_S + TAI_UTC) * S + ns))
+
+    @property
+    def now(self) -> Instant[Mono]:
+        return Instant.from_ns(self.mono_ns)
+
+    def _begin(self) -> None:
+        settings = QuerySettings(local=ClockId("system"), count=2, interleaved=self.interleaved)
+        self.query = Query(settings, Scales(), self._entropy, Duration.from_ns(100))
+        self.mono_ns = 10 * S
+        self.server_receive = 0
+        self._ask()
+        self.answer(self.valid())
+        self._ask()
+
+    def _ask(self) -> None:
+        due = self.query.deadline()
+        assert due is not None
+        self.mono_ns = max(self.mono_ns, -(-due.scaled_ns // 65_536))
+        (request,) = [one for one in self.query.on_deadline(self.now) if isinstance(one, SendStamped)]
+        self.request, self.token = request.data, request.token
+        self.query.on_sent(self.token, self._stamp(self.mono_ns), self.now)
+
+    def valid(self) -> bytes:
+        """The answer of a right server."""
+        return right_answer(self.request, self.mono_ns, self.server_receive)
+
+    def answer(self, data: bytes) -> list[Effect]:
+        """Deliver an answer that took a millisecond."""
+        self.server_receive = int.from_bytes(self.valid()[32:40], "big")
+        return self.query.on_packet(self.token, data, self._stamp(self.mono_ns + 1_020_000), self.now)
+
+    def generate(self, rng: random.Random) -> bytes:
+        """Mutations of the valid answer; half of them spare the origin."""
+        return mutate(rng, self.valid(), protect=ORIGIN if rng.random() < 0.5 else frozenset())
+
+    def target(self, data: bytes) -> None:
+        """The question ends once, by an answer with its own origin or by the time-out; then a new story."""
+        valid = self.valid()
+        before = len(self.query.outcomes)
+        effects = self.answer(data)
+        ended = len(self.query.outcomes) - before
+        if ended and (data[24:32] != valid[24:32] or data[24:32] == bytes(8)):
+            raise AssertionError("believed without its origin")
+        if ended == sum(isinstance(effect, Dropped) for effect in effects):
+            raise AssertionError("neither taken nor dropped, or both")
+        if not ended:
+            due = self.query.deadline()
+            if due is None or due > self.now + Duration.from_s(3):
+                raise AssertionError("it would wait for longer than it says")
+            self.query.on_deadline(due)
+        outcome = self.query.outcomes[-1]
+        if not self.query.finished or len(self.query.outcomes) != before + 1:
+            raise AssertionError("the question has not ended once")
+        if outcome.usable and (outcome.sample is None or not 0 <= outcome.sample.round_trip.s() <= 3):
+            raise AssertionError(f"round trip {outcome.sample}")
+        for shown in (outcome.kiss, outcome.trouble):
+            if shown is not None and not shown.isprintable():
+                raise AssertionError("control characters for the terminal")
+        self._begin()
+
+
+def query_targets() -> list[Target]:
+    """Queries in their initial state."""
+    sessions = [Questions("ntp query", interleaved=False), Questions("ntp query, interleaved", interleaved=True)]
+    return [Target(session.name, session.generate, session.target) for session in sessions]
+
+
 CODEC = Target("ntp codec", datagram, decode_and_encode, (WireError,))
 NOISE = Target("ntp codec, noise", lambda rng: rng.randbytes(rng.randrange(300)), decode_and_encode, (WireError,))
 
 
-def key_file(rng: random.Random) -> bytes:
-    """A right key file with a few octets changed."""
-    return mutate(rng, b"# keys\n1 MD5 ASCII:0123456789\n20 AES128 HEX:000102030405060708090A0B0C0D0E0F\n")
-
-
-def parse_keys(data: bytes) -> None:
-    """A text may have any characters."""
-    KeyTable.parse(data.decode("utf-8", "surrogateescape"))
-
-
-KEYS = Target("ntp key file", key_file, parse_keys, (KeyFileError,))
-
-register(CODEC, NOISE, KEYS, *client_targets())
+register(CODEC, NOISE, *client_targets(), *query_targets())

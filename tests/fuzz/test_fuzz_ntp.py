@@ -22,13 +22,22 @@ def test_noise_does_no_harm() -> None:
     assert fuzz(fuzz_ntp.NOISE, 5_000, seed=1) > 0
 
 
-def test_a_key_file_is_read_or_refused() -> None:
-    assert 0 < fuzz(fuzz_ntp.KEYS, 3_000, seed=1) < 3_000
-
-
 @pytest.mark.parametrize("target", fuzz_ntp.client_targets(), ids=lambda target: target.name)
 def test_a_client_withstands_mutated_answers(target: Target) -> None:
     fuzz(target, 5_000, seed=1)
+
+
+@pytest.mark.parametrize("target", fuzz_ntp.query_targets(), ids=lambda target: target.name)
+def test_a_query_withstands_mutated_answers(target: Target) -> None:
+    fuzz(target, 3_000, seed=1)
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+def test_the_valid_answers_of_the_fuzzer_are_an_outcome_of_a_query(interleaved: bool) -> None:
+    session = fuzz_ntp.Questions("x", interleaved)
+    session.answer(session.valid())
+    outcome = session.query.outcomes[-1]
+    assert (True, interleaved) == (outcome.usable, outcome.interleaved)
 
 
 def test_the_valid_answers_of_the_fuzzer_are_measured() -> None:

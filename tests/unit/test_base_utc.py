@@ -62,6 +62,7 @@ def listing(
     return "\n".join(lines) + "\n"
 
 
+NOON = utc("2026-12-28T12:00:00")
 STEPS = [(63_072_000, 10), (78_796_800, 11), (94_694_400, 12)]
 
 
@@ -201,10 +202,13 @@ def test_dates_of_the_shipped_list() -> None:
     ("when", "expected"),
     [
         ("2026-10-28T23:59:59", None),
-        ("2026-10-30T00:00:01", "expires on 2026-12-28, in 58 days"),
-        ("2026-12-26T12:00:00", "in 1 day;"),
-        ("2026-12-27T12:00:00", "today"),
-        ("2026-12-28T00:00:01", "expired on 2026-12-28"),
+        ("2026-10-30T00:00:01", "expires on 2026-12-28, in 59 days"),
+        ("2026-10-29T00:00:00", None),
+        ("2026-10-29T00:00:01", "in 60 days"),
+        ("2026-12-26T12:00:00", "in 2 days;"),
+        ("2026-12-27T00:00:01", "in 1 day;"),
+        ("2026-12-27T23:59:59", "in 1 day;"),
+        ("2026-12-28T00:00:00", "expired on 2026-12-28"),
     ],
 )
 def test_expiry_is_told_sixty_days_ahead(when: str, expected: str | None) -> None:
@@ -214,6 +218,16 @@ def test_expiry_is_told_sixty_days_ahead(when: str, expected: str | None) -> Non
     else:
         assert said is not None
         assert expected in said
+
+
+def test_a_list_that_expires_within_the_day_says_so() -> None:
+    noon = int(NOON.scaled_ns // UNITS_PER_S)
+    table = LeapTable.parse(listing(STEPS, expires=noon + NTP))
+    said = [table.expiry_warning(NOON + Duration.from_s(hours * 3600)) for hours in (-13, -12, -1, 0)]
+    assert all(text is not None for text in said)
+    assert ["in 1 day", "today", "today", "expired on"] == [
+        next(words for words in ("in 1 day", "today", "expired on") if words in str(text)) for text in said
+    ]
 
 
 def test_a_list_without_dates_never_warns() -> None:

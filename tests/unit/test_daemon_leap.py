@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-from timesync.daemon.leap import MAX_SIZE, load_leap_table
+from leap_support import SHIPPED_EXPIRES_NTP, write
+
+from timesync.daemon.leap import MAX_SIZE, load_leap_table, load_named_table
 
 NTP = 2_208_988_800
-SHIPPED_EXPIRES_NTP = 4_007_404_800
-"""2026-12-28, from the comment in the shipped list."""
-
-
-def write(path: Path, expires: int) -> Path:
-    data = [(2_272_060_800, 10), (2_287_785_600, 11)]
-    hashed = f"{expires}" + "".join(f"{when}{offset}" for when, offset in data)
-    digest = hashlib.sha1(hashed.encode(), usedforsecurity=False).hexdigest()
-    words = " ".join(digest[i : i + 8] for i in range(0, 40, 8))
-    rows = "".join(f"{when} {offset}\n" for when, offset in data)
-    path.write_text(f"#@ {expires}\n{rows}#h {words}\n")
-    return path
 
 
 def test_the_shipped_list_is_used_when_there_is_no_other() -> None:
@@ -56,3 +45,24 @@ def test_a_corrupt_list_is_left_out_and_the_reason_is_told(tmp_path: Path) -> No
     assert f"ignored {large}: larger than" in said
     assert f"ignored {missing}: No such file" in said
     assert f"ignored {tmp_path}: Is a directory" in said
+
+
+def test_the_list_that_is_named_wins_however_old(tmp_path: Path) -> None:
+    older = write(tmp_path / "lab.list", SHIPPED_EXPIRES_NTP - 10 * 365 * 86_400)
+    table, said, warning = load_named_table(older)
+    assert ((2_272_060_800 - NTP, 10), (2_287_785_600 - NTP, 11)) == table.steps
+    assert f"leap seconds from {older}, TAI - UTC is 11 s at its end" == said
+    assert warning is None
+
+
+def test_a_named_list_that_cannot_be_used_is_a_warning_and_the_shipped_one_is_used(tmp_path: Path) -> None:
+    corrupt = write(tmp_path / "corrupt.list", SHIPPED_EXPIRES_NTP + 86_400)
+    corrupt.write_text(corrupt.read_text().replace("2287785600 11", "2303683200 11"))
+    missing = tmp_path / "missing.list"
+    for path, why in ((corrupt, "line 4: the SHA-1 of the data is"), (missing, "No such file or directory")):
+        table, said, warning = load_named_table(path)
+        assert 37 == table.steps[27][1]
+        assert said.startswith("leap seconds from the shipped list,")
+        assert warning is not None
+        assert warning.startswith(f"leap.file {path} cannot be used ({why}")
+        assert warning.endswith("): leap seconds are taken from the shipped list instead")

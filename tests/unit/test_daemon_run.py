@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -11,9 +12,11 @@ from pathlib import Path
 import pytest
 from cli_support import PATIENCE_S, configuration, eventually, running, server, status
 from click.testing import CliRunner
+from leap_support import SHIPPED_EXPIRES_NTP, write
 
 from timesync.cli.main import cli
-from timesync.config.load import Loaded
+from timesync.config.load import Loaded, load
+from timesync.daemon.run import Daemon
 from timesync.host import ClockError, Trouble
 from timesync.observe.control import ask
 
@@ -137,6 +140,71 @@ def test_ready_may_wait_for_the_clock(tmp_path: Path, manager: Manager) -> None:
                 message = manager.next()
             assert message[1].startswith(f"STATUS=follows {where}")
             assert "locked" == status(tmp_path / "c.sock")["state"]
+
+
+def test_a_reload_may_end_the_waiting_for_the_clock(tmp_path: Path, manager: Manager) -> None:
+    def observe(ready: str) -> str:
+        return f"observe: {{control: c.sock, state: state, ready: {ready}}}\n"
+
+    with server(tmp_path, "--silent") as silent:
+        file = configuration(tmp_path, silent, rest=observe("synchronized"))
+        with running(tmp_path, "run", "-c", str(file), env={"NOTIFY_SOCKET": str(manager.path)}) as daemon:
+            status(tmp_path / "c.sock")
+            configuration(tmp_path, silent, rest=observe("started"))
+            daemon.process.send_signal(signal.SIGHUP)
+            manager.until("READY=1")
+            assert "locked" != status(tmp_path / "c.sock")["state"]
+
+            configuration(tmp_path, silent, rest=observe("synchronized"))
+            daemon.process.send_signal(signal.SIGHUP)
+            manager.until("RELOADING=1")
+            manager.until("READY=1")
+            assert 0 == daemon.end()
+
+
+def test_the_list_of_leap_seconds_that_is_named_wins_and_a_missing_one_is_a_warning(tmp_path: Path) -> None:
+    write(tmp_path / "lab.list", SHIPPED_EXPIRES_NTP - 10 * 365 * 86_400)
+    rest = "observe: {control: c.sock, state: state}\nleap: {file: lab.list}\n"
+    file = configuration(tmp_path, rest=rest)
+    with running(tmp_path, "run", "-c", str(file)) as daemon:
+        assert 11 == status(tmp_path / "c.sock")["tai_utc_offset_s"]
+        assert f"leap seconds from {tmp_path}/lab.list" in daemon.said()
+        assert 0 == daemon.end()
+
+    (tmp_path / "lab.list").unlink()
+    with running(tmp_path, "run", "-c", str(file)) as daemon:
+        assert 37 == status(tmp_path / "c.sock")["tai_utc_offset_s"]
+        why = "cannot be used (No such file or directory): leap seconds are taken from the shipped list instead"
+        assert f"warning: leap.file {tmp_path}/lab.list {why}\n" in daemon.said()
+        assert 0 == daemon.end()
+
+
+@pytest.mark.parametrize(("broken", "error"), [("start", ClockError), ("stop", RuntimeError)])
+def test_an_error_at_the_start_or_the_end_leaves_no_socket_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: str, error: type[Exception]
+) -> None:
+    daemon = Daemon(load(configuration(tmp_path), None), None, None)
+    ended: list[str] = []
+    stop = daemon.appliance.stop
+
+    def fail() -> None:
+        assert (tmp_path / "c.sock").is_socket()
+        if broken == "stop":
+            stop()
+            raise RuntimeError("broken")
+        raise ClockError(Trouble.GONE, "the clock cannot be read", "use another")
+
+    async def story() -> None:
+        asyncio.get_running_loop().call_soon(daemon.stop)
+        await daemon.run()
+
+    monkeypatch.setattr(daemon.appliance, broken, fail)
+    if broken == "start":
+        monkeypatch.setattr(daemon.appliance, "stop", lambda: ended.append("stopped") or stop())
+    with pytest.raises(error):
+        asyncio.run(story())
+    assert not (tmp_path / "c.sock").exists()
+    assert (["stopped"] if broken == "start" else []) == ended
 
 
 def test_without_privilege_it_says_so_once_and_goes_on(tmp_path: Path) -> None:

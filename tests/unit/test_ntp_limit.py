@@ -27,9 +27,9 @@ def verdicts(table: Clients, address: str, *times_s: float) -> str:
     """A letter each: A(nswer), K(iss), D(rop)."""
     letters = ""
     for at_s in times_s:
-        bucket = table.find(ip_address(address).packed)
-        assert bucket is not None
-        letters += table.judge(bucket, START_NS + round(at_s * S)).name[0]
+        buckets = table.find(ip_address(address).packed)
+        assert buckets is not None
+        letters += table.judge(buckets, START_NS + round(at_s * S)).name[0]
     return letters
 
 
@@ -74,6 +74,49 @@ def test_an_ipv4_mapped_address_is_the_ipv4_client() -> None:
     assert verdicts(table, "::ffff:192.0.2.1", 0) == "D"
 
 
+@pytest.mark.parametrize(
+    ("inside", "outside"),
+    [
+        ("192.0.2.{}", "192.0.3.1"),  # a /24 has 256 clients
+        ("2001:db8:1:{:x}01::1", "2001:db8:2::1"),  # a /48 has 65536
+        ("::ffff:192.0.2.{}", "192.0.3.1"),
+    ],
+)
+def test_a_network_may_ask_as_much_as_64_clients(inside: str, outside: str) -> None:
+    table = clients(LIMIT, capacity=1000)
+    everybody = [inside.format(number) for number in range(256)]
+    answered = "".join(verdicts(table, address, 0) for address in everybody)
+
+    assert "A" * 64 * 3 + "D" * (256 - 64 * 3) == answered, "a burst of three for each of 64"
+    assert "A" == verdicts(table, outside, 0), "others are not concerned"
+    later = "".join(verdicts(table, address, 1) for address in everybody)
+    assert 64 == later.count("A"), "one for each of 64 in the interval"
+
+
+def test_what_its_network_is_refused_takes_nothing_out_of_a_client() -> None:
+    table = clients(LIMIT, capacity=1000)
+    for number in range(64):
+        verdicts(table, f"192.0.2.{number}", 0, 0, 0)
+
+    assert "DDD" == verdicts(table, "192.0.2.200", 0, 0, 0)
+    assert "AAAD" == verdicts(table, "192.0.2.200", 1, 1, 1, 1)
+
+
+def test_a_client_that_is_refused_takes_nothing_out_of_its_network() -> None:
+    table = clients(LIMIT, capacity=1000)
+
+    assert "AAA" + "D" * 300 == verdicts(table, "192.0.2.1", *[0.0] * 303)
+    assert "AAA" == verdicts(table, "192.0.2.2", 0, 0, 0)
+
+
+def test_a_clock_set_back_does_not_silence_a_network() -> None:
+    table = clients(LIMIT, capacity=1000)
+    for number in range(64):
+        verdicts(table, f"192.0.2.{number}", 100, 100, 100)
+
+    assert "A" == verdicts(table, "192.0.2.200", 0)
+
+
 def test_without_a_limit_nobody_is_refused() -> None:
     assert verdicts(clients(None), "192.0.2.1", *[0.0] * 50, -1000.0, 5.0) == "A" * 52
 
@@ -100,7 +143,7 @@ def test_memory_is_bounded_and_a_flood_of_addresses_silences_nobody() -> None:
         assert verdicts(table, str(ip_address(rng.getrandbits(32))), 0) == "A"
         assert verdicts(table, str(ip_address(rng.getrandbits(128))), 0) == "A"
         assert len(table.hosts) <= 50
-        assert len(table._buckets) + len(table._old_buckets) <= 100
+        assert len(table._buckets) + len(table._old_buckets) <= 2 * (50 + 50), "of clients and of networks"
 
 
 def test_a_client_is_remembered_through_one_change_of_generation() -> None:

@@ -177,6 +177,37 @@ def test_an_address_is_taken_as_it_is_and_never_looked_up_or_replaced(address: s
     assert roster.deadline() is None
 
 
+def test_a_written_out_address_is_no_second_vote_either() -> None:
+    roster = server("192.0.2.2")
+    roster.bar(own=[], taken=["::ffff:192.0.2.2"])
+    assert [] == roster.on_deadline(at(0))
+    assert ("192.0.2.2",) == roster.doubled
+    due = roster.deadline()
+    assert due is not None
+    assert 60 <= (due - at(0)).s() <= 66, "who asks it now may go"
+
+    roster.bar(own=[], taken=[])
+    assert () == roster.doubled
+    assert [Add(v4(2)[0])] == roster.on_deadline(due)
+    assert roster.deadline() is None
+    roster.bar(own=[], taken=["192.0.2.2"])
+    assert [] == roster.observe({v4(2)[0]: Health.GOOD}, at(1e6)), "members stay"
+
+
+def test_a_pool_knows_which_addresses_others_ask() -> None:
+    roster = pool()
+    roster.bar(own=["192.0.2.3"], taken=["192.0.2.2"])
+    assert v4(1) == added(started(roster, v4(1, 2, 3)))
+    assert ("192.0.2.2",) == roster.doubled
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_servers_on_loopback_are_told_apart_by_their_ports(address: str) -> None:
+    roster = Roster(RosterSettings(name=address, port=1123, count=1, pool=False), random.Random(1))
+    roster.bar(own=[address], taken=[address])
+    assert [Add(Endpoint(address, 1123))] == roster.on_deadline(at(0))
+
+
 # -- whom to replace
 
 

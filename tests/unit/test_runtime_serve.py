@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 import os
 import signal
@@ -11,7 +12,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -32,6 +33,8 @@ from timesync.runtime.serve import (
     open_service,
     worker_environment,
 )
+from timesync.runtime.serve_block import SharedBlock
+from timesync.runtime.serve_socket import open_sockets
 
 Service = LoopService | WorkerService
 SETTINGS = ServerSettings(allow=EVERYBODY)
@@ -278,6 +281,27 @@ def test_settings_reach_the_server(workers: int) -> None:
         assert (got.authenticated, got.denied, got.bad) == (1, 1, 1)
 
     serve(story, workers, settings)
+
+
+def test_sockets_are_closed_when_there_is_no_memory_for_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[socket.socket] = []
+
+    def open_and_note(listen: Sequence[Endpoint], groups: int) -> list[list[socket.socket]]:
+        made = open_sockets(listen, groups)
+        opened.extend(bound for group in made for bound in group)
+        return made
+
+    def create(workers: int) -> SharedBlock:
+        raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+
+    async def story() -> None:
+        with pytest.raises(OSError, match="Too many open files"):
+            WorkerService(SETTINGS, ANYWHERE, 2)
+
+    monkeypatch.setattr("timesync.runtime.serve.open_sockets", open_and_note)
+    monkeypatch.setattr(SharedBlock, "create", create)
+    asyncio.run(story())
+    assert [-1] * 4 == [bound.fileno() for bound in opened]
 
 
 def test_a_worker_that_dies_is_replaced_and_counting_goes_on() -> None:

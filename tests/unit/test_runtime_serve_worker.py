@@ -144,6 +144,31 @@ def test_both_paths_give_the_same_octets(to: str, seed: int, monkeypatch: pytest
         assert server.counters().limited > 0
 
 
+def test_the_fast_path_keeps_to_the_limit_of_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = RateLimit(interval=Duration.from_s(10_000), burst=2, reply=LimitReply.DROP)
+    with lane("127.0.0.1", replace(SETTINGS, rate_limit=limit)) as (fast, server, port), ExitStack() as stack:
+        clients = []
+        for number in range(1, 81):
+            made = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+            made.setblocking(False)
+            made.bind((f"127.0.0.{number if number < 66 else number + 1}", 0))
+            made.connect(("127.0.0.1", port))
+            clients.append(made)
+        for made in clients:
+            made.send(request())
+            fast.drain()
+        assert (80, 0) == (server.counters().answered, server.counters().limited), "each has two, all together 128"
+
+        slow: list[bytes] = []
+        respond = server.respond
+        monkeypatch.setattr(server, "respond", lambda *a: slow.append(a[0]) or respond(*a))
+        for number, made in enumerate(clients):
+            made.send(request(transmit=number + 1))
+            fast.drain()
+        assert (128, 32) == (server.counters().answered, server.counters().limited)
+        assert [request(transmit=number + 1) for number in range(48, 80)] == slow, "the others took the fast path"
+
+
 def test_a_plain_request_of_a_known_client_takes_the_fast_path(monkeypatch: pytest.MonkeyPatch) -> None:
     with lane("127.0.0.1") as (fast, server, port), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
         made.connect(("127.0.0.1", port))

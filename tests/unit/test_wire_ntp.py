@@ -11,7 +11,6 @@ from timesync.base.measure import Leap
 from timesync.base.time import UNITS_PER_S, Duration, Instant, Utc
 from timesync.wire.error import WireError
 from timesync.wire.ntp import (
-    ERA_S,
     MAX_PACKET,
     Extension,
     Mac,
@@ -25,6 +24,7 @@ from timesync.wire.ntp import (
     timestamp_to_utc,
 )
 
+ERA_S = 1 << 32
 CLIENT = NtpPacket(mode=Mode.CLIENT)
 HEADER = bytes([0x23]) + bytes(47)
 

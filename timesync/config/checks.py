@@ -18,8 +18,7 @@ from timesync.config.problem import Problem, format_path
 from timesync.config.schema import Config, PoolSource, default_clock
 from timesync.config.source_checks import check_clock_name, check_sources, clock_names
 from timesync.config.tree import Location, Mapping, find, key_mark, plain
-
-WEAK_ALGORITHMS = ("MD5", "SHA1")
+from timesync.ntp.auth import WEAK_ALGORITHMS
 
 
 def check(root: Mapping) -> Iterator[Problem]:

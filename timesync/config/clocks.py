@@ -55,7 +55,7 @@ class Clock(Model):
     pulse_out: PulseOut | None = None
     """A pulse a second out of a PTP hardware clock; absent: none."""
     pair_interval: Annotated[Duration, Span("10ms", "60s")] = Field("250ms", validate_default=True)
-    """How often a PTP hardware clock is compared with the system clock; each time by the tightest of several readings."""
+    """How often a PTP hardware clock is compared with the system clock: the tightest of several readings counts."""
     thermometer: Annotated[str, Path()] | None = None
     """The file of a thermometer near its oscillator, such as /sys/class/hwmon/hwmon0/temp1_input: helps in holdover."""
 

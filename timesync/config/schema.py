@@ -47,10 +47,9 @@ from timesync.config.sources import (
     SourceOptions,
     source_kind,
 )
+from timesync.ntp.auth import MIN_SECRET, SECRET_SIZES
 
 __all__ = [
-    "LEAST_SECRET",
-    "SECRET_SIZES",
     "SOURCE_KINDS",
     "SYSTEM",
     "Clock",
@@ -84,17 +83,14 @@ __all__ = [
     "source_kind",
 ]
 
-SECRET_SIZES = {"AES128": 16, "AES256": 32}
-LEAST_SECRET = 10
-
 
 def check_secret(algorithm: str, secret: Secret) -> None:
     """Raise the error of ``refusal`` when a secret is of the wrong size for its algorithm."""
     size, needed = len(secret.value), SECRET_SIZES.get(algorithm)
     if needed is not None and size != needed:
         raise refusal(f"{algorithm} needs a secret of {needed} octets, not {size}", step="secret")
-    if size < LEAST_SECRET:
-        raise refusal(f"{size} octets can be found by trying; a secret has at least {LEAST_SECRET}", step="secret")
+    if size < MIN_SECRET:
+        raise refusal(f"{size} octets can be found by trying; a secret has at least {MIN_SECRET}", step="secret")
 
 
 class Key(Model):
@@ -140,8 +136,8 @@ class Steering(Model):
 
 
 class RateLimit(Model):
-    """How many requests of one client address are answered (an IPv6 client is its /64)."""
-
+    """How many requests of one client address are answered (an IPv6 client is its /64); a /24 or /48 counts as 64 clients."""
+    """How many requests of one client address are answered (an IPv6 client is its /64); its /24 or /48 counts as 64."""
     interval: Annotated[Duration, Span("1ms", "1h")] = Field("1s", validate_default=True)
     """One more request is answered after each such time."""
     burst: Annotated[int, Field(ge=1, le=255)] = 8
@@ -214,7 +210,7 @@ class LeapSeconds(Model):
     """Where leap seconds are known from."""
 
     file: Annotated[str, Path()]
-    """A leap-seconds.list to use instead of the system's; the shipped one is used where it is valid for longer."""
+    """A leap-seconds.list to use instead of all others, however old; a bad one is said, and the shipped one is used."""
 
 
 def _with_system(clocks: dict[str, Clock]) -> dict[str, Clock]:

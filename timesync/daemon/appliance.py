@@ -93,7 +93,10 @@ class Appliance:
         return Controller(settings, clocks, now)
 
     def _group(self, source: object) -> SourceGroup:
-        return source_group(source, self.config, self._around, self._start.keys, self._keeper.calibration)
+        def taken() -> list[str]:
+            return [address for other in self._groups if other.source is not source for address in other.addresses()]
+
+        return source_group(source, self.config, self._around, self._start.keys, self._keeper.calibration, taken)
 
     # -- life
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from timesync.base.ids import ClockId, SourceId
 from timesync.config.schema import SYSTEM, Config
@@ -22,6 +22,7 @@ from timesync.daemon.pair_group import LinkGroup, PhcGroup
 from timesync.daemon.pulse_group import PulseGroup
 from timesync.daemon.receiver_group import ReceiverGroup
 from timesync.daemon.sample_group import ShmGroup, SockGroup
+from timesync.daemon.stamping import card_clocks
 from timesync.ntp.auth import SymmetricKey
 
 Calibrations = Callable[[str], Mapping[str, object]]
@@ -45,11 +46,13 @@ def source_group(
     around: Surroundings,
     keys: Mapping[int, SymmetricKey],
     calibration: Calibrations,
+    taken: Callable[[], Iterable[str]],
 ) -> SourceGroup:
     """What runs for one entry."""
     match source:
         case NtpSource() | PoolSource():
-            return NtpGroup(source, ClockId(config.clock_of(source)), around, keys)
+            clock = ClockId(config.clock_of(source))
+            return NtpGroup(source, clock, around, keys, taken=taken, cards=card_clocks(config, source))
         case PpsSource():
             numbering = config.numbering(source)
             only = None if numbering is None else SourceId(numbering.title)

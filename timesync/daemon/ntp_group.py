@@ -20,6 +20,7 @@ from timesync.daemon.assemble import (
     source_spec,
 )
 from timesync.daemon.group import Surroundings
+from timesync.daemon.stamping import StampChoice, Stamping
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.client import Client
 from timesync.ntp.pool import Add, Health, Remove, Resolve, Roster, RosterEffect, health
@@ -35,12 +36,14 @@ class Server:
 
     Attributes:
         endpoint: Where.
+        stamping: Who stamps its packets.
         client: Its association.
         driver: What drives that.
         drops: Refused answers by reason.
     """
 
     endpoint: Endpoint
+    stamping: Stamping
     client: Client
     driver: Driver
     drops: dict[str, int] = field(default_factory=dict)
@@ -57,15 +60,17 @@ class NtpGroup:
         keys: Mapping[int, SymmetricKey],
         *,
         taken: Callable[[], Iterable[str]] = tuple,
+        cards: Collection[ClockId] = (),
     ) -> None:
         """Nothing is asked before ``start``.
 
         Args:
             source: The entry.
-            clock: The clock that stamps its packets.
+            clock: The clock that is measured where the kernel stamps its packets.
             around: What it works with.
             keys: Symmetric keys by id.
             taken: Addresses that other groups ask now; a server that two entries name is asked by one of them.
+            cards: The clocks of network cards that may be measured instead, by ``card_clocks``.
         """
         self.source = source
         self.clock = clock
@@ -74,6 +79,8 @@ class NtpGroup:
         self._leap_table = around.leap_table
         self._keys = keys
         self._taken = taken
+        self._choice = StampChoice(source, clock, cards, host, lambda text: self._say("info", "timestamping", text))
+        self._waiting: dict[Endpoint, str] = {}
         self._listener = around.listener
         self._roster = Roster(roster_settings(source), host.rng)
         self._alarm = Alarm(host, self._due)
@@ -82,7 +89,7 @@ class NtpGroup:
 
     @property
     def clocks(self) -> tuple[ClockId, ...]:
-        """The clock that its measurements are of."""
+        """The clock that it cannot do without."""
         return (self.clock,)
 
     @property
@@ -111,6 +118,7 @@ class NtpGroup:
             self._lookup.cancel()
         for identity in list(self.servers):
             self._remove(identity)
+        self._waiting.clear()
 
     def review(self, outvoted: Collection[SourceId], own: Iterable[str], taken: Iterable[str]) -> None:
         """Now and then: replace servers that do no good.
@@ -128,6 +136,7 @@ class NtpGroup:
             server.client.set_own_reference_ids(ids)
             states[server.endpoint] = health(server.client.status(), falseticker=identity in outvoted)
         self._perform(self._roster.observe(states, self._host.mono()))
+        self._review_stamping()
 
     def set_poll(self, source: SourceId, exponent: int) -> None:
         """Advice of the core."""
@@ -144,13 +153,14 @@ class NtpGroup:
 
     def clock_stepped(self, clock: ClockId) -> None:
         """Exchanges under way are worth nothing any more."""
-        if clock == self.clock:
-            for server in self.servers.values():
+        for server in self.servers.values():
+            if server.stamping.clock == clock:
                 server.driver.perform(server.client.restart(self._host.mono()))
 
     def addresses(self) -> Collection[str]:
-        """Whom it asks."""
-        return [server.endpoint.address for server in self.servers.values()]
+        """Whom it asks, or is about to."""
+        asked = [server.endpoint.address for server in self.servers.values()]
+        return asked + [endpoint.address for endpoint in self._waiting]
 
     def facts(self) -> Mapping[SourceId, SourceFacts]:
         """What is known of its servers outside the core."""
@@ -183,6 +193,7 @@ class NtpGroup:
                     identity = source_id(self.source, effect.endpoint)
                     self._say("info", "replaced", f"{identity} ({effect.endpoint}) is asked no more: {effect.reason}")
                     self._remove(identity)
+                    self._waiting.pop(effect.endpoint, None)
                 case _:
                     assert_never(effect)
         self._tell_doubles()
@@ -219,7 +230,7 @@ class NtpGroup:
         self._perform(self._roster.on_resolved(endpoints, self._host.mono()))
         if self.servers:
             self._trouble = None
-        elif not self._roster.doubled:
+        elif not self._roster.doubled and not self._waiting:
             self._in_trouble("resolve", f"the name {wanted.name} has no address that can be asked; trying again")
 
     def _lookup_failed(self, name: str, error: Exception) -> None:
@@ -230,10 +241,21 @@ class NtpGroup:
         self._in_trouble("resolve", text)
 
     def _add(self, endpoint: Endpoint) -> None:
+        stamping = self._choice.choose(endpoint)
+        if isinstance(stamping, str):
+            self._wait(endpoint, stamping)
+        else:
+            self._ask(endpoint, stamping)
+
+    def _wait(self, endpoint: Endpoint, why: str) -> None:
+        """Do not ask a server before its packets can be stamped as the source wants it."""
+        self._waiting[endpoint] = why
+        self._in_trouble("timestamping", f"{source_id(self.source, endpoint)} is not asked: {why}")
+
+    def _ask(self, endpoint: Endpoint, stamping: Stamping) -> None:
         identity = source_id(self.source, endpoint)
-        clock = self._host.clocks[self.clock]
-        settings = client_settings(self.source, endpoint, self.clock, self._keys)
-        precision = max(clock.limits.precision, Duration.from_ns(1))
+        settings = client_settings(self.source, endpoint, stamping.clock, self._keys)
+        precision = stamping.precision(self._host)
         client = Client(settings, self._leap_table, self._host.rng, self._host.entropy, precision)
         # Before its first answer: a server that follows this machine must never be followed back.
         client.set_own_reference_ids(_reference_ids(self._host.own_addresses()))
@@ -242,10 +264,30 @@ class NtpGroup:
             self._hear(identity, effect)
 
         self._trouble = None
-        server = Server(endpoint, client, Driver(client, self._host, endpoint, self.clock, sink))
-        self.servers[identity] = server
-        self._listener.added(source_spec(self.source, endpoint, clock))
-        server.driver.start()
+        driver = Driver(client, self._host, endpoint, stamping.clock, sink, hardware=stamping.hardware)
+        self.servers[identity] = Server(endpoint, stamping, client, driver)
+        self._listener.added(source_spec(self.source, endpoint, stamping.clock, precision))
+        driver.start()
+
+    def _review_stamping(self) -> None:
+        """Cards come and go, routes change, and a card may not keep what it promised."""
+        for endpoint, why in list(self._waiting.items()):
+            stamping = self._choice.choose(endpoint)
+            if isinstance(stamping, Stamping):
+                del self._waiting[endpoint]
+                self._ask(endpoint, stamping)
+            elif stamping != why:
+                self._wait(endpoint, stamping)
+        for identity, server in list(self.servers.items()):
+            stamping = self._choice.choose(server.endpoint)
+            if stamping == server.stamping:
+                continue
+            self._remove(identity)
+            if isinstance(stamping, str):
+                self._wait(server.endpoint, stamping)
+            else:
+                self._say("info", "timestamping", f"{identity} is stamped {stamping}, from now on")
+                self._ask(server.endpoint, stamping)
 
     def _remove(self, identity: SourceId) -> None:
         server = self.servers.pop(identity, None)

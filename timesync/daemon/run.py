@@ -8,12 +8,13 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from timesync.base.ids import ClockId
 from timesync.base.machine import Noted
+from timesync.base.utc import LeapTable
 from timesync.config.load import Loaded, load
 from timesync.config.problem import ConfigError
 from timesync.config.schema import Config
@@ -61,7 +62,13 @@ class Daemon:
     """An appliance with what a Linux service needs around it."""
 
     def __init__(
-        self, loaded: Loaded, file: Path | None, profile: str | None, *, initial_step_anything: bool = False
+        self,
+        loaded: Loaded,
+        file: Path | None,
+        profile: str | None,
+        *,
+        initial_step_anything: bool = False,
+        make_host: Callable[[Sequence[ClockSpec], LeapTable, Path], LinuxHost] = LinuxHost,
     ) -> None:
         """Assemble.
 
@@ -70,6 +77,7 @@ class Daemon:
             file: Where it came from, for reloading; None when it is embedded.
             profile: The profile given on the command line.
             initial_step_anything: The first correction may be of any size.
+            make_host: The machine, from its clocks, TAI - UTC and the state directory.
         """
         self._file = file
         self._profile = profile
@@ -87,7 +95,7 @@ class Daemon:
         for warning in loaded.warnings:
             self._say("warning", "config", warning.headline("warning"))
         state = self.config.observe.state
-        self.host = LinuxHost(host_clocks(self.config), self.leap_table, Path(state))
+        self.host = make_host(host_clocks(self.config), self.leap_table, Path(state))
         self.appliance = Appliance(
             self.config,
             self.host,

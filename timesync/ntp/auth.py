@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,7 +16,7 @@ from timesync.nts.cmac import aes_cmac
 from timesync.wire.ntp import HEADER_SIZE, MAX_V4_DIGEST, Mac
 
 MIN_SECRET = 10
-"""A shorter secret can be found by trying; key files with one are refused."""
+"""Octets; a shorter secret can be found by trying, and is refused."""
 
 MAX_KEY_ID = 0xFFFF_FFFF
 
@@ -59,9 +59,17 @@ _ALGORITHMS: Final[Mapping[str, _Algorithm]] = {
 ALGORITHMS: Final = tuple(_ALGORITHMS)
 """Names as chrony's key files have them; there is no default algorithm."""
 
+SECRET_SIZES: Final[Mapping[str, int]] = {
+    name: kind.secret_size for name, kind in _ALGORITHMS.items() if kind.secret_size is not None
+}
+"""Octets of a secret, for the algorithms that take no other number."""
+
+WEAK_ALGORITHMS: Final = tuple(name for name, kind in _ALGORITHMS.items() if kind.weak)
+"""Kept for old peers only (RFC 8573, 1): worth a warning."""
+
 
 class KeyFileError(ValueError):
-    """A key file or a key is wrong; the text says where, and never holds a secret."""
+    """A key is wrong; the text says how, and never holds a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +93,13 @@ class SymmetricKey:
             raise KeyFileError(f"key id {self.id} is not in 1 to {MAX_KEY_ID}")
         kind = _ALGORITHMS.get(self.algorithm)
         if kind is None:
-            # The word itself is not shown: where the columns were swapped, it is the secret.
+            # The word itself is not shown: where the two were swapped, it is the secret.
             raise KeyFileError(f"key {self.id}: the algorithm is none of {', '.join(ALGORITHMS)}")
         if kind.secret_size is not None and len(self.secret) != kind.secret_size:
             size = len(self.secret)
             raise KeyFileError(f"key {self.id}: {self.algorithm} needs {kind.secret_size} octets, not {size}")
         if len(self.secret) < MIN_SECRET:
             raise KeyFileError(f"key {self.id}: {len(self.secret)} octets are too few; use {MIN_SECRET} or more")
-
-    @property
-    def weak(self) -> bool:
-        """The algorithm is kept for old peers only (RFC 8573, 1): worth a warning."""
-        return _ALGORITHMS[self.algorithm].weak
 
     def digest(self, data: bytes) -> bytes:
         """The code over a packet up to its MAC, as long as it stands on the wire.
@@ -119,61 +122,3 @@ class SymmetricKey:
         """Whether ``mac``, parsed from the end of ``packet``, is of this key and right."""
         end = len(packet) - 4 - len(mac.digest)
         return mac.key_id == self.id and end >= HEADER_SIZE and self.verify(packet[:end], mac.digest)
-
-
-class KeyTable(Mapping[int, SymmetricKey]):
-    """Symmetric keys by id."""
-
-    def __init__(self, keys: Mapping[int, SymmetricKey] | None = None) -> None:
-        self._keys = dict(keys or {})
-
-    def __getitem__(self, key_id: int) -> SymmetricKey:
-        return self._keys[key_id]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self._keys)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    @classmethod
-    def parse(cls, text: str) -> KeyTable:
-        """Read chrony's key file: ``ID TYPE KEY`` a line, KEY as ``HEX:...``, ``ASCII:...`` or plain ASCII.
-
-        Empty lines and those that start with ``#``, ``!``, ``;`` or ``%`` are skipped. The type must be
-        given: chrony's default for it is MD5. Raises KeyFileError with the number of the line.
-        """
-        keys: dict[int, SymmetricKey] = {}
-        for number, line in enumerate(text.splitlines(), 1):
-            words = line.split()
-            if not words or words[0][0] in "#!;%":
-                continue
-            try:
-                key = _parse_key(words)
-            except KeyFileError as error:
-                raise KeyFileError(f"line {number}: {error}") from None
-            if key.id in keys:
-                raise KeyFileError(f"line {number}: key {key.id} is there twice")
-            keys[key.id] = key
-        return cls(keys)
-
-
-def _parse_key(words: list[str]) -> SymmetricKey:
-    if len(words) != 3:
-        raise KeyFileError(f"a key is 'ID TYPE KEY', three words, not {len(words)}")
-    word, algorithm, secret = words
-    if not (word.isascii() and word.isdigit()):
-        raise KeyFileError("the key id is not a number")
-    # At most ten digits: Python refuses to convert thousands of them with an error of another kind.
-    key_id = int(word[:11])
-    if secret.startswith("HEX:"):
-        try:
-            octets = bytes.fromhex(secret[4:])
-        except ValueError:
-            raise KeyFileError(f"key {key_id}: HEX: is not followed by pairs of hexadecimal digits") from None
-    else:
-        plain = secret.removeprefix("ASCII:")
-        if not plain.isascii():
-            raise KeyFileError(f"key {key_id}: the key is not ASCII; write it as HEX:")
-        octets = plain.encode("ascii")
-    return SymmetricKey(key_id, algorithm.upper(), octets)

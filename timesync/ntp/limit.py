@@ -1,4 +1,4 @@
-"""How often a client may ask: one token bucket a client, in bounded memory.
+"""How often a client and a network may ask: a token bucket for each, in bounded memory.
 
 A bucket is a list of one integer, the "theoretical arrival time" of the generic cell rate algorithm: the time
 at which the bucket would be full again. It is a bare list because the worker's loop touches one for every
@@ -15,9 +15,14 @@ from timesync.base.time import Duration
 from timesync.ntp.access import AccessList, unmapped
 
 Bucket = list[int]
+Buckets = tuple[Bucket, Bucket]
+"""A client's own bucket and that of its network; a request takes one out of both."""
 
 CLIENTS = 16_384
-"""Addresses remembered in each of two generations; some 7 MiB when both are full."""
+"""Addresses remembered in each of two generations."""
+
+NETWORK_CLIENTS = 64
+"""A network (IPv4 /24, IPv6 /48) may ask as much as so many clients: whoever has a /48 has 65536 clients' addresses."""
 
 _FOREVER_NS = 1 << 62
 
@@ -64,7 +69,8 @@ class RateLimit:
 class Clients:
     """The clients that may ask, each with its bucket.
 
-    A client is an IPv4 address or an IPv6 /64 (never a port: one host has 65536 of them). The table is a
+    A client is an IPv4 address or an IPv6 /64 (never a port: one host has 65536 of them). Those of one IPv4 /24
+    or IPv6 /48 share a second, larger bucket, so that going through addresses gains little. The table is a
     dictionary of octets, whose hash is SipHash with a secret of this process, so that nobody can make
     addresses collide. When it is full, its oldest generation is forgotten: under a flood of invented
     addresses the limit fails open, and nobody is silenced.
@@ -72,14 +78,20 @@ class Clients:
     Attributes:
         hosts: Buckets by packed address, for the worker's loop; always the same object. An address in it is
             allowed.
-        interval_ns: ns added to a bucket by each request.
-        tolerance_ns: How far a bucket may be ahead of now.
+        interval_ns: ns added to a client's bucket by each request.
+        tolerance_ns: How far that may be ahead of now.
+        network_interval_ns: ns added to the network's bucket by each request.
+        network_tolerance_ns: How far that may be ahead of now.
     """
 
     def __init__(self, access: AccessList, limit: RateLimit | None, rng: Rng, capacity: int = CLIENTS) -> None:
-        self.hosts: dict[bytes, Bucket] = {}
+        self.hosts: dict[bytes, Buckets] = {}
         self.interval_ns = 0 if limit is None else limit.interval.ns()
         self.tolerance_ns = _FOREVER_NS if limit is None else (limit.burst - 1) * self.interval_ns
+        self.network_interval_ns = self.interval_ns // NETWORK_CLIENTS
+        self.network_tolerance_ns = (
+            _FOREVER_NS if limit is None else (limit.burst * NETWORK_CLIENTS - 1) * self.network_interval_ns
+        )
         self._access = access
         self._limit = limit
         self._rng = rng
@@ -87,37 +99,37 @@ class Clients:
         self._buckets: dict[bytes, Bucket] = {}
         self._old_buckets: dict[bytes, Bucket] = {}
 
-    def find(self, host: bytes) -> Bucket | None:
-        """The bucket of a packed address; None when it may not ask."""
-        bucket = self.hosts.get(host)
-        if bucket is not None:
-            return bucket
+    def find(self, host: bytes) -> Buckets | None:
+        """The buckets of a packed address; None when it may not ask."""
+        buckets = self.hosts.get(host)
+        if buckets is not None:
+            return buckets
         if not self._access.allows(host):
             return None
         if len(self.hosts) >= self._capacity:
             self.hosts.clear()
             self._old_buckets, self._buckets = self._buckets, {}
         address = unmapped(host)
-        client = address if len(address) == 4 else address[:8]
-        bucket = self._buckets.get(client) or self._old_buckets.get(client) or [0]
-        self.hosts[host] = self._buckets[client] = bucket
+        client, network = (address, address[:3]) if len(address) == 4 else (address[:8], address[:6])
+        buckets = self._bucket(client), self._bucket(network)
+        self.hosts[host] = buckets
+        return buckets
+
+    def _bucket(self, key: bytes) -> Bucket:
+        """The bucket of a client or of a network; the lengths of their prefixes all differ."""
+        bucket = self._buckets.get(key) or self._old_buckets.get(key) or [0]
+        self._buckets[key] = bucket
         return bucket
 
-    def judge(self, bucket: Bucket, now_ns: int) -> Verdict:
-        """Take one request out of a bucket; ``now_ns`` may jump, as it is a kernel timestamp."""
-        ready = bucket[0]
-        if ready <= now_ns:
-            bucket[0] = now_ns + self.interval_ns
-            return Verdict.ANSWER
-        ahead = ready - now_ns
-        if ahead <= self.tolerance_ns:
-            bucket[0] = ready + self.interval_ns
-            return Verdict.ANSWER
-        if ahead > self.tolerance_ns + self.interval_ns:
-            # No number of requests gets a bucket this far ahead: the clock was set back.
-            bucket[0] = now_ns + self.interval_ns
-            return Verdict.ANSWER
-        return self._refuse()
+    def judge(self, buckets: Buckets, now_ns: int) -> Verdict:
+        """Take one request out of both buckets; ``now_ns`` may jump, as it is a kernel timestamp."""
+        own, network = buckets
+        own_next = _after(own[0], now_ns, self.interval_ns, self.tolerance_ns)
+        network_next = _after(network[0], now_ns, self.network_interval_ns, self.network_tolerance_ns)
+        if own_next is None or network_next is None:
+            return self._refuse()
+        own[0], network[0] = own_next, network_next
+        return Verdict.ANSWER
 
     def _refuse(self) -> Verdict:
         limit = self._limit
@@ -127,3 +139,12 @@ class Clients:
         if limit.reply is LimitReply.KOD and self._rng.random() * limit.kiss < 1.0:
             return Verdict.KISS
         return Verdict.DROP
+
+
+def _after(ready_ns: int, now_ns: int, interval_ns: int, tolerance_ns: int) -> int | None:
+    """A bucket after one more request; None when there is no room for it."""
+    ahead = ready_ns - now_ns
+    if ahead <= tolerance_ns:
+        return max(ready_ns, now_ns) + interval_ns
+    # No number of requests gets a bucket further ahead than this: the clock was set back.
+    return now_ns + interval_ns if ahead > tolerance_ns + interval_ns else None

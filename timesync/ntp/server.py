@@ -9,7 +9,7 @@ servers cannot be made to talk to each other (CVE-2009-3563, CVE-2024-2169).
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, fields
 from enum import IntEnum
 from ipaddress import ip_address
@@ -19,10 +19,10 @@ from timesync.base.machine import Rng
 from timesync.base.measure import Leap
 from timesync.base.time import NS_PER_S
 from timesync.ntp.access import AccessList, Network
-from timesync.ntp.auth import KeyTable, SymmetricKey
+from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.interleave import RECEIVE_BIT, Pairs
 from timesync.ntp.limit import Clients, LimitReply, RateLimit, Verdict
-from timesync.ntp.serve_state import UNSYNCHRONIZED, ServeState, Template, render
+from timesync.ntp.serve_state import UNSYNCHRONIZED, Line, ServeState, Template, render
 from timesync.wire.error import WireError
 from timesync.wire.ntp import HEADER_SIZE, Mode, NtpPacket, decode
 
@@ -89,6 +89,7 @@ class Count(IntEnum):
     VERSION_3 = 13
     VERSION_4 = 14
     RESTARTS = 15
+    HARDWARE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +115,7 @@ class ServerCounters:
         version_3: Replies of NTP version 3.
         version_4: Replies of NTP version 4.
         restarts: Workers that died and were started again.
+        hardware: Datagrams whose time of arrival was taken from the network card's stamp.
     """
 
     received: int = 0
@@ -132,6 +134,7 @@ class ServerCounters:
     version_3: int = 0
     version_4: int = 0
     restarts: int = 0
+    hardware: int = 0
 
     def __add__(self, other: ServerCounters) -> ServerCounters:
         return ServerCounters(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
@@ -173,7 +176,7 @@ class Server:
         self.counts = [0] * len(Count)
         self.heads = [_head(first, settings.versions) for first in range(256)]
         self._settings = settings
-        self._keys = KeyTable({key.id: key for key in settings.keys})
+        self._keys = {key.id: key for key in settings.keys}
         self._pairs = Pairs()
         self._state = UNSYNCHRONIZED
         self._template: Template | None = None
@@ -223,11 +226,11 @@ class Server:
             counts[Count.BAD] += 1
             return None
         host = ip_address(source).packed if isinstance(source, str) else source
-        bucket = self.clients.find(host)
-        if bucket is None:
+        buckets = self.clients.find(host)
+        if buckets is None:
             counts[Count.DENIED] += 1
             return None
-        verdict = self.clients.judge(bucket, receive_ns)
+        verdict = self.clients.judge(buckets, receive_ns)
         if verdict is not Verdict.ANSWER:
             counts[Count.LIMITED] += 1
         if verdict is Verdict.DROP:
@@ -254,6 +257,10 @@ class Server:
         if refused:
             return self._kiss(packet, key, template, receive_ns, sent_ns)
         return self._answer(packet, key, template, receive_ns, sent_ns)
+
+    def lines(self, kernel_ns: int, mono_ns: int) -> Mapping[int, Line]:
+        """From the stamps of network cards to kernel time, now, by interface."""
+        return self.template(kernel_ns, mono_ns).lines
 
     def sent(self, stamp_as: int, kernel_ns: int) -> None:
         """A reply with ``stamp_as`` left at this kernel time."""

@@ -61,12 +61,23 @@ class Alarm:
 class Driver:
     """Drives a machine that asks one remote, each request from a socket of its own."""
 
-    def __init__(self, machine: RequestMachine, host: Host, remote: Endpoint, clock: ClockId, sink: Sink) -> None:
+    def __init__(
+        self,
+        machine: RequestMachine,
+        host: Host,
+        remote: Endpoint,
+        clock: ClockId,
+        sink: Sink,
+        *,
+        hardware: bool = False,
+    ) -> None:
+        """With ``hardware`` all stamps are to be those of the network card whose clock is ``clock``."""
         self.machine = machine
         self._host = host
         self._remote = remote
         self._clock = clock
         self._sink = sink
+        self._hardware = hardware
         self._exchanges: dict[int, Exchange] = {}
         self._alarm = Alarm(host, self._due)
         self._stopped = False
@@ -109,7 +120,7 @@ class Driver:
     def _send(self, request: SendStamped) -> None:
         try:
             handler = _Handler(self, request.token)
-            exchange = self._host.open_exchange(self._remote, self._clock, handler)
+            exchange = self._host.open_exchange(self._remote, self._clock, handler, hardware=self._hardware)
             self._exchanges[request.token] = exchange
             exchange.send(request.data)
         except OSError as error:

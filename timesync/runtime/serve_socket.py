@@ -17,12 +17,16 @@ from timesync_drivers.spread import spread_by_address
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
+# The older form (asm-generic/socket.h), with seconds of C's long on every ABI, unlike abi.SO_TIMESTAMPING:
+# timesync_drivers.batch lays its buffers out for this one.
+_SO_TIMESTAMPING = 37
+_TIMESPEC = struct.Struct("@ll")
 _WITHOUT_ID = abi.SOF_TIMESTAMPING_RX_SOFTWARE | abi.SOF_TIMESTAMPING_SOFTWARE | abi.SOF_TIMESTAMPING_OPT_TSONLY
 _STAMPING = _WITHOUT_ID | abi.SOF_TIMESTAMPING_OPT_ID
 _IP_PKTINFO = 8  # linux/in.h; the socket module has it from Python 3.14 on
 _PACKET_INFO4 = struct.Struct("=I8s")
 _PACKET_INFO6 = struct.Struct("=16sI")
-_ASK_FOR_STAMP = (socket.SOL_SOCKET, abi.SO_TIMESTAMPING, struct.pack("@I", abi.SOF_TIMESTAMPING_TX_SOFTWARE))
+_ASK_FOR_STAMP = (socket.SOL_SOCKET, _SO_TIMESTAMPING, struct.pack("@I", abi.SOF_TIMESTAMPING_TX_SOFTWARE))
 
 RECEIVE_BUFFER: Final = 1 << 20
 MAX_WAITING: Final = 256
@@ -79,8 +83,8 @@ class ServingSocket:
         stamp_ns: int | None = None
         local: bytes | None = None
         for level, kind, value in ancillary:
-            if level == socket.SOL_SOCKET and kind == abi.SCM_TIMESTAMPING:
-                seconds, nanoseconds, *_ = abi.SCM_TIMESTAMPING_BODY.unpack_from(value)
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
+                seconds, nanoseconds = _TIMESPEC.unpack_from(value)
                 stamp_ns = seconds * 1_000_000_000 + nanoseconds
             elif level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
                 _, local = _PACKET_INFO4.unpack(value)
@@ -124,8 +128,8 @@ class ServingSocket:
             number: int | None = None
             stamp_ns = 0
             for level, kind, value in ancillary:
-                if level == socket.SOL_SOCKET and kind == abi.SCM_TIMESTAMPING:
-                    seconds, nanoseconds, *_ = abi.SCM_TIMESTAMPING_BODY.unpack_from(value)
+                if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
+                    seconds, nanoseconds = _TIMESPEC.unpack_from(value)
                     stamp_ns = seconds * 1_000_000_000 + nanoseconds
                 elif (level, kind) in (
                     (socket.IPPROTO_IP, abi.IP_RECVERR),
@@ -150,11 +154,11 @@ class ServingSocket:
         """Make the kernel count stamped datagrams from 0: it does when OPT_ID goes from off to on."""
         self._waiting.clear()
         self._next_id = 0
-        self.socket.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPING, _WITHOUT_ID)
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _WITHOUT_ID)
         with contextlib.suppress(BlockingIOError):
             while True:
                 self.socket.recvmsg(1, 256, socket.MSG_ERRQUEUE)
-        self.socket.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPING, _STAMPING)
+        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING)
 
 
 def is_unicast(local: bytes) -> bool:
@@ -213,7 +217,7 @@ def _bind(address: SocketAddress, *, share: bool) -> socket.socket:
         else:
             bound.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        bound.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPING, _STAMPING)
+        bound.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING)
         bound.bind(address)
     except OSError as error:
         bound.close()

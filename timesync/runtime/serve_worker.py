@@ -90,7 +90,9 @@ class Lane:
         lead, stratum, tail = template.lead, template.stratum, template.tail
         base, base_ns, factor = template.base, template.base_ns, template.factor
         find, heads, addressed, mark_bit = server.clients.hosts.get, server.heads, self._locals, self._mark
-        interval, tolerance = server.clients.interval_ns, server.clients.tolerance_ns
+        clients = server.clients
+        interval, tolerance = clients.interval_ns, clients.tolerance_ns
+        network_interval, network_tolerance = clients.network_interval_ns, clients.network_tolerance_ns
         unpack, inbox, pack, outbox = batch.unpack, batch.inbox, batch.pack, batch.outbox
         expected = batch.control_size
         lengths, controls = batch.sizes()
@@ -102,15 +104,17 @@ class Lane:
             range(got), batch.in_offsets, batch.out_offsets, lengths, controls, strict=False
         ):
             host, seconds, nanoseconds, local, first, poll, mark, cookie = unpack(inbox, offset)
-            bucket = find(host)
+            buckets = find(host)
             head = heads[first]
             plain = head and length == HEADER_SIZE and control == expected and not mark & mark_bit
-            if plain and bucket and local in addressed:
+            if plain and buckets and local in addressed:
+                own, network = buckets
                 at = seconds * 1_000_000_000 + nanoseconds
-                ready = bucket[0]
-                if oldest <= at <= now and ready - at <= tolerance:
+                ready, network_ready = own[0], network[0]
+                if oldest <= at <= now and ready - at <= tolerance and network_ready - at <= network_tolerance:
                     # Not max(), which is a call.
-                    bucket[0] = (at if ready <= at else ready) + interval  # noqa: FURB136 - the reason above
+                    own[0] = (at if ready <= at else ready) + interval  # noqa: FURB136 - the reason above
+                    network[0] = (at if network_ready <= at else network_ready) + network_interval  # noqa: FURB136
                     pack(
                         outbox,
                         place,

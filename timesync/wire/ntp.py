@@ -13,7 +13,6 @@ from timesync.wire.error import WireError
 NTP_TO_UNIX_S = 2_208_988_800
 """Seconds from 1900-01-01 to 1970-01-01 (RFC 5905, figure 4)."""
 
-ERA_S = 1 << 32
 HEADER = struct.Struct("!BBbbII4sQQQQ")
 HEADER_SIZE = HEADER.size
 MAX_PACKET = 2048
