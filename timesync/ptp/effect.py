@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from timesync.base.machine import Dropped, Measured, Noted
+from timesync.base.machine import Dropped, Measured, Noted, Status
 from timesync.ptp.states import PortState
 
 
@@ -67,5 +67,5 @@ class ParentChanged:
     text: str
 
 
-PtpEffect = SendEvent | SendGeneral | StateChanged | ParentChanged | Measured | Dropped | Noted
+PtpEffect = SendEvent | SendGeneral | StateChanged | ParentChanged | Measured | Status | Dropped | Noted
 """Timers are not effects: a machine has one ``deadline()``."""

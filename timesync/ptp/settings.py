@@ -115,7 +115,7 @@ class InstanceSettings:
         local_priority: G.8275 ``defaultDS.localPriority``.
         slave_only: ``defaultDS.slaveOnly``, called timeReceiverOnly today: never becomes grandmaster.
         path_trace: Path trace TLVs are kept and sent.
-        maximum_steps_removed: Announces of more are not believed.
+        maximum_steps_removed: Announces of so many or more are not believed (``defaultDS.maxStepsRemoved``).
         gptp: 802.1AS rules on the wire (Follow_Up TLV, asCapable, correction of Pdelay_Resp).
         relay: 802.1AS time-aware bridge: the grandmaster's time is passed through, not regenerated.
         ports: Its ports.

@@ -1,0 +1,89 @@
+"""What the ports of one instance share: its data sets, its claims, and the numbers of what is under way."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from timesync.base.ids import PortIdentity
+from timesync.base.machine import Rng
+from timesync.ptp.datasets import DataSets, DefaultDS
+from timesync.ptp.settings import InstanceSettings, LocalQuality, PortSettings
+from timesync.wire.ptp_message import LOG_INTERVAL_NONE, NO_FLAGS, Flags, Header, MessageType
+
+
+@dataclass(slots=True)
+class Context:
+    """State that all ports read and the instance writes.
+
+    Attributes:
+        settings: Of the instance.
+        local: What this clock may claim of its own time.
+        default: ``defaultDS``.
+        sets: What the last state decision wrote.
+        rng: Spreads timers.
+        tokens: Numbers event messages on their way.
+    """
+
+    settings: InstanceSettings
+    local: LocalQuality
+    default: DefaultDS
+    sets: DataSets
+    rng: Rng
+    tokens: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+
+@dataclass(slots=True)
+class PortCounters:
+    """What went in and out of a port (linuxptp's PORT_STATS_NP), and what was wrong with it.
+
+    Attributes:
+        received: Messages by type.
+        sent: Messages by type.
+        drops: Refused ones by reason.
+        lost_stamps: Transmit stamps that never came.
+    """
+
+    received: Counter[MessageType] = field(default_factory=Counter)
+    sent: Counter[MessageType] = field(default_factory=Counter)
+    drops: Counter[str] = field(default_factory=Counter)
+    lost_stamps: int = 0
+
+
+class Headers:
+    """Makes the headers of a port's messages, each type with a sequence of its own (7.3.7, table 42)."""
+
+    def __init__(self, context: Context, port: PortSettings) -> None:
+        self._context = context
+        self._identity = PortIdentity(context.settings.identity, port.number)
+        self._sequences: dict[MessageType, int] = {}
+        self.minor_version = context.settings.minor_version
+
+    @property
+    def identity(self) -> PortIdentity:
+        """Of the port."""
+        return self._identity
+
+    def make(
+        self,
+        kind: MessageType,
+        *,
+        sequence: int | None = None,
+        log_interval: int = LOG_INTERVAL_NONE,
+        flags: Flags = NO_FLAGS,
+    ) -> Header:
+        """A header; the sequence is the next of its type unless it answers something."""
+        if sequence is None:
+            sequence = self._sequences[kind] = (self._sequences.get(kind, -1) + 1) & 0xFFFF
+        settings = self._context.settings
+        return Header(
+            source=self._identity,
+            sequence_id=sequence,
+            domain=settings.domain,
+            sdo_id=settings.sdo_id,
+            flags=flags,
+            log_interval=log_interval,
+            minor_version=self.minor_version,
+        )

@@ -1,0 +1,352 @@
+"""One PTP instance: its ports, its data sets, and the decisions that join them (IEEE 1588-2019, 9.2 and 9.3).
+
+An ordinary clock has one port and a boundary clock several; there is no difference in the code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import assert_never
+
+from timesync.base.ids import PortIdentity, identity_text
+from timesync.base.machine import Dropped, Rng
+from timesync.base.measure import Stamp
+from timesync.base.time import Duration, Instant, Mono
+from timesync.ptp.bmca import Decision, Question, decide, elect, own_candidate
+from timesync.ptp.context import Context, PortCounters
+from timesync.ptp.datasets import DataSets, DefaultDS, as_grandmaster, as_time_receiver
+from timesync.ptp.effect import ParentChanged, PtpEffect, StateChanged
+from timesync.ptp.foreign import ForeignTable
+from timesync.ptp.port import Port
+from timesync.ptp.settings import Bmca, InstanceSettings, LocalQuality, Role
+from timesync.ptp.signals import Signals
+from timesync.ptp.states import PortEvent, PortState
+from timesync.wire import ptp
+from timesync.wire.error import WireError
+from timesync.wire.ptp_message import (
+    Announce,
+    DelayReq,
+    DelayResp,
+    FollowUp,
+    Management,
+    Message,
+    MessageType,
+    PdelayReq,
+    PdelayResp,
+    PdelayRespFollowUp,
+    Signaling,
+    Sync,
+)
+
+_TYPES: dict[type, MessageType] = {
+    Sync: MessageType.SYNC,
+    DelayReq: MessageType.DELAY_REQ,
+    PdelayReq: MessageType.PDELAY_REQ,
+    PdelayResp: MessageType.PDELAY_RESP,
+    FollowUp: MessageType.FOLLOW_UP,
+    DelayResp: MessageType.DELAY_RESP,
+    PdelayRespFollowUp: MessageType.PDELAY_RESP_FOLLOW_UP,
+    Announce: MessageType.ANNOUNCE,
+    Signaling: MessageType.SIGNALING,
+    Management: MessageType.MANAGEMENT,
+}
+_CMLDS_SDO = 0x200
+_FOLLOWING = (PortState.UNCALIBRATED, PortState.TIME_RECEIVER)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortView:
+    """A port at one moment, for status and management.
+
+    Attributes:
+        number: ``portNumber``.
+        name: Its interface.
+        identity: ``portIdentity``.
+        state: ``portState``.
+        parent: Whom it takes time from; None when from nobody.
+        mean_delay: ``meanLinkDelay`` of a peer-to-peer port; None otherwise, or before the first.
+        as_capable: gPTP; None elsewhere.
+        reason: Why it is, or is not, asCapable.
+        rate_ratio: ``neighborRateRatio``; None while unknown.
+        counters: Messages and drops.
+    """
+
+    number: int
+    name: str
+    identity: PortIdentity
+    state: PortState
+    parent: PortIdentity | None
+    mean_delay: Duration | None
+    as_capable: bool | None
+    reason: str
+    rate_ratio: float | None
+    counters: PortCounters
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceView:
+    """An instance at one moment.
+
+    Attributes:
+        settings: As configured.
+        default: ``defaultDS``.
+        sets: The other data sets.
+        ports: One view each.
+    """
+
+    settings: InstanceSettings
+    default: DefaultDS
+    sets: DataSets
+    ports: tuple[PortView, ...]
+
+
+class Instance:
+    """An ordinary or boundary clock in one domain."""
+
+    def __init__(self, settings: InstanceSettings, rng: Rng) -> None:
+        """Nothing is sent before ``start``."""
+        local = LocalQuality()
+        default = DefaultDS.of(settings, local)
+        self.context = Context(settings, local, default, as_grandmaster(default, local), rng)
+        self.ports = {one.number: Port(one, self.context) for one in settings.ports}
+        self._foreign = {one.number: ForeignTable(one, settings, rng) for one in settings.ports}
+        self._signals = {one.number: Signals(one, self.context, self.ports[one.number]) for one in settings.ports}
+        self._receipt: dict[int, Instant[Mono]] = {}
+
+    # -- what others see
+
+    def view(self) -> InstanceView:
+        """For status and management."""
+        return InstanceView(
+            settings=self.context.settings,
+            default=self.context.default,
+            sets=self.context.sets,
+            ports=tuple(self._port_view(port) for port in self.ports.values()),
+        )
+
+    def _port_view(self, port: Port) -> PortView:
+        gptp = self.context.settings.gptp
+        return PortView(
+            number=port.settings.number,
+            name=port.settings.name,
+            identity=port.identity,
+            state=port.state,
+            parent=port.parent if port.state in _FOLLOWING else None,
+            mean_delay=port.mean_delay,
+            as_capable=port.link.as_capable if gptp else None,
+            reason=port.link.reason if gptp else "",
+            rate_ratio=port.link.peer.rate_ratio,
+            counters=port.counters,
+        )
+
+    def deadline(self) -> Instant[Mono] | None:
+        """When ``on_deadline`` wants to be called."""
+        due = [port.deadline() for port in self.ports.values()]
+        due += [table.deadline() for table in self._foreign.values()]
+        due += [signals.deadline() for signals in self._signals.values()]
+        due += self._receipt.values()
+        return min((at for at in due if at is not None), default=None)
+
+    # -- life
+
+    def start(self, now: Instant[Mono]) -> list[PtpEffect]:
+        """Make the data sets ready; the ports begin when their links are up (``on_link``)."""
+        del now
+        return []
+
+    def on_link(self, number: int, now: Instant[Mono], *, up: bool) -> list[PtpEffect]:
+        """The sockets of a port work and its link is up, or not any more."""
+        port = self.ports[number]
+        effects: list[PtpEffect] = []
+        if up:
+            effects += port.event(PortEvent.FAULT_CLEARED, now, "the link is up")
+            effects += port.event(PortEvent.INITIALIZED, now, "the port is ready")
+            self._expect(port, now)
+        else:
+            self._foreign[number].clear()
+            self._receipt.pop(number, None)
+            effects += port.event(PortEvent.FAULT_DETECTED, now, "the link is down")
+        return effects + self._decide(now)
+
+    def set_quality(self, local: LocalQuality, now: Instant[Mono]) -> list[PtpEffect]:
+        """The core knows better, or worse, what this clock may claim of its time."""
+        if local == self.context.local:
+            return []
+        self.context.local = local
+        self.context.default = DefaultDS.of(self.context.settings, local)
+        return self._decide(now)
+
+    def servo(self, number: int, now: Instant[Mono], *, locked: bool) -> list[PtpEffect]:
+        """The clock of a port follows its parent closely, or does not any more (9.2.6.13, 9.2.6.14)."""
+        event = PortEvent.TIME_TRANSMITTER_CLOCK_SELECTED if locked else PortEvent.SYNCHRONIZATION_FAULT
+        reason = "the clock is locked" if locked else "the clock lost its lock"
+        return list(self.ports[number].event(event, now, reason)) + self._signals[number].locked(now, locked=locked)
+
+    def clock_stepped(self, clock: str) -> None:
+        """A clock of this machine was stepped."""
+        for port in self.ports.values():
+            if port.settings.clock == clock:
+                port.clock_stepped()
+
+    # -- what happens
+
+    def on_deadline(self, now: Instant[Mono]) -> list[PtpEffect]:
+        """Timers that rang."""
+        effects: list[PtpEffect] = []
+        for number, port in self.ports.items():
+            effects += port.on_deadline(now)
+            effects += self._signals[number].on_deadline(now)
+        expired = [table.expire(now) for table in self._foreign.values()]
+        for number in [number for number, at in self._receipt.items() if at <= now]:
+            del self._receipt[number]
+            effects += self._unheard(self.ports[number], now)
+        if any(expired):
+            effects += self._decide(now)
+        return effects
+
+    def on_sent(self, number: int, token: int, stamp: Stamp | None, now: Instant[Mono]) -> list[PtpEffect]:
+        """The transmit stamp of an event message."""
+        return list(self.ports[number].on_sent(token, stamp, now))
+
+    def on_message(
+        self, number: int, data: bytes, stamp: Stamp | None, source: str, now: Instant[Mono]
+    ) -> list[PtpEffect]:
+        """A message came in by a port."""
+        port = self.ports[number]
+        try:
+            message = ptp.decode(data)
+        except WireError:
+            port.counters.drops["malformed"] += 1
+            return [Dropped("malformed")]
+        header = message.header
+        ours = (header.domain, header.sdo_id) == (self.context.settings.domain, self.context.settings.sdo_id)
+        if not ours and not (isinstance(message, PdelayReq) and header.sdo_id == _CMLDS_SDO):
+            return []
+        port.counters.received[_TYPES[type(message)]] += 1
+        return self._dispatch(port, message, stamp, source, now)
+
+    def _dispatch(
+        self, port: Port, message: Message, stamp: Stamp | None, source: str, now: Instant[Mono]
+    ) -> list[PtpEffect]:
+        match message:
+            case Announce():
+                return self._on_announce(port, message, now)
+            case Sync() | DelayReq() | PdelayReq() | PdelayResp():
+                return list(port.on_event(message, stamp, source, now))
+            case FollowUp() | DelayResp() | PdelayRespFollowUp():
+                return list(port.on_general(message, now))
+            case Signaling():
+                return list(self._signals[port.settings.number].on_signaling(message, now))
+            case Management():
+                # Management is answered by whoever owns the view; see timesync.ptp.management.
+                return []
+            case _:
+                assert_never(message)
+
+    # -- decisions
+
+    def _on_announce(self, port: Port, message: Announce, now: Instant[Mono]) -> list[PtpEffect]:
+        if self.context.settings.gptp and not port.link.as_capable:
+            port.counters.drops["not-as-capable"] += 1
+            return []
+        if self.context.settings.bmca is Bmca.NONE:
+            return []
+        heard = self._foreign[port.settings.number].on_announce(message, now)
+        if heard.refused:
+            port.counters.drops[heard.value] += 1
+            return [Dropped(heard.value)]
+        self._expect(port, now)
+        return self._decide(now) if heard.name == "CHANGED" else []
+
+    def _expect(self, port: Port, now: Instant[Mono]) -> None:
+        """Start ``announceReceiptTimeout`` (9.2.6.12) where nobody is qualified yet; who is, times out by himself."""
+        if port.settings.role is Role.TIME_TRANSMITTER or self.context.settings.bmca is Bmca.NONE:
+            self._receipt.setdefault(port.settings.number, now)
+            return
+        if self._foreign[port.settings.number].best(now) is not None:
+            self._receipt.pop(port.settings.number, None)
+            return
+        log_interval = port.settings.intervals.announce
+        span = Duration.from_s(2.0 ** (1 if log_interval is None else log_interval))
+        wait = span * port.settings.announce_receipt_timeout
+        wait += Duration(round(span.scaled_ns * self.context.rng.random()))
+        self._receipt[port.settings.number] = now + wait
+
+    def _unheard(self, port: Port, now: Instant[Mono]) -> list[PtpEffect]:
+        """Nobody worth following has been heard on a port for too long."""
+        if port.settings.role is Role.TIME_TRANSMITTER or self.context.settings.bmca is Bmca.NONE:
+            return self._decide(now)
+        reason = "no Announce of a clock to follow came in time"
+        effects = list(port.event(PortEvent.ANNOUNCE_RECEIPT_TIMEOUT_EXPIRES, now, reason))
+        return effects + self._decide(now)
+
+    def _decide(self, now: Instant[Mono]) -> list[PtpEffect]:
+        """Hold the election and write the data sets (9.3.2, tables 30 to 33)."""
+        settings = self.context.settings
+        own = None if settings.slave_only else own_candidate(self.context.default)
+        bests = {number: self._foreign[number].best(now) for number in self.ports}
+        best = elect((one for one in bests.values() if one is not None), settings.bmca)
+        effects: list[PtpEffect] = []
+        decisions: dict[int, Decision] = {}
+        for number, port in self.ports.items():
+            if port.state in (PortState.INITIALIZING, PortState.FAULTY, PortState.DISABLED):
+                continue
+            question = Question(
+                port=port.identity,
+                state=port.state,
+                own=own,
+                best=best,
+                port_best=bests[number],
+                role=port.settings.role,
+                shadowed=self._foreign[number].shadowed(now),
+            )
+            decision = decide(question, settings.bmca)
+            if decision is not None:
+                decisions[number] = decision
+        receiving = next((number for number, one in decisions.items() if one.state is PortState.TIME_RECEIVER), None)
+        effects += self._write(receiving, decisions)
+        for number, decision in decisions.items():
+            effects += self._recommend(self.ports[number], decision, now)
+        return effects
+
+    def _write(self, receiving: int | None, decisions: dict[int, Decision]) -> list[PtpEffect]:
+        """The data sets, whole."""
+        before = self.context.sets
+        if receiving is None:
+            after = as_grandmaster(self.context.default, self.context.local)
+        else:
+            parent = decisions[receiving].parent
+            after = before if parent is None else as_time_receiver(parent.announce)
+        self.context.sets = after
+        if after.parent.parent == before.parent.parent and after.parent.grandmaster == before.parent.grandmaster:
+            return []
+        if receiving is None:
+            return [ParentChanged(None, "this clock is the grandmaster")]
+        text = f"{after.parent.parent}, grandmaster {identity_text(after.parent.grandmaster)}"
+        return [ParentChanged(receiving, text)]
+
+    def _recommend(self, port: Port, decision: Decision, now: Instant[Mono]) -> Iterator[PtpEffect]:
+        event = decision.event(port.parent if port.state in _FOLLOWING else None)
+        before = port.state
+        effects: Iterable[PtpEffect] = list(port.event(event, now, decision.reason))
+        if decision.state is PortState.TIME_RECEIVER:
+            port.follow(None if decision.parent is None else decision.parent.sender, now)
+        if port.state is PortState.PRE_TIME_TRANSMITTER and before is not PortState.PRE_TIME_TRANSMITTER:
+            if decision.qualification:
+                port.qualify(decision.qualification, now)
+            else:
+                effects = [*effects, *port.event(PortEvent.QUALIFICATION_TIMEOUT_EXPIRES, now, decision.reason)]
+        yield from _merged(effects)
+
+
+def _merged(effects: Iterable[PtpEffect]) -> Iterator[PtpEffect]:
+    """A state that is passed through at once is not worth telling."""
+    held: StateChanged | None = None
+    for effect in effects:
+        if isinstance(effect, StateChanged):
+            held = effect if held is None else StateChanged(effect.port, held.before, effect.after, effect.reason)
+        else:
+            yield effect
+    if held is not None:
+        yield held

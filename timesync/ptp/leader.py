@@ -1,0 +1,118 @@
+"""A port in TIME_TRANSMITTER: Announce, Sync with Follow_Up, and answers to Delay_Req (IEEE 1588-2019, 9.5, 11.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from timesync.base.measure import Stamp
+from timesync.base.time import Instant, Mono
+from timesync.ptp.context import Context, Headers, PortCounters
+from timesync.ptp.datasets import announced
+from timesync.ptp.effect import PtpEffect, SendEvent, SendGeneral
+from timesync.ptp.settings import PortSettings
+from timesync.ptp.timers import Timers, interval
+from timesync.wire import gptp_tlv, ptp
+from timesync.wire.ptp_message import DelayReq, DelayResp, Flags, FollowUp, Header, MessageType, Sync, Tlv
+
+_FALL_BACK = 3
+"""Sync messages in a row without a transmit stamp before minorVersion 0 is tried: some cards stamp no others."""
+
+_KEPT = 16
+
+
+@dataclass(slots=True)
+class _Waiting:
+    header: Header
+    at: Instant[Mono]
+
+
+class Leader:
+    """Gives time to others. The current intervals may be changed by whom they are for (802.1AS, 10.6.4.3)."""
+
+    def __init__(self, settings: PortSettings, context: Context, headers: Headers, counters: PortCounters) -> None:
+        self.intervals = settings.intervals
+        self._settings = settings
+        self._context = context
+        self._headers = headers
+        self._counters = counters
+        self._waiting: dict[int, _Waiting] = {}
+        self._unstamped = 0
+
+    def begin(self, timers: Timers, now: Instant[Mono]) -> None:
+        """Send at once, and then at the intervals."""
+        if self.intervals.announce is not None:
+            timers.start("announce", now)
+        timers.start("sync", now)
+
+    def end(self, timers: Timers) -> None:
+        """Send no more."""
+        timers.stop("announce", "sync")
+        self._waiting.clear()
+
+    def announce(self, timers: Timers, now: Instant[Mono]) -> Iterator[PtpEffect]:
+        """The announce timer rang."""
+        log_interval = self.intervals.announce
+        if log_interval is None:
+            return
+        timers.start("announce", now + interval(log_interval))
+        header = self._headers.make(MessageType.ANNOUNCE, log_interval=log_interval)
+        message = announced(self._context.sets, header, path_trace=self._context.settings.path_trace)
+        self._counters.sent[MessageType.ANNOUNCE] += 1
+        yield SendGeneral(port=self._settings.number, data=ptp.encode(message))
+
+    def sync(self, timers: Timers, now: Instant[Mono]) -> Iterator[PtpEffect]:
+        """The sync timer rang."""
+        timers.start("sync", now + interval(self.intervals.sync))
+        header = self._headers.make(MessageType.SYNC, log_interval=self.intervals.sync, flags=Flags.TWO_STEP)
+        token = next(self._context.tokens)
+        while len(self._waiting) >= _KEPT:
+            del self._waiting[next(iter(self._waiting))]
+        self._waiting[token] = _Waiting(header, now)
+        self._counters.sent[MessageType.SYNC] += 1
+        yield SendEvent(port=self._settings.number, data=ptp.encode(Sync(header)), token=token)
+
+    def on_sent(self, token: int, stamp: Stamp | None) -> Iterator[PtpEffect]:
+        """The transmit stamp of a Sync: its Follow_Up; without a stamp the Sync is worth nothing and is left alone."""
+        waiting = self._waiting.pop(token, None)
+        if waiting is None:
+            return
+        if stamp is None:
+            self._counters.lost_stamps += 1
+            self._unstamped += 1
+            if self._unstamped >= _FALL_BACK and self._headers.minor_version:
+                self._headers.minor_version = 0
+            return
+        self._unstamped = 0
+        header = replace(waiting.header, flags=waiting.header.flags & ~Flags.TWO_STEP)
+        origin = stamp.at + self._settings.egress_latency
+        whole, part = ptp.whole_ns(origin)
+        message = FollowUp(replace(header, correction=part), whole, self._information())
+        self._counters.sent[MessageType.FOLLOW_UP] += 1
+        yield SendGeneral(port=self._settings.number, data=ptp.encode(message))
+
+    def answer(self, message: DelayReq, stamp: Stamp, source: str) -> Iterator[PtpEffect]:
+        """A Delay_Req: when it came (11.3.2)."""
+        unicast = Flags.UNICAST in message.header.flags
+        header = self._headers.make(
+            MessageType.DELAY_RESP,
+            sequence=message.header.sequence_id,
+            log_interval=0x7F if unicast else self.intervals.delay,
+            flags=Flags.UNICAST if unicast else Flags(0),
+        )
+        whole, part = ptp.whole_ns(stamp.at)
+        # The receiver subtracts the correction, so what the time stamp cannot hold is taken off it.
+        header = replace(header, correction=message.header.correction - part)
+        response = DelayResp(header, whole, message.header.source)
+        self._counters.sent[MessageType.DELAY_RESP] += 1
+        yield SendGeneral(
+            port=self._settings.number,
+            data=ptp.encode(response),
+            destination=source if unicast or self._settings.hybrid else None,
+        )
+
+    def _information(self) -> tuple[Tlv, ...]:
+        """The Follow_Up information TLV (802.1AS, 11.4.4.3): we are the grandmaster, so nothing has accumulated."""
+        if not self._context.settings.gptp:
+            return ()
+        return (gptp_tlv.FollowUpInformation().to_tlv(),)
