@@ -35,6 +35,7 @@ COMMANDS: dict[str, Lazy] = {
     "query": Lazy("timesync.cli.query:query", "Ask an NTP server once, and show what it says."),
     "testserver": Lazy("timesync.cli.testserver:testserver", "An NTP server that misbehaves, to try clients with."),
     "simulate": Lazy("timesync.cli.simulate:simulate_command", "The daemon in simulated time, judged by the truth."),
+    "doctor": Lazy("timesync.cli.doctor:doctor", "Check the machine for what a configuration needs."),
     "check": Lazy("timesync.cli.check:check", "Find every error in a configuration file."),
     "profiles": Lazy("timesync.cli.profiles:profiles", "List the shipped profiles, or show one."),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -39,7 +39,7 @@ class Case:
 
     Attributes:
         config: What is needed.
-        file: The configuration's name, for remedies.
+        argument: How a command line names the configuration: ``-c FILE`` or ``--profile NAME``.
         machine: Where it is looked for.
         table: TAI - UTC.
         leap_said: Where that comes from.
@@ -49,7 +49,7 @@ class Case:
     """
 
     config: Config
-    file: str
+    argument: str
     machine: Machine
     table: LeapTable
     leap_said: str
@@ -76,6 +76,10 @@ class Case:
         return units.enabled_by(self.machine.root, unit) is not None
 
 
+class UnfinishedError(Exception):
+    """Something that was begun did not end in time."""
+
+
 class Background:
     """Things that take a while, begun together, so that the whole does not take their sum."""
 
@@ -94,11 +98,13 @@ class Background:
         return max(self._ends - time.monotonic(), 0.0)
 
     def result(self, kind: str, subject: str, wanted: type[T]) -> T | None:
-        """What came of one; None when it was not begun. Raises TimeoutError, and what it raised."""
+        """What came of one; None when it was not begun. Raises UnfinishedError, and what it raised."""
         future = self._begun.get((kind, subject))
         if future is None:
             return None
-        found = future.result(self.left_s())
+        if not wait([future], self.left_s()).done:
+            raise UnfinishedError(kind, subject)
+        found = future.result()
         assert isinstance(found, wanted)
         return found
 

@@ -56,7 +56,7 @@ CATALOGUE: dict[str, Entry] = {
         "Is the serial line free of the kernel's console?",
         "The kernel does not write on this line.",
         "The kernel writes its messages on this line, and what the receiver sends is mixed with them.",
-        "Take `console=` with this line out of the kernel's command line (on a Raspberry Pi `cmdline.txt`), and reboot.",
+        "Take its `console=` out of the kernel's command line (on a Raspberry Pi `cmdline.txt`), and reboot.",
     ),
     "TS-SER-002": Entry(
         "Is the serial line free of a login prompt?",
@@ -67,7 +67,7 @@ CATALOGUE: dict[str, Entry] = {
     "TS-SER-003": Entry(
         "Is the serial line free of Bluetooth?",
         "Bluetooth does not use this line.",
-        "The board uses its good serial port for Bluetooth, and leaves for the receiver none, or one whose speed varies.",
+        "Bluetooth has the good serial port of the board; for the receiver none is left, or one of unsteady speed.",
         "`dtoverlay=disable-bt` in `config.txt`, `sudo systemctl disable --now hciuart`, and reboot.",
     ),
     "TS-SER-004": Entry(

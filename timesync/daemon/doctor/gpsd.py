@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import socket
 import time
@@ -87,24 +88,27 @@ def talk(host: str, port: int, device: str | None, seconds: float = TALK_S) -> T
     try:
         with socket.create_connection((host, port), timeout=_CONNECT_S) as link:
             ends = time.monotonic() + seconds
-            link.sendall(wire.watch(device))
-            held, size = b"", 0
-            while (left := ends - time.monotonic()) > 0 and size < _MOST:
-                link.settimeout(left)
-                try:
-                    data = link.recv(65_536)
-                except TimeoutError:
-                    break
-                if not data:
-                    break
-                size += len(data)
-                *lines, held = (held + data).split(b"\n")
-                for line in lines:
-                    if line.strip():
-                        told.take(line, device)
+            # What breaks off later leaves what was said until then.
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                link.sendall(b"?DEVICES;\n" + wire.watch(device))
+                for line in _lines(link, ends):
+                    told.take(line, device)
     except OSError as error:
         told.trouble = error
     return told
+
+
+def _lines(link: socket.socket, ends: float) -> Iterator[bytes]:
+    """The lines that come until then. Raises TimeoutError, ConnectionError."""
+    held, size = b"", 0
+    while (left := ends - time.monotonic()) > 0 and size < _MOST:
+        link.settimeout(left)
+        data = link.recv(65_536)
+        if not data:
+            return
+        size += len(data)
+        *lines, held = (held + data).split(b"\n")
+        yield from (line for line in lines if line.strip())
 
 
 def begin(case: Case, address: Gpsd) -> None:
@@ -176,7 +180,7 @@ def _version(subject: str, version: wire.Version) -> Finding:
 
 def _device(address: Gpsd, told: Told) -> Finding:
     subject = str(address)
-    listed = ", ".join(told.devices) or "none"
+    listed = "; ".join([", ".join(told.devices) or "none", *told.errors])
     remedy = 'set DEVICES="/dev/ttyAMA0" and GPSD_OPTIONS="-n" in /etc/default/gpsd; sudo systemctl restart gpsd'
     if address.device is not None and address.device not in told.devices:
         if told.devices:

@@ -1,4 +1,4 @@
-"""Listening to a serial receiver for a few seconds: at which speed does it speak, and what does it say?"""
+"""Listening to a serial receiver for a few seconds: the speed at which it speaks, and what it says."""
 
 from __future__ import annotations
 

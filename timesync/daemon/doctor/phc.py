@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from timesync.config.clocks import Clock
 from timesync.config.sources import NtpOptions, PhcSource, PpsSource
@@ -18,6 +19,9 @@ from timesync_drivers.nic import Stamping, stamping
 from timesync_drivers.phc import PhcCapabilities, PhcDevice, PhcPin, PinFunction, device_path
 
 _STEERERS = ("ptp4l", "phc2sys", "ts2phc", "timemaster", "satpulsed", "ptpd", "ptpd2", "sptp", "phc_ctl", "timebeat")
+Role = Literal["believed", "steered", "watched"]
+"""A source; a clock that we set; neither."""
+
 _NEAR_NS = 500_000_000
 _SCALES = {"tai": "TAI", "utc": "UTC", "gps": "GPS time"}
 _TAI_GPS_S = 19
@@ -72,9 +76,8 @@ def examine(case: Case, name: str, clock: Clock) -> Iterator[Finding]:
             yield _stamps(case, clock.phc)
         reading = device.cross()
         difference_ns = reading.device_ns - reading.system_ns
-        reference = any(isinstance(one, PhcSource) and one.phc == name for one in case.config.sources)
         tai_utc = case.table.steps[-1][1]
-        yield holds(subject, difference_ns, reading.device_ns, tai_utc, clock.timescale, reference=reference)
+        yield holds(subject, difference_ns, reading.device_ns, tai_utc, clock.timescale, role_of(case, name, clock))
     except OSError as error:
         yield fail(
             "TS-PHC-006", name, words.error(error.errno or 0), "reload the driver of the card", cause=Cause.MISSING
@@ -179,9 +182,14 @@ def stamps(interface: str, able: Stamping, *, needed: bool) -> Finding:
     )
 
 
-def holds(
-    subject: str, difference_ns: int, device_ns: int, tai_utc: int, timescale: str, *, reference: bool
-) -> Finding:
+def role_of(case: Case, name: str, clock: Clock) -> Role:
+    """What a clock is for."""
+    if any(isinstance(one, PhcSource) and one.phc == name for one in case.config.sources):
+        return "believed"
+    return "steered" if clock.discipline else "watched"
+
+
+def holds(subject: str, difference_ns: int, device_ns: int, tai_utc: int, timescale: str, role: Role) -> Finding:
     """What time a clock holds, in words.
 
     Args:
@@ -190,7 +198,7 @@ def holds(
         device_ns: What it reads.
         tai_utc: TAI - UTC in seconds.
         timescale: What the configuration says that it holds: ``tai`` or ``utc``.
-        reference: It is a source: believed, and not set.
+        role: What the clock is for.
     """
     ahead = {"tai": tai_utc, "utc": 0, "gps": tai_utc - _TAI_GPS_S}
     near = next((scale for scale, s in ahead.items() if abs(difference_ns - s * 10**9) < _NEAR_NS), None)
@@ -208,9 +216,9 @@ def holds(
     else:
         unset = device_ns < _NEVER_SET_NS
         meaning = "Nobody has set it since its driver was loaded." if unset else "One of the two clocks is wrong."
-        remedy = "start the program that keeps it right" if reference else "nothing: the daemon sets it when it starts"
-    if not reference:
-        return warn(
-            "TS-PHC-006", subject, evidence, remedy if near is None else f"{remedy}; else the daemon steps it", meaning
-        )
-    return fail("TS-PHC-006", subject, evidence, remedy, meaning)
+        steered = "nothing: the daemon sets it when it starts"
+        remedy = steered if role == "steered" else "start the program that keeps it right"
+    if role == "believed":
+        return fail("TS-PHC-006", subject, evidence, remedy, meaning)
+    stepped = "; else the daemon steps it" if role == "steered" and near is not None else ""
+    return warn("TS-PHC-006", subject, evidence, f"{remedy}{stepped}", meaning)

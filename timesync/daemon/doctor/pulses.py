@@ -7,11 +7,12 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
-from timesync.config.sources import PpsSource
+from timesync.config.sources import NmeaSource, PpsSource
 from timesync.daemon.doctor import serial, words
-from timesync.daemon.doctor.case import Case
+from timesync.daemon.doctor.case import Case, UnfinishedError
 from timesync.daemon.doctor.check import Cause, Finding, fail, ok, skip, warn
 from timesync.daemon.doctor.listen import Heard
 from timesync.daemon.doctor.machine import Machine
@@ -87,7 +88,7 @@ def newest_edge_ns(case: Case) -> int | None:
     for source in kernel_sources(case):
         try:
             counted = case.background.result("pps", source.pps, Counted)
-        except (OSError, TimeoutError):
+        except (OSError, UnfinishedError):
             continue
         if counted is not None and counted.edges(source.edge):
             return counted.times_ns(source.edge)[-1]
@@ -206,7 +207,7 @@ def judge(path: str, edge: str, counted: Counted, name: str, remedy: str) -> Ite
 
 def _regular(path: str, edge: str, counted: Counted) -> Finding:
     edges, times = counted.edges(edge), counted.times_ns(edge)
-    gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in pairwise(times)]
     # The first gap is from an edge before the start, which may be old.
     odd = [gap for gap in gaps[1:] if abs((gap + NS_PER_S // 2) % NS_PER_S - NS_PER_S // 2) > _OFF_NS]
     most = int(counted.seconds) + 1
@@ -271,10 +272,10 @@ def _sysfs(machine: Machine, path: str, attribute: str) -> str:
 def _no_pulse_remedy(case: Case) -> str:
     """What to do when no pulse comes: without a fix there is nothing to do but to wait."""
     for receiver in case.config.sources:
-        if receiver.kind == "nmea":
+        if isinstance(receiver, NmeaSource):
             try:
-                heard = case.background.result("serial", str(getattr(receiver, "nmea")), Heard)
-            except (OSError, TimeoutError):
+                heard = case.background.result("serial", receiver.nmea, Heard)
+            except (OSError, UnfinishedError):
                 continue
             if heard is not None and heard.fix is False:
                 return f"the receiver has no fix yet, and gives no pulse until then: {words.SKY}"

@@ -18,7 +18,9 @@ AS_FAR = ", as far as this user may see; sudo shows the rest"
 
 def error(code: int) -> str:
     """``EACCES (Permission denied)``."""
-    return f"{errno.errorcode.get(code, code)} ({os.strerror(code)})"
+    # Python gives one of the two names of this number, and the kernel's own words have the other.
+    name = "EOPNOTSUPP" if code == errno.EOPNOTSUPP else errno.errorcode.get(code, code)
+    return f"{name} ({os.strerror(code)})"
 
 
 def mode(bits: int) -> str:
