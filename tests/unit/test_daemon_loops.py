@@ -14,7 +14,7 @@ from typing import NoReturn
 import pytest
 
 from timesync.base.time import Duration
-from timesync.daemon.demo import Teller, demonstrate
+from timesync.daemon.demo import Demonstration, Teller, demonstrate
 
 
 def _forbidden(_: threading.Thread) -> NoReturn:
@@ -26,11 +26,15 @@ def test_the_demonstration_locks_on_any_selector_and_without_threads(
     selector: type[selectors.BaseSelector], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threading.Thread, "start", _forbidden)
-    teller = Teller(lambda *_: None, lambda *_: None, lambda *_: None, lambda *_: None)
+
+    def quiet(*_: object) -> None:
+        pass
+
+    teller = Teller(quiet, quiet, quiet, quiet, quiet, quiet)
 
     def loop() -> asyncio.AbstractEventLoop:
         return asyncio.SelectorEventLoop(selector())
 
     with asyncio.Runner(loop_factory=loop) as runner:
-        found = runner.run(demonstrate(Duration.from_s(14), teller))
+        found = runner.run(demonstrate(Demonstration(Duration.from_s(16)), teller))
     assert found.locked_s is not None
