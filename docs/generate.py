@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from timesync.config.reference import markdown
+from timesync.config.reference import markdown as configuration
+from timesync.ptp.states_page import markdown as port_states
 
-PAGES = {Path(__file__).parent / "reference" / "configuration.md": markdown}
+REFERENCE = Path(__file__).parent / "reference"
+PAGES = {REFERENCE / "configuration.md": configuration, REFERENCE / "ptp-port-states.md": port_states}
 
 
 def main(arguments: list[str]) -> int:

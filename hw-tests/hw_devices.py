@@ -2,7 +2,9 @@
 
 TIMESYNC_HW_PHC and TIMESYNC_HW_PHC2 are interfaces or device files of two PTP hardware clocks that may be stepped;
 TIMESYNC_HW_WIRE=OUT:IN says that pin OUT of the first is wired to pin IN of the second. TIMESYNC_HW_PPS is a PPS device
-that pulses. TIMESYNC_HW_UNPLUG is an interface with a hardware clock that may be taken from its driver and given back.
+that pulses, TIMESYNC_HW_SERIAL the serial port of the receiver that gives these pulses, and
+TIMESYNC_HW_PULSE_PIN=PIN:CHANNEL the input of the first clock that they reach as well. TIMESYNC_HW_UNPLUG is an
+interface with a hardware clock that may be taken from its driver and given back.
 """
 
 from __future__ import annotations
@@ -22,17 +24,24 @@ from timesync_drivers.phc import PhcDevice
 T = TypeVar("T")
 NS_PER_S = 1_000_000_000
 _LAB = Path("/sys/module/vmlab_nic")
-_LAB_HAS = {"PHC": "lab0", "PHC2": "lab1", "WIRE": "0:0", "PPS": "/dev/pps0", "UNPLUG": "eth0"}
+_LAB_HAS = {
+    "PHC": "lab0",
+    "PHC2": "lab1",
+    "WIRE": "0:0",
+    "PPS": "/dev/pps0",
+    "PULSE_PIN": "0:0",
+    "UNPLUG": "eth0",
+}
 
 
 def named(what: str) -> str:
     """The device for ``TIMESYNC_HW_<what>``; skips where there is none."""
     name = os.environ.get(f"TIMESYNC_HW_{what}")
     if name is None and _LAB.exists():
-        name = _LAB_HAS[what]
-        present = Path(name) if name.startswith("/") else Path("/sys/class/net", name)
-        if what != "WIRE" and not present.exists():
-            name = None
+        name = _LAB_HAS.get(what)
+        if name is not None and ":" not in name:
+            present = Path(name) if name.startswith("/") else Path("/sys/class/net", name)
+            name = name if present.exists() else None
     if name is None:
         pytest.skip(f"no device: name one in TIMESYNC_HW_{what}")
     return name

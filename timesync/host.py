@@ -11,12 +11,14 @@ from timesync.base.ids import ClockId, Endpoint
 from timesync.base.machine import Entropy, Rng
 from timesync.base.measure import Leap, Stamp
 from timesync.base.rate import Rate
-from timesync.base.serving import ServingMap
+from timesync.base.serving import CardMap, ServingMap
 from timesync.base.time import Duration, Instant, Mono
 from timesync.devices import Devices
 from timesync.ntp.server import ServerCounters, ServerSettings, ServeState
+from timesync.transport import PtpHandler, PtpPortSpec, PtpSocket
 
 __all__ = [
+    "CardMap",
     "Clock",
     "ClockError",
     "ClockLimits",
@@ -227,8 +229,25 @@ class Host(Protocol):
         """Monotonic time; the same scale as the event loop's ``time()``."""
         ...
 
-    def open_exchange(self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler) -> Exchange:
-        """A fresh socket towards ``remote`` whose stamps are of ``clock``. Raises OSError."""
+    def open_exchange(
+        self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler, *, hardware: bool = False
+    ) -> Exchange:
+        """A fresh socket towards ``remote`` whose stamps are of ``clock``. Raises OSError.
+
+        With ``hardware`` they are the network card's alone, whose clock that must be; a stamp is None where the card
+        gave none.
+        """
+        ...
+
+    def card_clock(self, remote: Endpoint) -> ClockId:
+        """The clock of the network card that packets to ``remote`` leave by, once the card is set to stamp them.
+
+        Raises ClockError with why there is none.
+        """
+        ...
+
+    def card_maps(self) -> tuple[CardMap, ...]:
+        """How the stamps of network cards become kernel timestamps now, for a server; the cards are set to stamp."""
         ...
 
     def check_foreign(self) -> str | None:
@@ -240,6 +259,10 @@ class Host(Protocol):
 
     def own_addresses(self) -> frozenset[str]:
         """The numeric addresses of this machine, loopback included: no source of a pool, and a loop as a reference."""
+        ...
+
+    def open_ptp(self, spec: PtpPortSpec, handler: PtpHandler) -> PtpSocket:
+        """The sockets of a PTP port, with stamps of ``spec.clock``. Raises OSError."""
         ...
 
     async def resolve(self, name: str, port: int) -> list[Endpoint]:

@@ -29,6 +29,7 @@ class PtpPortSpec:
         dscp: Of event and general messages over IP.
         ipv6_scope: Scope of FF0x::181, such as 0xE for global.
         unicast: Addresses of unicast peers are used too, so no multicast group needs to be joined alone.
+        domains: (``domainNumber``, ``sdoId``) of the messages it wants, where ports share an interface; None: all.
     """
 
     interface: str
@@ -41,6 +42,7 @@ class PtpPortSpec:
     dscp: int = 0
     ipv6_scope: int = 0xE
     unicast: bool = False
+    domains: frozenset[tuple[int, int]] | None = None
 
 
 class PtpHandler(Protocol):
@@ -75,6 +77,11 @@ class PtpSocket(Protocol):
         ...
 
     @property
+    def one_step(self) -> bool:
+        """The card writes the time into Sync messages without ``twoStepFlag``; their stamp is None, at once."""
+        ...
+
+    @property
     def mac(self) -> bytes:
         """The interface's MAC address, six octets."""
         ...
@@ -90,3 +97,38 @@ class PtpSocket(Protocol):
     def close(self) -> None:
         """Close; the handler is not called again."""
         ...
+
+
+HEADER_SIZE = 34
+"""Octets of the common header (IEEE 1588-2019, 13.3)."""
+
+
+def trimmed(data: bytes) -> bytes:
+    """A message without what follows it: padding of Ethernet, the trailer of PRP, two octets over IPv6.
+
+    What cannot be a message is left as it is, for the decoder to refuse.
+    """
+    length = int.from_bytes(data[2:4], "big")
+    return data[:length] if HEADER_SIZE <= length < len(data) else data
+
+
+def is_event(data: bytes) -> bool:
+    """Whether it is an event message (table 36): those are stamped."""
+    return bool(data) and data[0] & 0x0F < 8
+
+
+def domain_of(data: bytes) -> tuple[int, int] | None:
+    """(``domainNumber``, ``sdoId``) of a message; None for what has no whole header."""
+    if len(data) < HEADER_SIZE:
+        return None
+    return data[4], data[0] >> 4 << 8 | data[5]
+
+
+def is_one_step_sync(data: bytes) -> bool:
+    """Whether it is a Sync without ``twoStepFlag``, into which the card can write the time."""
+    return len(data) >= HEADER_SIZE and data[0] & 0x0F == 0 and not data[6] & 0x02
+
+
+def message_key(data: bytes) -> tuple[int, int, int, bytes]:
+    """What tells a message from others under way: type and majorSdoId, domain, minorSdoId, source port and sequence."""
+    return data[0], data[4], data[5], data[20:32]

@@ -102,6 +102,20 @@ SOF_TIMESTAMPING_SOFTWARE = 1 << 4
 SOF_TIMESTAMPING_RAW_HARDWARE = 1 << 6
 SOF_TIMESTAMPING_OPT_ID = 1 << 7
 SOF_TIMESTAMPING_OPT_TSONLY = 1 << 11
+SOF_TIMESTAMPING_OPT_PKTINFO = 1 << 13
+SOF_TIMESTAMPING_OPT_TX_SWHW = 1 << 14
+HWTSTAMP_FLAG_BONDED_PHC_INDEX = 1
+HWTSTAMP_TX_OFF = 0
+HWTSTAMP_TX_ON = 1
+HWTSTAMP_FILTER_NONE = 0
+HWTSTAMP_FILTER_ALL = 1
+HWTSTAMP_FILTER_NTP_ALL = 15
+
+HWTSTAMP_CONFIG = struct.Struct("=iii")
+"""``struct hwtstamp_config``: flags, tx_type, rx_filter."""
+SCM_TIMESTAMPING_PKTINFO = 58
+SCM_TS_PKTINFO = struct.Struct("=II8x")
+"""``struct scm_ts_pktinfo``: interface index, length of the frame."""
 
 SCM_TIMESTAMPING_BODY = struct.Struct("=6q")
 """``struct scm_timestamping``: three (seconds, nanoseconds): software, unused, raw hardware."""
@@ -188,8 +202,45 @@ PPS_FETCH = _ioc(_IOC_READ | _IOC_WRITE, "p", 0xA4, _POINTER_SIZE)
 
 # linux/sockios.h, linux/ethtool.h
 SIOCETHTOOL = 0x8946
+SIOCSHWTSTAMP = 0x89B0
+SIOCGHWTSTAMP = 0x89B1
 ETHTOOL_GET_TS_INFO = 0x41
 ETHTOOL_TS_INFO = struct.Struct("=IIiI12xI12x")
 """``struct ethtool_ts_info``: command, SOF_TIMESTAMPING_ bits, PHC index (-1: none), tx_types, rx_filters."""
 IFREQ_POINTER = struct.Struct("@16sP8x" if LONG_SIZE == 4 else "@16sP16x")
 """``struct ifreq`` with ``ifr_data``: interface, address of the request."""
+
+# linux/net_tstamp.h: what cards do for PTP
+HWTSTAMP_TX_ONESTEP_SYNC = 2
+HWTSTAMP_TX_ONESTEP_P2P = 3
+HWTSTAMP_FILTER_PTP_V2_L4_EVENT = 6
+HWTSTAMP_FILTER_PTP_V2_L2_EVENT = 9
+HWTSTAMP_FILTER_PTP_V2_EVENT = 12
+
+# linux/if_ether.h, linux/if_packet.h, linux/filter.h, linux/in.h, linux/in6.h
+ETH_P_1588 = 0x88F7
+SO_ATTACH_FILTER = 26
+SOCK_FILTER = struct.Struct("=HBBI")
+"""``struct sock_filter``: operation, jump if true, jump if false, operand."""
+SOCK_FPROG = struct.Struct("@HP")
+"""``struct sock_fprog``: number of instructions, their address."""
+SOL_PACKET = 263
+PACKET_ADD_MEMBERSHIP = 1
+PACKET_MR_MULTICAST = 0
+PACKET_MREQ = struct.Struct("=iHH8s")
+"""``struct packet_mreq``: interface, type, length of the address, address."""
+PACKET_TX_TIMESTAMP = 16
+PACKET_OTHERHOST = 3
+PACKET_OUTGOING = 4
+IP_MULTICAST_ALL = 49
+IPV6_MULTICAST_ALL = 29
+IP_MREQN = struct.Struct("=4s4si")
+"""``struct ip_mreqn``: group, local address, interface."""
+IPV6_MREQ = struct.Struct("=16si")
+"""``struct ipv6_mreq``: group, interface."""
+
+# linux/sockios.h, linux/if_vlan.h
+SIOCGIFVLAN = 0x8982
+GET_VLAN_VID_CMD = 9
+VLAN_IOCTL_ARGS = struct.Struct("=i24s24sh2x")
+"""``struct vlan_ioctl_args``: command, interface, answer, priority."""

@@ -71,7 +71,8 @@ class _Family:
         name_size: Of its sockaddr.
         name: Format of the sockaddr in its room, giving the packed address.
         info_size: Of struct in_pktinfo or in6_pktinfo.
-        info: Format of a received one, giving the local address.
+        info: Format of a received one, giving ``parts`` of them.
+        index_first: Whether the interface comes before the local address in it.
         info_offset: Of the local address in one to send.
         level: Of its control message.
         kind: Of its control message.
@@ -81,6 +82,7 @@ class _Family:
     name: str
     info_size: int
     info: str
+    index_first: bool
     info_offset: int
     level: int
     kind: int
@@ -95,8 +97,8 @@ class _Family:
 # and differ for a broadcast. In what is sent the third is ignored.
 _IP_PKTINFO = 8
 _FAMILIES = {
-    socket.AF_INET: _Family(16, "4x4s24x", 12, "4x8s", 4, socket.IPPROTO_IP, _IP_PKTINFO),
-    socket.AF_INET6: _Family(28, "8x16s8x", 20, "16s4x", 0, socket.IPPROTO_IPV6, socket.IPV6_PKTINFO),
+    socket.AF_INET: _Family(16, "4x4s24x", 12, "=I8s", True, 4, socket.IPPROTO_IP, _IP_PKTINFO),
+    socket.AF_INET6: _Family(28, "8x16s8x", 20, "=16sI", False, 0, socket.IPPROTO_IPV6, socket.IPV6_PKTINFO),
 }
 
 
@@ -109,14 +111,16 @@ class Arrival:
         host: The sender's packed address.
         address: The sender as Python's sockets have it.
         stamp_ns: Kernel receive timestamp, CLOCK_REALTIME; None when the kernel gave none.
-        local: Local address as in ``ServingSocket.reply``; None when the kernel gave none.
+        card_ns: The network card's, on its own clock; 0 when it gave none.
+        info: The packet info, for ``Batch.split``; None when the kernel gave none.
     """
 
     data: bytes
     host: bytes
     address: tuple[str, int] | tuple[str, int, int, int]
     stamp_ns: int | None
-    local: bytes | None
+    card_ns: int
+    info: bytes | None
 
 
 class Batch:
@@ -130,8 +134,8 @@ class Batch:
         in_offsets: For ``unpack``.
         out_offsets: For ``pack``.
         stamp_offsets: For ``stamp``.
-        unpack: ``unpack(inbox, offset)`` gives host, seconds, nanoseconds, local, and the fields of
-            ``request``.
+        unpack: ``unpack(inbox, offset)`` gives host, seconds and nanoseconds of the kernel's stamp and of the
+            network card's, the packet info (see ``split``), and the fields of ``request``.
         pack: ``pack(outbox, offset, local, ...)`` writes the local address and the fields of ``reply``.
         stamp: ``stamp(outbox, offset, value)`` writes the last eight octets of a reply anew.
         control_size: Length of the control data when both the stamp and the local address are there.
@@ -142,9 +146,10 @@ class Batch:
         self._family = kind = _FAMILIES[family]
         self.inbox = bytearray(_IN_SLOT * slots)
         self.control_size = _STAMP_SPACE + kind.info_space
-        left = _CONTROL_ROOM - _STAMP_SPACE - _HEAD - struct.calcsize(f"={kind.info}")
-        stamp = f"{_HEAD}x{_TIMESPEC}{_STAMPS - 2 * _WORD}x"
-        self.unpack = struct.Struct(f"={kind.name}{stamp}{_HEAD}x{kind.info}{left}x{request}").unpack_from
+        left = _CONTROL_ROOM - _STAMP_SPACE - _HEAD - kind.info_size
+        stamp = f"{_HEAD}x{_TIMESPEC}{2 * _WORD}x{_TIMESPEC}"
+        self.unpack = struct.Struct(f"={kind.name}{stamp}{_HEAD}x{kind.info_size}s{left}x{request}").unpack_from
+        self._info = struct.Struct(kind.info)
         self.in_offsets = [slot * _IN_SLOT for slot in range(slots)]
 
         reply_size = struct.calcsize(f"!{reply}")
@@ -190,6 +195,11 @@ class Batch:
             )
             head.pack_into(self.outbox, slot * out_slot, _HEAD + kind.info_size, kind.level, kind.kind)
 
+    def split(self, info: bytes) -> tuple[bytes, int]:
+        """The local address, as in ``ServingSocket.reply``, and the index of the interface in a packet info."""
+        one, other = self._info.unpack(info)
+        return (other, one) if self._family.index_first else (one, other)
+
     def receive(self, descriptor: int) -> int:
         """Take what is there, without waiting; how many datagrams. Raises OSError."""
         self._in_view[:] = self._pristine
@@ -217,20 +227,23 @@ class Batch:
         """All of one datagram, for the slow path."""
         offset = slot * _IN_SLOT
         length, control = self._lengths[slot], self._controls[slot]
-        host, seconds, nanoseconds, local, *_ = self.unpack(self.inbox, offset)
-        stamp_ns: int | None = seconds * 1_000_000_000 + nanoseconds
+        host, seconds, nanoseconds, card_seconds, card_nanoseconds, info, *_ = self.unpack(self.inbox, offset)
+        stamp_ns = seconds * 1_000_000_000 + nanoseconds or None
+        card_ns = card_seconds * 1_000_000_000 + card_nanoseconds
         if control != self.control_size:
             # Right after the start the kernel may not stamp yet: the packet info is then the only control
             # message.
-            stamp_ns = local = None
-            if control == self._family.info_space:
-                found = offset + _NAME_ROOM + _HEAD
-                (local,) = struct.unpack_from(f"={self._family.info}", self.inbox, found)
+            stamp_ns, card_ns = None, 0
+            found = offset + _NAME_ROOM + _HEAD
+            alone = control == self._family.info_space
+            info = bytes(self.inbox[found : found + self._family.info_size]) if alone else None
         payload = offset + _NAME_ROOM + _CONTROL_ROOM
         data = bytes(self.inbox[payload : payload + length])
+        return Arrival(data, host, self._address(offset, host), stamp_ns, card_ns, info)
+
+    def _address(self, offset: int, host: bytes) -> tuple[str, int] | tuple[str, int, int, int]:
         (port,) = struct.unpack_from("!H", self.inbox, offset + 2)
         if self._family.name_size == 16:
-            return Arrival(data, host, (socket.inet_ntop(socket.AF_INET, host), port), stamp_ns, local)
+            return socket.inet_ntop(socket.AF_INET, host), port
         (scope,) = struct.unpack_from("=I", self.inbox, offset + 24)
-        name = socket.inet_ntop(socket.AF_INET6, host)
-        return Arrival(data, host, (name, port, 0, scope), stamp_ns, local)
+        return socket.inet_ntop(socket.AF_INET6, host), port, 0, scope

@@ -56,6 +56,15 @@ _WANTED = (
     | abi.SOF_TIMESTAMPING_OPT_ID
     | abi.SOF_TIMESTAMPING_OPT_TSONLY
 )
+# Nothing of software among it: a stamp of another clock must never pass for one of the card's.
+_WANTED_OF_CARD = (
+    abi.SOF_TIMESTAMPING_TX_HARDWARE
+    | abi.SOF_TIMESTAMPING_RX_HARDWARE
+    | abi.SOF_TIMESTAMPING_RAW_HARDWARE
+    | abi.SOF_TIMESTAMPING_OPT_ID
+    | abi.SOF_TIMESTAMPING_OPT_TSONLY
+    | abi.SOF_TIMESTAMPING_OPT_PKTINFO
+)
 _ERROR_TYPES = {(socket.IPPROTO_IP, abi.IP_RECVERR), (socket.IPPROTO_IPV6, abi.IPV6_RECVERR)}
 _UNSUPPORTED = {errno.EINVAL, errno.ENOPROTOOPT, errno.EOPNOTSUPP, errno.ENOSYS}
 
@@ -68,13 +77,16 @@ class Received:
 
     Attributes:
         data: Its payload, cut off after ``MAX_DATAGRAM`` octets.
-        at_ns: CLOCK_REALTIME when it came; None when the kernel stamps packets but not this one.
+        at_ns: CLOCK_REALTIME when it came, or the card's clock where ``source`` is HARDWARE; None when packets are
+            stamped but not this one.
         source: Who took the stamp.
+        interface: Index of the card's interface, with a hardware stamp; 0 where the kernel does not tell.
     """
 
     data: bytes
     at_ns: int | None
     source: StampSource
+    interface: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +95,7 @@ class Transmitted:
 
     Attributes:
         number: Which datagram of the socket, from 0.
-        at_ns: CLOCK_REALTIME when it left.
+        at_ns: CLOCK_REALTIME when it left, or the card's clock where ``source`` is HARDWARE.
         source: Who took the stamp.
     """
 
@@ -93,29 +105,33 @@ class Transmitted:
 
 
 class StampedSocket:
-    """A non-blocking UDP socket with software stamps, connected to one remote.
+    """A non-blocking UDP socket with stamps of the kernel or of the network card, connected to one remote.
 
     Attributes:
-        kernel_stamps: Whether the kernel stamps this socket's packets; else all stamps are
-        ``StampSource.USER``.
+        kernel_stamps: Whether stamps come from below; else all are ``StampSource.USER``.
         local_port: The random port.
     """
 
-    def __init__(self, remote: Endpoint, entropy: Entropy) -> None:
-        """Bind and connect. Raises OSError (no route, no free port, wrong address)."""
+    def __init__(self, remote: Endpoint, entropy: Entropy, *, hardware: bool = False) -> None:
+        """Bind and connect. Raises OSError (no route, no free port, wrong address).
+
+        With ``hardware`` all stamps but those of ``send`` are the card's, raw, on its own clock and scale, or missing;
+        raises OSError where the kernel does not know such stamps.
+        """
         family = socket.AF_INET6 if ":" in remote.address else socket.AF_INET
         self._socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
             if family == socket.AF_INET6:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             # Before bind, so that no packet comes in between without a stamp.
-            self.kernel_stamps = _enable_stamps(self._socket)
+            self.kernel_stamps = _enable_stamps(self._socket, hardware=hardware)
             self.local_port = _bind_random(self._socket, entropy)
             self._socket.connect(_address(remote))
         except BaseException:
             self._socket.close()
             raise
         self._sent = 0
+        self._source = StampSource.HARDWARE if hardware else StampSource.KERNEL
 
     def fileno(self) -> int:
         """For the event loop."""
@@ -146,10 +162,10 @@ class StampedSocket:
             return None
         if not self.kernel_stamps:
             return Received(data, time.clock_gettime_ns(time.CLOCK_REALTIME), StampSource.USER)
-        return Received(data, _software_stamp(control), StampSource.KERNEL)
+        return Received(data, self._stamp(control), self._source, _interface(control))
 
     def read_transmit_stamp(self) -> Transmitted | None:
-        """The next kernel transmit stamp from the error queue; None when there is none now.
+        """The next transmit stamp from the error queue; None when there is none now.
 
         Raises OSError for an entry of the queue that is an ICMP or a local error and not a stamp.
         """
@@ -159,9 +175,13 @@ class StampedSocket:
             except (BlockingIOError, InterruptedError):
                 return None
             number = _stamped_number(control)
-            stamp = _software_stamp(control)
+            stamp = self._stamp(control)
             if number is not None and stamp is not None:
-                return Transmitted(number, stamp, StampSource.KERNEL)
+                return Transmitted(number, stamp, self._source)
+
+    def _stamp(self, control: _Control) -> int | None:
+        software, raw = _stamps(control)
+        return raw if self._source is StampSource.HARDWARE else software
 
 
 def hold_stamps() -> socket.socket:
@@ -179,13 +199,16 @@ def hold_stamps() -> socket.socket:
     return holder
 
 
-def _enable_stamps(udp: socket.socket) -> bool:
+def _enable_stamps(udp: socket.socket, *, hardware: bool = False) -> bool:
+    """Whether the kernel has stamps; those of the card must be had."""
     try:
-        udp.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPING, _WANTED)
+        udp.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPING, _WANTED_OF_CARD if hardware else _WANTED)
     except OSError as error:
-        if error.errno in _UNSUPPORTED:
-            return False
-        raise
+        if error.errno not in _UNSUPPORTED:
+            raise
+        if hardware:
+            raise OSError(errno.EOPNOTSUPP, "this kernel gives no hardware timestamps") from error
+        return False
     return True
 
 
@@ -211,17 +234,25 @@ def _address(remote: Endpoint) -> tuple[str, int] | tuple[str, int, int, int]:
     return remote.address, remote.port
 
 
-def _software_stamp(control: _Control) -> int | None:
-    """The software stamp among the control messages, ns of CLOCK_REALTIME; None when absent or zero."""
+def _stamps(control: _Control) -> tuple[int | None, int | None]:
+    """The software stamp (ns of CLOCK_REALTIME) and the card's raw one; None for what is absent or zero."""
     for level, kind, body in control:
         if level != socket.SOL_SOCKET or kind != abi.SCM_TIMESTAMPING:
             continue
         if len(body) < abi.SCM_TIMESTAMPING_BODY.size:
             continue
-        seconds, nanoseconds, *_ = abi.SCM_TIMESTAMPING_BODY.unpack_from(body)
-        if seconds or nanoseconds:
-            return int(seconds * NS_PER_S + nanoseconds)
-    return None
+        seconds, nanoseconds, _, _, raw_seconds, raw_nanoseconds = abi.SCM_TIMESTAMPING_BODY.unpack_from(body)
+        return seconds * NS_PER_S + nanoseconds or None, raw_seconds * NS_PER_S + raw_nanoseconds or None
+    return None, None
+
+
+def _interface(control: _Control) -> int:
+    """Index of the interface whose card took the stamp; 0 when the kernel does not tell."""
+    for level, kind, body in control:
+        ours = level == socket.SOL_SOCKET and kind == abi.SCM_TIMESTAMPING_PKTINFO
+        if ours and len(body) >= abi.SCM_TS_PKTINFO.size:
+            return int(abi.SCM_TS_PKTINFO.unpack_from(body)[0])
+    return 0
 
 
 def _stamped_number(control: _Control) -> int | None:

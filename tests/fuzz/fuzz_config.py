@@ -20,7 +20,13 @@ SEEDS = [
     *(source.text.encode() for source in shipped().values()),
     *(
         (ROOT / "config" / name).read_bytes()
-        for name in ("ntp-client.yaml", "ntp-server.yaml", "stratum1-gps-pps.yaml")
+        for name in (
+            "ntp-client.yaml",
+            "ntp-server.yaml",
+            "stratum1-gps-pps.yaml",
+            "automotive-gptp-endpoint.yaml",
+            "lab-grandmaster.yaml",
+        )  # fmt: skip
     ),
     b"profile: ntp-server\nclocks: {bench: {virtual: {offset: 10ms, frequency: 20ppm, wander: 1e-9}}}\n"
     b"sources:\n  - {ntp: '[2001:db8::1]:123', poll: [62.5ms, 16s], key: 3, clock: bench, offset: -1us}\n"
@@ -34,6 +40,12 @@ SEEDS = [
         b"  - {nmea: /dev/ttyAMA0, baud: 9600, delay: 150ms}\n  - {pps: /dev/pps0, edge: clear, pairs_with: nmea}\n"
         b"  - {sock: /run/a.sock}\n  - {shm: 0}\n  - {phc: eth1, clock: system}\n"
         b"serve: {sock: /run/b.sock, shm: 1, ntp: {leap_smear: 24h}}\n"
+    ),
+    (
+        b"ptp:\n  - {profile: gptp, domain: 20, priority1: 100, ports: [{interface: eth0, sync_interval: 31.25ms}]}\n"
+        b"  - profile: g8275.1\n    role: timeReceiver\n    path_trace: true\n    management: /run/m\n"
+        b"    ports:\n      - {interface: eth1, l2_destination: 01-1B-19-00-00-00, asymmetry: -20ns, trust: true}\n"
+        b"      - {interface: eth2, acceptable: [aabbcc.fffe.ddeeff-1], local_priority: 7, delay: e2e}\n"
     ),
 ]
 WORDS = [
@@ -103,6 +115,12 @@ WORDS = [
     b"shm",
     b"sock",
     b"pairs_with",
+    b"ptp",
+    b"ports",
+    b"interface",
+    b"125ms",
+    b"gptp",
+    b"timeTransmitter",
     b"name",
     b"gpsd://h/d",
     b"/dev/pps0",

@@ -7,16 +7,17 @@
 set -eu
 
 cache="${TIMESYNC_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/timesync/peers}"
-version=2 # goes up when the list of packages changes
+version=3 # goes up when the list of packages changes
 stamp="$cache/version-$version"
 if [ -e "$stamp" ]; then
     exit 0
 fi
 if [ "$(id -u)" -ne 0 ]; then
-    echo "tests/interop: chrony, ntpsec and gpsd are not all in $cache, and only root can fetch them by apt-get" >&2
+    echo "tests/interop: chrony, ntpsec, gpsd and tshark are not all in $cache, and only root can fetch them by apt-get" >&2
     exit 1
 fi
-echo "tests/interop: fetching chrony, ntpsec, adjtimex and gpsd by apt-get into $cache (about 3 MB, nothing is installed)"
+echo "tests/interop: fetching chrony, ntpsec, adjtimex, gpsd and tshark by apt-get into $cache (3 MB, and 30 MB for" \
+    "what tshark needs if this machine has none of it; nothing is installed)"
 rm -rf "$cache"
 mkdir -p "$cache/archives/partial" "$cache/root"
 
@@ -26,7 +27,8 @@ download() {
         -o APT::Sandbox::User=root -o Dir::Cache::archives="$cache/archives" "$@" >"$cache/apt.log" 2>&1
 }
 download_all() {
-    download chrony && download ntpsec ntpsec-ntpdate && download adjtimex && download gpsd
+    download chrony && download ntpsec ntpsec-ntpdate && download adjtimex && download gpsd &&
+        download tshark
 }
 if ! download_all; then
     # A fresh machine has no lists of packages yet, or old ones.

@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 from timesync import __version__
 from timesync.cli.main import COMMANDS, cli
 from timesync.config.profiles import shipped
+from timesync.config.ptp_profiles import PTP_PROFILES
 from timesync.config.reference import json_schema
 
 
@@ -129,7 +130,10 @@ def test_schema_prints_the_json_schema() -> None:
         (["--zzz"], "--zzz"),
         (["profiles", "show"], "NAME"),
         (["profiles", "show", "dema"], 'no profile "dema"; did you mean "demo"?'),
-        (["profiles", "show", "zzz"], "there are demo, ntp-client, ntp-server"),
+        (
+            ["profiles", "show", "zzz"],
+            "there are automotive-gptp-endpoint, demo, lab-grandmaster, ntp-client, ntp-server",
+        ),
     ],
 )
 def test_bad_usage_is_2(arguments: list[str], words: str) -> None:
@@ -142,11 +146,30 @@ def test_bad_usage_is_2(arguments: list[str], words: str) -> None:
 def test_profiles_are_listed_with_what_they_are_for() -> None:
     lines = run("profiles").stdout.splitlines()
 
-    assert list(shipped()) == [line.split()[0] for line in lines]
-    assert all(line.endswith(".") and len(line.split()) > 4 for line in lines)
+    count = len(shipped())
+    assert ["", "PTP profiles, for `ptp.profile`:"] == lines[count : count + 2]
+    listed_lines = [*lines[:count], *lines[count + 2 :]]
+    assert [*shipped(), *PTP_PROFILES] == [line.split()[0] for line in listed_lines]
+    assert all(line.endswith(".") and len(line.split()) > 4 for line in listed_lines)
     listed = json.loads(run("profiles", "--json").stdout)
     assert 1 == listed["schema"]
     assert list(shipped()) == [profile["name"] for profile in listed["profiles"]]
+    assert list(PTP_PROFILES) == [profile["name"] for profile in listed["ptp_profiles"]]
+
+
+def test_show_gives_the_clauses_of_a_ptp_profile() -> None:
+    lines = run("profiles", "show", "gptp").stdout.splitlines()
+
+    (sync,) = [line for line in lines if line.startswith("sync_interval:")]
+    assert ["sync_interval:", "125ms"] == sync.split("#")[0].split()
+    assert "# IEEE 802.1AS-2020, 10.7.2.3;" in sync
+    (identity,) = [line for line in lines if line.startswith("identity:")]
+    assert "(?)" in identity
+    assert "# not done: the TLV gptp-capable is not sent" in lines
+    content = json.loads(run("profiles", "show", "g8275.1", "--json").stdout)
+    domain = content["values"]["domain"]
+    assert ("ITU-T G.8275.1", "24", "24 to 43") == (content["standard"], domain["value"], domain["range"])
+    assert (True, False) == (domain["checked"], domain["range_checked"])
 
 
 def test_show_resolves_inheritance_and_gives_origins() -> None:

@@ -26,6 +26,7 @@ from timesync.config.yaml import compose, decode
 from timesync.ntp.auth import ALGORITHMS, MIN_SECRET, KeyFileError, SymmetricKey
 
 ROOT = Path(__file__).parents[2]
+FACES = ("stratum1-gps-pps.yaml", "automotive-gptp-endpoint.yaml", "lab-grandmaster.yaml")
 
 CONTRACT = """\
 clocks:
@@ -302,7 +303,7 @@ def test_each_shipped_profile_is_a_fine_configuration(name: str) -> None:
     assert [] == [warning for warning in loaded.warnings if name != "demo"]
 
 
-@pytest.mark.parametrize("name", ["ntp-client.yaml", "ntp-server.yaml", "stratum1-gps-pps.yaml"])
+@pytest.mark.parametrize("name", ["ntp-client.yaml", "ntp-server.yaml", *FACES])
 def test_each_example_is_a_fine_configuration(name: str) -> None:
     assert () == load(ROOT / "config" / name).warnings
 

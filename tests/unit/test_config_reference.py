@@ -17,6 +17,7 @@ from timesync.config.tree import plain
 from timesync.config.yaml import compose, decode
 
 ROOT = Path(__file__).parents[2]
+FACES = ("stratum1-gps-pps.yaml", "automotive-gptp-endpoint.yaml", "lab-grandmaster.yaml")
 
 
 def as_json(value: Any) -> Any:
@@ -43,7 +44,7 @@ def test_the_json_schema_takes_the_shipped_profiles(name: str) -> None:
     assert valid(shipped()[name].text)
 
 
-@pytest.mark.parametrize("name", ["ntp-client.yaml", "ntp-server.yaml", "stratum1-gps-pps.yaml"])
+@pytest.mark.parametrize("name", ["ntp-client.yaml", "ntp-server.yaml", *FACES])
 def test_the_json_schema_takes_the_examples(name: str) -> None:
     assert valid((ROOT / "config" / name).read_bytes())
 

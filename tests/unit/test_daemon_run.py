@@ -297,7 +297,7 @@ def test_what_is_wrong_at_the_start_is_said_as_check_says_it(tmp_path: Path) -> 
     ("arguments", "code", "words"),
     [
         (["-c", "/nonexistent/t.yaml"], 2, "/nonexistent/t.yaml: error: cannot be read: No such file"),
-        (["--profile", "nope"], 2, 'no profile "nope"; there are demo,'),
+        (["--profile", "nope"], 2, 'no profile "nope"; there are automotive-gptp-endpoint, demo,'),
     ],
 )
 def test_a_configuration_that_is_not_there(arguments: list[str], code: int, words: str) -> None:

@@ -120,4 +120,4 @@ def test_the_advice_on_delay_covers_both_ends() -> None:
 
     assert "3 answers were refused (delay): the round trip was too long" in said
     assert "so far below zero that a timestamp must be wrong." in said
-    assert "1 answers were refused (format)." in said
+    assert "1 answer was refused (format)." in said

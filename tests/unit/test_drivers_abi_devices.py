@@ -32,12 +32,18 @@ HEADERS = """
 #include <stdio.h>
 #include <string.h>
 #include <linux/ethtool.h>
+#include <linux/net_tstamp.h>
 #include <linux/pps.h>
 #include <linux/ptp_clock.h>
 #include <linux/sockios.h>
+#include <sys/socket.h>
 #include <sys/timex.h>
 """
-NUMBERS = [name for name, value in vars(abi).items() if name.startswith(("PTP_", "PPS_")) and isinstance(value, int)]
+NUMBERS = [
+    name
+    for name, value in vars(abi).items()
+    if name.startswith(("PTP_", "PPS_", "HWTSTAMP_", "SOF_")) and isinstance(value, int)
+]
 OWN_NAMES = {
     "PTP_SYS_OFFSET_SIZE": "sizeof(struct ptp_sys_offset)",
     "PTP_SYS_OFFSET_EXTENDED_SIZE": "sizeof(struct ptp_sys_offset_extended)",
@@ -54,6 +60,8 @@ SIZES = {
     "PPS_FDATA": "struct pps_fdata",
     "ETHTOOL_TS_INFO": "struct ethtool_ts_info",
     "IFREQ_POINTER": "struct ifreq",
+    "HWTSTAMP_CONFIG": "struct hwtstamp_config",
+    "SCM_TS_PKTINFO": "struct scm_ts_pktinfo",
 }
 
 
@@ -77,7 +85,8 @@ def _filled(struct: str, *assignments: str) -> str:
 
 
 def test_every_number_is_that_of_the_headers(run_c: Callable[[str], bytes]) -> None:
-    names = [*NUMBERS, "SIOCETHTOOL", "ETHTOOL_GET_TS_INFO", "ADJ_OFFSET", "ADJ_NANO", "ADJ_SETOFFSET", "ADJ_FREQUENCY"]
+    others = ["SIOCETHTOOL", "ETHTOOL_GET_TS_INFO", "SIOCGHWTSTAMP", "SIOCSHWTSTAMP", "SCM_TIMESTAMPING_PKTINFO"]
+    names = [*NUMBERS, *others, "ADJ_OFFSET", "ADJ_NANO", "ADJ_SETOFFSET", "ADJ_FREQUENCY"]
     body = "\n".join(f'printf("{name} %lu\\n", (unsigned long)({OWN_NAMES.get(name, name)}));' for name in names)
     lines = run_c(body).decode().splitlines()
     assert {name: int(number) for name, number in map(str.split, lines)} == {name: getattr(abi, name) for name in names}
@@ -203,6 +212,20 @@ def test_the_time_out_and_the_parameters_lie_where_the_kernel_reads_them(run_c: 
 @pytest.mark.parametrize(("index", "expected"), [(3, 3), (0, 0), (-1, None)])
 def test_the_clock_of_an_interface(run_c: Callable[[str], bytes], index: int, expected: int | None) -> None:
     assert parse_ts_info(run_c(_filled("struct ethtool_ts_info", f"phc_index = {index}", "tx_types = 255"))) == expected
+
+
+def test_the_setting_of_a_card(run_c: Callable[[str], bytes]) -> None:
+    members = (
+        "flags = HWTSTAMP_FLAG_BONDED_PHC_INDEX",
+        "tx_type = HWTSTAMP_TX_ON",
+        "rx_filter = HWTSTAMP_FILTER_NTP_ALL",
+    )
+    assert run_c(_filled("struct hwtstamp_config", *members)) == abi.HWTSTAMP_CONFIG.pack(1, 1, 15)
+
+
+def test_where_a_stamp_was_taken(run_c: Callable[[str], bytes]) -> None:
+    body = _filled("struct scm_ts_pktinfo", "if_index = 3", "pkt_length = 90")
+    assert run_c(body) == abi.SCM_TS_PKTINFO.pack(3, 90)
 
 
 def test_the_request_about_an_interface(run_c: Callable[[str], bytes]) -> None:

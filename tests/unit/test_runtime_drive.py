@@ -190,9 +190,7 @@ class Driving(Scene):
         monkeypatch.setattr(self.host, "open_exchange", self._open)
         self.driver = Driver(self.machine, self.host, REMOTE, SYSTEM, self.said.append)
 
-    def _open(
-        self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler, *, hardware: bool = False
-    ) -> Socket:
+    def _open(self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler, *, hardware: bool = False) -> Socket:
         assert (REMOTE, SYSTEM, False) == (remote, clock, hardware)
         if self.opening is not None:
             raise self.opening

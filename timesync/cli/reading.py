@@ -168,6 +168,48 @@ def clocks(control: str | None, file: str | None, as_json: bool) -> None:
 
 
 @click.command()
+@socket_options
+@json_option
+def ports(control: str | None, file: str | None, as_json: bool) -> None:
+    """The PTP ports: their states, whom they follow, and what they count."""
+    content = answer(socket_path(control, file), "ports")
+    if as_json:
+        print_json(content)
+        return
+    out = console()
+    if not content["ports"]:
+        out.print("There are no PTP ports: the configuration has no ptp.")
+    for entry in content["ports"]:
+        out.print(Text(f"{entry['name']}: {entry['state'].lower().replace('_', ' ')}"))
+        facts = Table.grid(padding=(0, 2))
+        facts.add_column(style="dim", no_wrap=True)
+        facts.add_column(overflow="fold")
+        for name, text in _port_facts(entry):
+            facts.add_row(f"  {name}", text)
+        out.print(facts)
+
+
+def _port_facts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    mechanism = entry["delay_mechanism"] or UNKNOWN
+    stamps = entry["timestamping"] or "no"
+    facts = [
+        ("follows", entry["parent"] or "nobody"),
+        ("grandmaster", entry["grandmaster"] or UNKNOWN),
+        ("path", f"{entry['transport']}, {mechanism}, mean delay {span(entry['mean_delay_s'])}"),
+        ("stamps", f"{stamps} timestamps of clock {entry['clock']}, {entry['lost_stamps']} lost"),
+        ("offset", signed(entry["offset_s"])),
+    ]
+    if entry["as_capable"] is not None:
+        facts.append(("asCapable", "yes" if entry["as_capable"] else f"no: {entry['reason']}"))
+    elif entry["reason"]:
+        facts.append(("trouble", entry["reason"]))
+    counted = ("received", "sent", "drops")
+    return facts + [
+        (name, ", ".join(f"{number} {kind}" for kind, number in entry[name].items()) or "nothing") for name in counted
+    ]
+
+
+@click.command()
 @click.argument("source", required=False)
 @socket_options
 @json_option

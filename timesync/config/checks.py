@@ -15,6 +15,8 @@ from timesync.config.clocks import SYSTEM
 from timesync.config.explain import nearest
 from timesync.config.look import complain, entries, items, number, value
 from timesync.config.problem import Problem, format_path
+from timesync.config.ptp_checks import check_ptp, ptp_doubts
+from timesync.config.ptp_look import following_ports
 from timesync.config.schema import Config, PoolSource, default_clock
 from timesync.config.source_checks import check_clock_name, check_sources, clock_names
 from timesync.config.tree import Location, Mapping, find, key_mark, plain
@@ -28,13 +30,14 @@ def check(root: Mapping) -> Iterator[Problem]:
     yield from _check_served_clock(root)
     yield from _check_enough_sources(root)
     yield from _check_listen(root)
+    yield from check_ptp(root)
 
 
 def doubts(config: Config, root: Mapping) -> Iterator[Problem]:
     """What is allowed but probably not meant."""
     location: Location
     serves_alone = config.serve.local_stratum is not None
-    if not config.sources and not serves_alone:
+    if not config.sources and not serves_alone and not following_ports(root):
         yield complain(root, ("sources",), "there are none: no clock will be corrected")
     for name, clock in config.clocks.items():
         if clock.phc is not None and re.fullmatch("ptp[0-9]+", clock.phc):
@@ -50,6 +53,7 @@ def doubts(config: Config, root: Mapping) -> Iterator[Problem]:
             location = ("sources", index, "poll")
             message = "public servers refuse clients that ask more often than every 16s"
             yield complain(root, location, message)
+    yield from ptp_doubts(config, root)
     for key_id, key in config.keys.items():
         if key.algorithm in WEAK_ALGORITHMS:
             location = ("keys", str(key_id), "algorithm")
@@ -100,14 +104,15 @@ def _check_served_clock(root: Mapping) -> Iterator[Problem]:
 def _check_enough_sources(root: Mapping) -> Iterator[Problem]:
     """As many sources as must agree can be there; none at all is only a doubt."""
     needed = number(root, "steering", "minimum_sources")
-    total = 0
+    ports = [value(root, *port, "noselect") is not True for port in following_ports(root)]
+    total = sum(ports)
     for index, item in enumerate(items(root, "sources")):
         if not isinstance(item, Mapping) or value(root, "sources", index, "noselect") is True:
             continue
         count = value(root, "sources", index, "count") if "pool" in item.entries else 1
         default = PoolSource.model_fields["count"].default
         total += count if isinstance(count, int) else int(default)
-    if needed is not None and items(root, "sources") and needed > total:
+    if needed is not None and (items(root, "sources") or ports) and needed > total:
         yield complain(root, ("steering", "minimum_sources"), f"{needed} must agree, but there are only {total}")
 
 

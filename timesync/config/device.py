@@ -19,7 +19,7 @@ BAUDS = (4800, 9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 
 _SCHEME = "gpsd://"
 # The kernel's own rule (net/core/dev.c, dev_valid_name) is wider; systemd and iproute2 make no other names.
-_INTERFACE = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,15}", re.ASCII)
+INTERFACE = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]{1,15}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class PhcDevice(Written):
         """See ``Written``."""
         if isinstance(value, str) and "/" in value:
             return Path().parse(value)
-        if not isinstance(value, str) or not _INTERFACE.fullmatch(value):
+        if not isinstance(value, str) or not INTERFACE.fullmatch(value):
             raise refusal("expected a network interface such as eth0, or a device such as /dev/ptp0")
         return value
 

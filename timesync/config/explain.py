@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from timesync.config.fields import ERROR_TYPE
 from timesync.config.problem import Problem, format_path
+from timesync.config.ptp import Ptp
 from timesync.config.schema import SOURCE_KINDS, Config
 from timesync.config.tree import Location, Mapping, Node, Scalar, Sequence, find, key_mark, mark_of
 
@@ -56,8 +57,10 @@ def _echo(detail: ErrorDetails, location: Location, root: Mapping) -> bool:
 
 
 def _location(raw: tuple[int | str, ...]) -> Location:
-    """Pydantic's location without what is not in the file: the tag of a source, the mark of a key."""
+    """Pydantic's location without what is not in the file: the tag of a source or of PTP, the mark of a key."""
     location = raw[:2] + raw[3:] if raw[:1] == ("sources",) and len(raw) > 2 else raw
+    if raw[:2] in {("ptp", "one"), ("ptp", "many")}:
+        location = raw[:1] + raw[2:]
     return location[:-1] if location[-1:] == ("[key]",) else location
 
 
@@ -172,6 +175,8 @@ def _keys_at(location: Location, root: Mapping, model: type[BaseModel]) -> list[
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             field = kind.model_fields.get(str(step))
             kind = None if field is None else field.annotation
+            if kind is Config.model_fields["ptp"].annotation:
+                kind = Ptp if isinstance(node, Mapping) else tuple[Ptp, ...]
         elif typing.get_origin(kind) in (dict, tuple):
             kind = typing.get_args(kind)[1 if isinstance(step, str) else 0]
         else:

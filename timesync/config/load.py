@@ -21,6 +21,7 @@ from timesync.config.explain import explain
 from timesync.config.fields import Secret, SecretText, refusal
 from timesync.config.problem import ConfigError, Problem, format_path
 from timesync.config.profiles import inherit, shipped
+from timesync.config.ptp_look import ptp_locations
 from timesync.config.schema import Config, Key, check_secret
 from timesync.config.source import Mark, Source
 from timesync.config.tree import Location, Mapping, Scalar, Sequence, find, leaves, mark_of, plain, substitute
@@ -183,6 +184,7 @@ def _paths(root: Mapping) -> Iterator[Location]:
     sources = find(root, ("sources",))
     for index in range(len(sources.items)) if isinstance(sources, Sequence) else ():
         yield from (("sources", index, name) for name in ("pps", "nmea", "sock"))
+    yield from ((*instance, "management") for instance in ptp_locations(root))
 
 
 def _read_secrets(config: Config, root: Mapping) -> tuple[dict[int, Key], list[Problem], OSError | None]:

@@ -57,7 +57,8 @@ def _sections(model: type[Model], path: str) -> Iterator[tuple[str, type[Model]]
         part = _model_in(field.annotation)
         if part is not None:
             each = f"{below}.{'ID' if name == 'keys' else 'NAME'}"
-            yield from _sections(part, each if typing.get_origin(field.annotation) is dict else below)
+            listed = f"{below}[]" if typing.get_origin(field.annotation) is tuple else below
+            yield from _sections(part, each if typing.get_origin(field.annotation) is dict else listed)
 
 
 def _section(path: str, model: type[Model]) -> Iterator[str]:
@@ -77,11 +78,15 @@ def _kind(name: str, field: FieldInfo) -> str:
     """What may be written."""
     if field.annotation == Config.model_fields["sources"].annotation:
         return "list of sources, each with " + " or ".join(f"`{kind}`" for kind in SOURCE_KINDS)
+    if field.annotation == Config.model_fields["ptp"].annotation:
+        return "section or list of sections, see below"
     for mark in field.metadata:
         if isinstance(mark, Written):
             return mark.describe()
     part = _model_in(field.annotation)
     if part is not None:
+        if typing.get_origin(field.annotation) is tuple:
+            return "list of sections, see below"
         by = typing.get_origin(field.annotation) is dict
         return f"mapping by {'id' if name == 'keys' else 'name'}, see below" if by else "section, see below"
     bounds = {type(mark): mark for mark in field.metadata}

@@ -259,6 +259,10 @@ def _not_simulated(loaded: Loaded, hardware: Hardware | None) -> Iterator[Proble
             )
         if hardware is not None and clock.thermometer is not None and clock.thermometer not in hardware.thermometers:
             yield wrong(("clocks", name, "thermometer"), "no thermometer of this name is in the hardware")
+    for name in () if hardware is None else hardware.phcs:
+        if name not in loaded.config.clocks:
+            text = f"the simulated machine has the hardware clock {name}, so that it must be named here"
+            yield Problem.at(loaded.tree.mark, "config.clocks", text)
     if loaded.config.keys:
         yield wrong(("keys",), "the simulated servers know no keys")
     for index, source in enumerate(loaded.config.sources):

@@ -29,6 +29,7 @@ from timesync.config.fields import (
     refusal,
 )
 from timesync.config.model import Model
+from timesync.config.ptp import Ptp, PtpInstances, PtpPort
 from timesync.config.sources import (
     SOURCE_KINDS,
     Called,
@@ -66,6 +67,8 @@ __all__ = [
     "PhcSource",
     "PoolSource",
     "PpsSource",
+    "Ptp",
+    "PtpPort",
     "PulseOut",
     "RateLimit",
     "ReceiverOptions",
@@ -136,8 +139,8 @@ class Steering(Model):
 
 
 class RateLimit(Model):
-    """How many requests of one client address are answered (an IPv6 client is its /64); a /24 or /48 counts as 64 clients."""
     """How many requests of one client address are answered (an IPv6 client is its /64); its /24 or /48 counts as 64."""
+
     interval: Annotated[Duration, Span("1ms", "1h")] = Field("1s", validate_default=True)
     """One more request is answered after each such time."""
     burst: Annotated[int, Field(ge=1, le=255)] = 8
@@ -166,6 +169,8 @@ class ServeNtp(Model):
     """Processes that answer; 0: inside the daemon itself."""
     interleaved: bool = True
     """Answer in interleaved mode (RFC 9769) those who ask for it."""
+    timestamping: Literal["auto", "hardware", "software"] = "auto"
+    """Who stamps packets: network cards whose PTP hardware clock is in `clocks`, or the kernel; auto: the best one."""
     leap_smear: Annotated[Duration, Span("1s", "48h")] | None = None
     """Spread a leap second evenly over so long, half before it and half after; absent: serve it as it is."""
 
@@ -231,12 +236,30 @@ class Config(Model):
     """The clocks that this machine has, by name; `system` is always there."""
     sources: tuple[Source, ...] = ()
     """What the clocks are compared with."""
+    ptp: PtpInstances = ()
+    """PTP: one instance, or a list of several, in domains of their own."""
     keys: dict[Annotated[int, KeyNumber()], Key] = Field({}, validate_default=True)
     """Symmetric keys by id."""
     steering: Steering = Steering()
     serve: Serve = Serve()
     observe: Observe = Observe()
     leap: LeapSeconds | None = None
+
+    @property
+    def ptp_instances(self) -> tuple[Ptp, ...]:
+        """The PTP instances."""
+        return (self.ptp,) if isinstance(self.ptp, Ptp) else self.ptp
+
+    def ptp_clock(self, instance: Ptp, port: PtpPort) -> str:
+        """Which clock stamps the messages of a port: as configured, else its card's, else as for any source."""
+        if instance.clock is not None:
+            return instance.clock
+        if port.timestamping != "software":
+            for name, clock in self.clocks.items():
+                if clock.phc == port.interface:
+                    return name
+        served = self.served_clock()
+        return served if self.clocks[served].virtual is not None else SYSTEM
 
     def served_clock(self) -> str:
         """Whose time is served: as configured, else system or the virtual clock that alone is disciplined."""

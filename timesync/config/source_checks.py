@@ -12,6 +12,7 @@ from timesync.config.explain import nearest
 from timesync.config.fields import CLOCK_NAME
 from timesync.config.look import complain, entries, items, number, value
 from timesync.config.problem import Problem
+from timesync.config.ptp_look import following_ports
 from timesync.config.sources import SOURCE_KINDS, Called, Directory, read_value, title_of
 from timesync.config.tree import Location, Mapping, find, plain
 
@@ -187,7 +188,7 @@ def _check_numbering(root: Mapping, found: list[Item]) -> Iterator[Problem]:
     useless = {"pps", *(item.called.name for item in pulses), *(str(item.called.value) for item in pulses)}
     # What cannot be read may be the one that is meant.
     complete = len(found) == len(items(root, "sources"))
-    unnumbered = complete and all(item.noselect for item in able)
+    unnumbered = complete and all(item.noselect for item in able) and not following_ports(root)
     for item in pulses:
         location: Location = ("sources", item.index, "pairs_with")
         node = find(root, location)

@@ -17,9 +17,11 @@ from timesync.config.schema import Config
 from timesync.config.sources import PhcSource, SourceOptions
 from timesync.daemon.assemble import clock_spec, core_settings
 from timesync.daemon.group import Listener, SourceGroup, Surroundings
-from timesync.daemon.groups import link_groups, source_group
+from timesync.daemon.groups import link_groups, ptp_groups, source_group
 from timesync.daemon.keeper import Keeper
 from timesync.daemon.outputs import Outputs
+from timesync.daemon.ptp_group import PtpGroup
+from timesync.daemon.ptp_quality import Known
 from timesync.daemon.publish import LeapBook, Publisher
 from timesync.daemon.pulse_group import PPS_REFERENCE
 from timesync.gnss.leap_vote import Ballot
@@ -77,12 +79,17 @@ class Appliance:
         )
         listener = Listener(self._added, self._removed, self._measured, self._on_status, start.note)
         self._around = Surroundings(host, leap_table, listener, self)
-        self._groups: list[SourceGroup] = [*link_groups(config, self._around), *map(self._group, config.sources)]
+        self._groups: list[SourceGroup] = [
+            *link_groups(config, self._around),
+            *ptp_groups(config, self._around),
+            *map(self._group, config.sources),
+        ]
         self._waiting: list[SourceGroup] = []
         self._away: set[ClockId] = set()
         self._publisher = Publisher(host, leap_table, self._leaps)
         self._outputs = Outputs(self._around)
         self._ticks = 0
+        self._stopped = False
         self._tick_alarm = Alarm(host, self._tick)
 
     def _core(self) -> Controller:
@@ -114,6 +121,7 @@ class Appliance:
         self._helmsman.perform(self.controller.finish(self._helmsman.now()))
         self._helmsman.stop()
         self._save()
+        self._stopped = True
         self._end(self._groups)
         self._outputs.close()
         self._publisher.close()
@@ -123,6 +131,8 @@ class Appliance:
         needs_restart = []
         if config.clocks != self.config.clocks or config.served_clock() != self.config.served_clock():
             needs_restart.append("clocks")
+        if config.ptp_instances != self.config.ptp_instances:
+            needs_restart.append("ptp")
         if (config.observe.control, config.observe.state) != (self.config.observe.control, self.config.observe.state):
             needs_restart.append("observe.control and observe.state")
         before = self.config
@@ -176,7 +186,10 @@ class Appliance:
 
     def _removed(self, source: SourceId) -> None:
         self._statuses.pop(source, None)
-        self._helmsman.perform(self.controller.remove_source(source, self._helmsman.now()))
+        commands = self.controller.remove_source(source, self._helmsman.now())
+        if not self._stopped:
+            # At the end one source goes after the other, and who is left is of no interest.
+            self._helmsman.perform(commands)
 
     def _measured(self, source: SourceId, measurement: Measurement) -> None:
         self._helmsman.perform(self.controller.on_measurement(measurement, source, self._helmsman.now()))
@@ -217,6 +230,25 @@ class Appliance:
         """See ``CoreQuestions``."""
         return self.controller.clocks[clock].ledger.adjustment(at)
 
+    def claims(self, clock: ClockId) -> Known:
+        """See ``CoreQuestions``."""
+        now = self._helmsman.now()
+        model, standing = self.controller.clocks[clock], self.controller.standing(clock)
+        at = now.clocks[clock]
+        estimate, bound = model.estimate(at), model.error_bound_s(at, now.mono)
+        root, _ = self.controller.lineage.root(clock)
+        return Known(
+            state=standing.state,
+            primary=root is not None and root.quality is not None and root.quality.stratum == 0,
+            was_locked=standing.state in (ServoState.LOCKED, ServoState.HOLDOVER, ServoState.FREERUN),
+            reference_id=None if root is None else root.spec.reference_id,
+            bound_s=bound,
+            deviation_s=None if estimate is None else estimate.deviation_s,
+            tai_utc=self._leaps.today(clock, at)[1],
+            tai_utc_known=self._leaps.vouched(at),
+            leap=self._leaps.soon(clock, at),
+        )
+
     def epoch(self, clock: ClockId) -> int:
         """See ``CoreQuestions``."""
         return self.controller.clocks[clock].ledger.epoch
@@ -237,7 +269,8 @@ class Appliance:
             for group in self._groups:
                 if group not in self._waiting:
                     group.clock_stepped(clock)
-        if clock == self.controller.settings.served and self._publisher.running:
+        stamps = self._host.clocks[clock].kind == "phc"
+        if self._publisher.running and (stamps or clock == self.controller.settings.served):
             self._publisher.publish(self.view())
 
     def _core_noted(self, noted: Noted) -> None:
@@ -287,6 +320,7 @@ class Appliance:
             if clock in self.controller.clocks and clock not in self._away:
                 self._away.add(clock)
                 self.controller.gone(clock, why)
+                self._helmsman.perform(self.controller.standing(clock).notes())
                 self._start.note(Noted("error", "device-lost", f"clock {clock}: {why}"))
 
     def _look_for_clocks(self) -> None:
@@ -394,6 +428,7 @@ class Appliance:
             kinds={clock: handle.kind for clock, handle in self._host.clocks.items()},
             facts=facts,
             unresolved=stuck,
+            ports=tuple(port for group in self._groups if isinstance(group, PtpGroup) for port in group.ports()),
             started=self._started,
             tai_utc=self._leap(view.served)[1],
             served=self._publisher.addresses,
@@ -403,6 +438,7 @@ class Appliance:
                 *self._keeper.warnings.values(),
                 *missing,
                 *self._outputs.troubles(),
+                *self._publisher.troubles(),
                 *self._helmsman.troubles(),
             ),
         )

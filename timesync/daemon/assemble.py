@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Mapping
 
 from timesync.base.ids import ClockId, Endpoint, LinkId, SourceId
+from timesync.base.time import Duration
 from timesync.config.schema import Config, NtpSource, PoolSource
 from timesync.host import Clock
 from timesync.ntp.auth import SymmetricKey
@@ -84,20 +85,20 @@ def client_settings(
     )
 
 
-def source_spec(source: NtpLike, endpoint: Endpoint, clock: Clock) -> SourceSpec:
-    """The same server as the core follows it."""
+def source_spec(source: NtpLike, endpoint: Endpoint, clock: ClockId, precision: Duration) -> SourceSpec:
+    """The same server as the core follows it; ``precision`` is that of our stamps."""
     identity = source_id(source, endpoint)
     return SourceSpec(
         source=identity,
         name=str(identity),
         link=LinkId(identity),
-        clock=clock.id,
+        clock=clock,
         reference_id=reference_id(endpoint.address),
         poll=(source.poll.least, source.poll.most),
         trusted=source.trust,
         noselect=source.noselect,
         correction=-source.offset,
-        stamp_noise_s=max(clock.limits.precision.s(), 1e-9),
+        stamp_noise_s=precision.s(),
     )
 
 

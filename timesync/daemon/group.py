@@ -12,6 +12,7 @@ from timesync.base.measure import Coarse, Leap, Measurement, SourceStatus
 from timesync.base.time import Duration, Instant, Tai
 from timesync.base.utc import LeapTable
 from timesync.config.sources import SourceOptions
+from timesync.daemon.ptp_quality import Known
 from timesync.gnss.event import LeapReport
 from timesync.host import Host
 from timesync.observe.snapshot import SourceFacts
@@ -57,6 +58,10 @@ class CoreQuestions(Protocol):
 
     def adjustment(self, clock: ClockId, at: Instant[Tai]) -> Duration:
         """What steering has added to a clock when it read ``at``."""
+        ...
+
+    def claims(self, clock: ClockId) -> Known:
+        """What may be said of a clock to those who take their time from it."""
         ...
 
     def epoch(self, clock: ClockId) -> int:
@@ -224,12 +229,12 @@ class DeviceGroup:
         self._around.listener.note(Noted(level, name, text, source))
 
     def _failed(self, text: str, source: SourceId | None = None) -> None:
-        """Say what is wrong with the device, once."""
+        """Say what is wrong with the device, once; the name is put before it."""
         if self._trouble != text:
-            self._say("warning", "device-lost", text, source)
+            self._say("warning", "device-lost", f"{self.name}: {text}", source)
         self._trouble = text
 
     def _works(self, source: SourceId | None = None) -> None:
         if self._trouble is not None:
-            self._say("info", "device-back", f"{self.name} works again", source)
+            self._say("info", "device-back", f"{self.name}: works again", source)
         self._trouble = None

@@ -19,6 +19,7 @@ from timesync.config.sources import (
 from timesync.daemon.group import SourceGroup, Surroundings
 from timesync.daemon.ntp_group import NtpGroup
 from timesync.daemon.pair_group import LinkGroup, PhcGroup
+from timesync.daemon.ptp_group import PtpGroup
 from timesync.daemon.pulse_group import PulseGroup
 from timesync.daemon.receiver_group import ReceiverGroup
 from timesync.daemon.sample_group import ShmGroup, SockGroup
@@ -38,6 +39,11 @@ def link_groups(config: Config, around: Surroundings) -> list[SourceGroup]:
         for name, clock in config.clocks.items()
         if clock.phc is not None and name not in references
     ]
+
+
+def ptp_groups(config: Config, around: Surroundings) -> list[SourceGroup]:
+    """The PTP instances."""
+    return [PtpGroup(config, entry, around) for entry in config.ptp_instances]
 
 
 def source_group(

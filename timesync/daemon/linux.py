@@ -21,18 +21,21 @@ from timesync.base.ids import ClockId, Endpoint
 from timesync.base.time import Instant, Mono
 from timesync.base.utc import LeapTable
 from timesync.daemon.statefiles import StateFiles
-from timesync.host import ClockError, ExchangeHandler, NtpService
+from timesync.host import CardMap, ClockError, ExchangeHandler, NtpService, Trouble
 from timesync.ntp.server import ServerSettings
+from timesync.runtime.cards import Cards
 from timesync.runtime.devices import LinuxDevices
 from timesync.runtime.phc_clock import PhcClock
 from timesync.runtime.phc_scale import Timescale
-from timesync.runtime.sockets import LinuxExchange, TransmitStamps
+from timesync.runtime.sockets import CardStamps, LinuxExchange, TransmitStamps
 from timesync.runtime.stamping import StampClock
 from timesync.runtime.system_clock import SystemClock
 from timesync.runtime.virtual import VirtualClock, VirtualSettings
+from timesync.transport import PtpHandler, PtpPortSpec, PtpSocket
 from timesync_drivers.clock import KernelClock
 from timesync_drivers.interfaces import local_addresses
 from timesync_drivers.netstamp import StampedSocket, hold_stamps
+from timesync_drivers.nic import Nics
 
 _BASE = ClockId("system")
 T = TypeVar("T")
@@ -95,6 +98,7 @@ class LinuxHost:
         state: Path | None,
         *,
         open_phc: Callable[[PhcSpec, LeapTable], PhcClock] = open_phc,
+        nics: Nics | None = None,
     ) -> None:
         """Make the clocks; nothing is changed on the machine, and a hardware clock may be missing.
 
@@ -103,6 +107,7 @@ class LinuxHost:
             table: TAI - UTC.
             state: The state directory; None keeps nothing.
             open_phc: Opens a hardware clock. Raises ClockError.
+            nics: The calls about network cards; None: the kernel's.
         """
         self._rng = random.Random(os.urandom(32))  # noqa: S311 - spreads timers, guards no secret
         system = next((spec.clock for spec in specs if isinstance(spec, SystemSpec)), _BASE)
@@ -112,6 +117,9 @@ class LinuxHost:
         self._clocks: dict[ClockId, StampClock] = {}
         self._absent: dict[ClockId, tuple[PhcSpec, str]] = {}
         self._devices = LinuxDevices(self._clocks, table)
+        self._cards = Cards(self._clocks, nics=nics)
+        # At the end of the process too: what we have set on a card outlives us.
+        weakref.finalize(self, self._cards.close)
         for spec in specs:
             match spec:
                 case SystemSpec():
@@ -175,6 +183,7 @@ class LinuxHost:
         """
         said = [self._base.check_foreign()]
         said += [clock.check_foreign() for clock in self._clocks.values() if isinstance(clock, PhcClock)]
+        said.append(self._cards.check())
         return ". ".join(text for text in said if text is not None) or None
 
     def own_addresses(self) -> frozenset[str]:
@@ -185,11 +194,38 @@ class LinuxHost:
         """CLOCK_MONOTONIC, which asyncio's loops use for ``time()`` as well."""
         return Instant.from_ns(time.monotonic_ns())
 
-    def open_exchange(self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler) -> LinuxExchange:
+    def open_exchange(
+        self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler, *, hardware: bool = False
+    ) -> LinuxExchange:
         """A fresh socket from a random port; to be called on a running loop. Raises OSError."""
         loop = asyncio.get_running_loop()
-        udp = StampedSocket(remote, self.entropy)
-        return LinuxExchange(loop, udp, remote, self._clocks[clock], handler, self._stamps)
+        stamps = self._card_stamps(remote, clock) if hardware else None
+        udp = StampedSocket(remote, self.entropy, hardware=hardware)
+        return LinuxExchange(loop, udp, remote, self._clocks[clock], handler, self._stamps, stamps)
+
+    def card_clock(self, remote: Endpoint) -> ClockId:
+        """The clock of the network card that packets to ``remote`` leave by. Raises ClockError."""
+        return self._cards.towards(remote).clock.id
+
+    def card_maps(self) -> tuple[CardMap, ...]:
+        """How the stamps of network cards become kernel timestamps now."""
+        return self._cards.maps()
+
+    def _card_stamps(self, remote: Endpoint, clock: ClockId) -> CardStamps:
+        card = self._cards.towards(remote)
+        if card.clock.id != clock:
+            raise ClockError(
+                Trouble.UNSUPPORTED,
+                f"packets to {remote.address} leave by {card.interface} now, which stamps by clock {card.clock.id}",
+                "the source is changed over to it",
+            )
+        return CardStamps(self._cards, card)
+
+    def open_ptp(self, spec: PtpPortSpec, handler: PtpHandler) -> PtpSocket:
+        """The sockets of a PTP port; to be called on a running loop. Raises OSError."""
+        from timesync.runtime.ptp_sockets import open_ptp  # nobody else needs it, and starts faster without
+
+        return open_ptp(asyncio.get_running_loop(), spec, self._clocks[spec.clock], handler)
 
     async def resolve(self, name: str, port: int) -> list[Endpoint]:
         """The addresses of a name, each once, in the resolver's order. Raises OSError.

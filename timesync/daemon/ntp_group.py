@@ -9,7 +9,6 @@ from typing import assert_never
 
 from timesync.base.ids import ClockId, Endpoint, SourceId
 from timesync.base.machine import Dropped, Effect, Measured, Noted, Status
-from timesync.base.time import Duration
 from timesync.config.schema import PoolSource
 from timesync.daemon.assemble import (
     NtpLike,

@@ -25,7 +25,8 @@ class Outputs:
         self._around = around
         self._served = ClockId("")
         self._outbox: tuple[str, Outbox] | None = None
-        self._segment: tuple[int, Segment] | None = None
+        self._unit: int | None = None
+        self._segment: Segment | None = None
         self._pulses: dict[ClockId, PulseOutput] = {}
         self._troubles: dict[str, str] = {}
         self._count = 0
@@ -41,11 +42,8 @@ class Outputs:
         devices = self._around.host.devices
         if config.serve.sock is not None:
             self._outbox = config.serve.sock, devices.open_outbox(config.serve.sock)
-        if config.serve.shm is not None:
-            try:
-                self._segment = config.serve.shm, devices.open_segment(config.serve.shm, create=True)
-            except ClockError as error:
-                self._trouble("shm", f"serve.shm: {error}; {error.advice}")
+        self._unit = config.serve.shm
+        self._open_segment()
         for name, clock in config.clocks.items():
             out = clock.pulse_out
             if out is None or ClockId(name) not in self._around.host.clocks:
@@ -62,19 +60,25 @@ class Outputs:
         if self._outbox is not None:
             self._outbox[1].close()
         if self._segment is not None:
-            self._segment[1].close()
+            self._segment.close()
         self._pulses.clear()
         self._outbox = self._segment = None
         self._troubles.clear()
 
     def tick(self, known: Callable[[ClockId], Coarse | None], leap: Callable[[ClockId], tuple[Leap, int]]) -> None:
         """Once a second: tell where the system clock stands against the time that we serve."""
+        if self._segment is None:
+            # Also when somebody has removed it meanwhile.
+            self._open_segment()
         if self._outbox is None and self._segment is None:
             return
         here = known(self._served)
         if here is None:
             return
-        stamp = self._around.host.clocks[self._served].read()
+        try:
+            stamp = self._around.host.clocks[self._served].read()
+        except ClockError:
+            return  # its device has vanished, which is said elsewhere
         kernel_ns = self._around.host.devices.kernel_ns(self._served, stamp)
         if kernel_ns is None:
             return
@@ -97,7 +101,22 @@ class Outputs:
                 self._troubles["sock"] = f"serve.sock: nobody takes samples at {path} ({why}); is chronyd running?"
         if self._segment is not None:
             self._count = (self._count + 1) % 2**31
-            self._segment[1].write(shm.encode(shm.ShmSample(true_ns, kernel_ns, leap, _PRECISION, self._count)))
+            try:
+                self._segment.write(shm.encode(shm.ShmSample(true_ns, kernel_ns, leap, _PRECISION, self._count)))
+            except ClockError as error:
+                self._trouble("shm", f"serve.shm: {error}; {error.advice}")
+                self._segment.close()
+                self._segment = None
+
+    def _open_segment(self) -> None:
+        if self._unit is None:
+            return
+        try:
+            self._segment = self._around.host.devices.open_segment(self._unit, create=True)
+        except ClockError as error:
+            self._trouble("shm", f"serve.shm: {error}; {error.advice}")
+        else:
+            self._troubles.pop("shm", None)
 
     def _trouble(self, key: str, text: str) -> None:
         self._troubles[key] = text

@@ -67,7 +67,7 @@ class _PairedClocks(DeviceGroup):
             pair = self._around.host.devices.read_pair(self._near, self._far)
         except ClockError as error:
             self._tally.refused("unreadable")
-            self._failed(f"clocks {self._near} and {self._far} cannot be compared: {error}; {error.advice}")
+            self._failed(f"cannot be compared: {error}; {error.advice}")
         else:
             self._works()
             self._take(pair)
@@ -80,14 +80,16 @@ class _PairedClocks(DeviceGroup):
                 )
 
     def _take(self, pair: Pair) -> None:
-        core = self._around.core
         self._method = pair.method
-        stale = core.epoch(self._near) != pair.local.epoch or core.epoch(self._far) != pair.remote.epoch
-        if stale:
+        if self._stale(pair):
             self._tally.refused("epoch")
         else:
             self._tally.good()
             self._measure(pair)
+
+    def _stale(self, pair: Pair) -> bool:
+        core = self._around.core
+        return core.epoch(self._near) != pair.local.epoch or core.epoch(self._far) != pair.remote.epoch
 
     def _measure(self, pair: Pair) -> None:
         raise NotImplementedError
@@ -121,7 +123,7 @@ class LinkGroup(_PairedClocks):
     @property
     def name(self) -> str:
         """What the operator calls it."""
-        return f"{self._near} and {self._far}"
+        return f"clocks {self._near} and {self._far}"
 
     def specs(self) -> tuple[SourceSpec, ...]:
         """One direction each."""
@@ -129,6 +131,9 @@ class LinkGroup(_PairedClocks):
 
     def _measure(self, pair: Pair) -> None:
         self._send(self._forward, pair, None)
+        if self._stale(pair):
+            # What was just said had one of the clocks stepped: this pair is of before.
+            return
         self._send(self._backward, Pair(pair.remote, pair.local, pair.uncertainty, pair.method), None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from timesync.base.ids import ClockId
 from timesync.base.measure import Leap
@@ -14,7 +15,7 @@ from timesync.base.utc import LeapTable
 from timesync.config.schema import Config
 from timesync.daemon.assemble import server_settings
 from timesync.gnss.leap_vote import Ballot, Ruling, rule
-from timesync.host import Host, NtpService, ServerCounters, ServeState
+from timesync.host import ClockError, Host, NtpService, ServerCounters, ServeState
 from timesync.ntp.auth import SymmetricKey
 from timesync.runtime.drive import Alarm
 from timesync.servo.view import CoreView
@@ -22,6 +23,11 @@ from timesync.wire.ntp import timestamp_from_utc
 
 _SERVE_VALID = Duration.from_s(10)
 """A server whose daemon says nothing for so long declares itself unsynchronized."""
+
+_NO_CARD = (
+    "NTP is served with the kernel's timestamps: no network card whose clock is in `clocks` stamps packets of NTP now; "
+    "for some seconds after the clock was opened or stepped that is so, else `timesync doctor` shows what a card can do"
+)
 
 _SYNCHRONIZED_STRATUM = 16
 _LEAST_PRECISION = -29
@@ -58,6 +64,15 @@ class LeapBook:
         """The one to announce for the end of this month."""
         return self._table.pending_month(self._table.utc(at)) if self._ruling is None else self._ruling.leap
 
+    def vouched(self, at: Instant[Tai]) -> bool:
+        """Whether TAI - UTC is known: the table has not expired."""
+        return self._table.expires is not None and self._table.utc(at) < self._table.expires
+
+    def soon(self, clock: ClockId, at: Instant[Tai]) -> Leap:
+        """The leap second within the next twelve hours, as PTP announces it (IEEE 1588-2019, 8.2.4.4 and 8.2.4.5)."""
+        seconds = self._table.utc(at).scaled_ns // _SECOND.scaled_ns % 86_400
+        return self.today(clock, at)[0] if seconds >= 43_200 else Leap.NONE
+
     def _pending_today(self, utc: Instant[Utc]) -> Leap:
         """The kernel is told on the day itself; a vote counts as the table does."""
         ruling = self._ruling
@@ -76,6 +91,8 @@ class Publisher:
         self._service: NtpService | None = None
         self._smear: Duration | None = None
         self._view: Callable[[], CoreView] | None = None
+        self._last: ServeState | None = None
+        self._stamping = "software"
         self._alarm = Alarm(host, self._again)
 
     @property
@@ -93,12 +110,18 @@ class Publisher:
         """What the server did; None when nothing is served."""
         return None if self._service is None else self._service.counters()
 
+    def troubles(self) -> tuple[str, ...]:
+        """What is not as the configuration wants it, in sentences."""
+        stamped = self._last is None or self._last.cards or self._stamping != "hardware"
+        return () if stamped else (_NO_CARD,)
+
     def open(self, config: Config, keys: Mapping[int, SymmetricKey], view: Callable[[], CoreView]) -> str | None:
         """Serve what a configuration asks for, instead of what was served; returns why that is not possible."""
         self.close()
         self._view = view
         serve = config.serve.ntp
         self._smear = None if serve is None else serve.leap_smear
+        self._stamping = "software" if serve is None else serve.timestamping
         if serve is None:
             return None
         try:
@@ -115,34 +138,43 @@ class Publisher:
         self._alarm.cancel()
         if self._service is not None:
             self._service.close()
-            self._service = None
+            self._service = self._last = None
 
     def publish(self, view: CoreView) -> None:
         """Answer from this view from now on."""
         if self._service is None:
             return
+        try:
+            self._last = self._state(view)
+        except ClockError:
+            # A hardware clock that has vanished: nobody may believe what is served of it, and that at once.
+            if self._last is None:
+                return
+            self._last = replace(self._last, synchronized=False, leap=Leap.UNKNOWN, stratum=_SYNCHRONIZED_STRATUM)
+        self._service.publish(self._last)
+
+    def _state(self, view: CoreView) -> ServeState:
         clock = self._host.clocks[view.served]
         at = clock.read().at
         now = NO_SMEAR if self._smear is None else smear(self._table, at, self._smear)
         self._watch_smear(at)
         synchronized = view.stratum < _SYNCHRONIZED_STRATUM
         leap = self._leaps.month(at) if self._smear is None else Leap.NONE
-        self._service.publish(
-            ServeState(
-                synchronized=synchronized,
-                leap=leap if synchronized else Leap.UNKNOWN,
-                stratum=view.stratum,
-                reference_id=view.reference_id,
-                root_delay=view.root_delay,
-                root_dispersion=view.root_dispersion,
-                dispersion_rate=view.dispersion_rate,
-                at=view.at,
-                valid_until=view.at + _SERVE_VALID,
-                reference_time=self._reference_time(view.reference_time),
-                precision=_log2(clock.limits.precision),
-                serving_map=_smeared(clock.serving_map(), self._table.utc(at).ns(), now),
-                epoch=clock.epoch,
-            )
+        return ServeState(
+            synchronized=synchronized,
+            leap=leap if synchronized else Leap.UNKNOWN,
+            stratum=view.stratum,
+            reference_id=view.reference_id,
+            root_delay=view.root_delay,
+            root_dispersion=view.root_dispersion,
+            dispersion_rate=view.dispersion_rate,
+            at=view.at,
+            valid_until=view.at + _SERVE_VALID,
+            reference_time=self._reference_time(view.reference_time),
+            precision=_log2(clock.limits.precision),
+            serving_map=_smeared(clock.serving_map(), self._table.utc(at).ns(), now),
+            epoch=clock.epoch,
+            cards=self._host.card_maps() if self._stamping != "software" else (),
         )
 
     def _watch_smear(self, at: Instant[Tai]) -> None:

@@ -85,6 +85,7 @@ class PulseGroup(DeviceGroup):
         )
         self._tally = Tally()
         self._last: Instant[Mono] | None = None
+        self._newest: Instant[Mono] | None = None
 
     def start(self) -> None:
         """Open the device, now or when it appears."""
@@ -108,6 +109,7 @@ class PulseGroup(DeviceGroup):
             "unread": figures.unread,
             "unnumbered": figures.unnumbered,
             "renumbered": figures.renumbered,
+            "last_pulse_age_s": None if self._newest is None else (self._around.host.mono() - self._newest).s(),
             "pulse_jitter_s": figures.jitter_s,
             "numbered_by": figures.numbered_by,
         }
@@ -128,7 +130,7 @@ class PulseGroup(DeviceGroup):
                 self._works(self._spec.source)
             pulses = self._input.pulses()
         except ClockError as error:
-            self._failed(f"{self.name}: {error}; {error.advice}", self._spec.source)
+            self._failed(f"{error}; {error.advice}", self._spec.source)
             self._close()
             self._count_silence(now)
             self._wake(_REOPEN)
@@ -147,7 +149,10 @@ class PulseGroup(DeviceGroup):
 
     def _until_next(self, newest: Pulse) -> Duration:
         """When the next edge should have been stamped, from now."""
-        age = self._around.host.clocks[self._spec.clock].read().at - newest.stamp.at
+        try:
+            age = self._around.host.clocks[self._spec.clock].read().at - newest.stamp.at
+        except ClockError:
+            return _LOOK_AGAIN  # the card has just vanished, as its next edge will tell
         wait = _SECOND - age + _LATE
         return wait if _LATE <= wait <= _SECOND + _LATE else _LOOK_AGAIN
 
@@ -161,7 +166,7 @@ class PulseGroup(DeviceGroup):
     # -- edges
 
     def _take(self, pulse: Pulse, now: Instant[Mono]) -> None:
-        self._last = now
+        self._last = self._newest = now
         core = self._around.core
         if pulse.stamp.epoch != core.epoch(self._spec.clock):
             self._tally.refused("epoch")

@@ -13,7 +13,7 @@ from timesync.base.time import Duration, Instant, Mono, Tai, Utc
 from timesync.config.sources import GpsdSource, NmeaSource
 from timesync.daemon.group import DeviceGroup, Surroundings
 from timesync.devices import Feed, FeedSpec, SerialLine, TcpStream
-from timesync.gnss.event import LeapReport, ReceiverEvent, SetBaud, Write
+from timesync.gnss.event import LeapReport, ReceiverEvent, SetBaud, TimeMark, Write
 from timesync.gnss.gpsd_session import GpsdSession
 from timesync.gnss.health import HealthSettings
 from timesync.gnss.latency import Truth
@@ -207,7 +207,6 @@ class ReceiverGroup(DeviceGroup):
 
     def on_data(self, data: bytes, stamp: Stamp | None) -> None:
         """See ``FeedHandler``."""
-        self._reopen = _FIRST_REOPEN
         self._hear(self._session.on_data(data, stamp, self._around.host.mono()))
 
     def on_lost(self, error: OSError) -> None:
@@ -216,7 +215,7 @@ class ReceiverGroup(DeviceGroup):
         now = self._around.host.mono()
         for event in self._session.on_lost():
             self._perform(self._judge.on_event(event, now))
-        self._failed(f"{self.name}: {error.strerror or error}; trying again", self._specs[0].source)
+        self._failed(f"{error.strerror or error}; trying again", self._specs[0].source)
         self._perform(self._judge.lost(now))
         self._wake(self._reopen)
         self._reopen = min(self._reopen + self._reopen, _LONGEST_REOPEN)
@@ -237,6 +236,9 @@ class ReceiverGroup(DeviceGroup):
 
     def _hear(self, events: Iterable[ReceiverEvent]) -> None:
         for event in events:
+            if isinstance(event, TimeMark):
+                # Only what can be read is a reason to come back soon: garbage would have us reconnect for ever.
+                self._reopen = _FIRST_REOPEN
             if self._feed is not None and isinstance(event, Write | SetBaud):
                 self._command(self._feed, event)
             else:

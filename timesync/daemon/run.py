@@ -123,6 +123,7 @@ class Daemon:
             "status": lambda _: snapshot().status(),
             "sources": lambda _: snapshot().sources(),
             "clocks": lambda _: snapshot().clocks(),
+            "ports": lambda _: snapshot().port_list(),
             "why": explain,
         }
 

@@ -74,7 +74,12 @@ class _SampleGroup(DeviceGroup):
         if stamp is None or stamp.epoch != self._around.core.epoch(self._spec.clock):
             self._refuse("stamp")
             return None
-        if self._around.host.clocks[self._spec.clock].read().at - stamp.at > _OLD:
+        try:
+            age = self._around.host.clocks[self._spec.clock].read().at - stamp.at
+        except ClockError:
+            self._refuse("stamp")
+            return None
+        if age > _OLD:
             self._refuse("old")
             return None
         return stamp
@@ -165,7 +170,7 @@ class ShmGroup(_SampleGroup):
                 self._works(self._spec.source)
             data = self._segment.read()
         except ClockError as error:
-            self._failed(f"{self.name}: {error}; {error.advice}", self._spec.source)
+            self._failed(f"{error}; {error.advice}", self._spec.source)
             self._close()
             self._count_silence()
             self._wake(_REOPEN)
@@ -219,7 +224,7 @@ class SockGroup(_SampleGroup):
     def on_lost(self, error: OSError) -> None:
         """It is gone, or could not be made."""
         self._feed = None
-        self._failed(f"{self.name}: {error.strerror or error}", self._spec.source)
+        self._failed(f"{error.strerror or error}", self._spec.source)
         self._wake(_REOPEN)
 
     def on_data(self, data: bytes, stamp: Stamp | None) -> None:
@@ -240,9 +245,9 @@ class SockGroup(_SampleGroup):
 
     def _edge(self, kernel_ns: int, offset_s: float, leap: Leap) -> None:
         """A pulse: the sample's time is rounded to microseconds, its offset is not, and says where the second began."""
-        offset_ns = round(offset_s * NS_PER_S)
-        second_ns = (kernel_ns + offset_ns + NS_PER_S // 2) // NS_PER_S * NS_PER_S
-        placed = self._placed(second_ns - offset_ns)
+        past_ns = round(offset_s * NS_PER_S)
+        second_ns = (kernel_ns - past_ns + NS_PER_S // 2) // NS_PER_S * NS_PER_S
+        placed = self._placed(second_ns + past_ns)
         if placed is None:
             return
         self._pulses += 1

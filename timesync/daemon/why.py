@@ -24,6 +24,7 @@ _DROP_ADVICE = {
 _ASKED = ("ntp", "pool")
 """Kinds of sources that are asked over the network; the others speak by themselves."""
 
+_PULSE_GAP_S = 2.5
 _SILENT_REQUESTS = 4
 """Without any answer to so many, more than the network may be to blame."""
 
@@ -91,7 +92,8 @@ def _about_source(entry: Mapping[str, Any], *, keyed: bool) -> list[str]:
     for reason, count in entry["drops"].items():
         advice = _DROP_ADVICE.get(reason)
         what = "answers" if entry["kind"] in _ASKED else "samples"
-        lines.append(f"{count} {what} were refused ({reason}){f': {advice}' if advice else ''}.")
+        were = f"{what} were" if count != 1 else f"{what[:-1]} was"
+        lines.append(f"{count} {were} refused ({reason}){f': {advice}' if advice else ''}.")
     return lines
 
 
@@ -118,6 +120,9 @@ def _details(details: Mapping[str, Any]) -> list[str]:
             f"{details['pulses']} pulses were on the grid; {details['missed']} failed to come, "
             f"{details['doubled']} were doubled and {details['wild']} wild."
         )
+        age = details.get("last_pulse_age_s")
+        if age is not None and age > _PULSE_GAP_S:
+            lines.append(f"The last pulse came {words(age)} ago: is the pulse output on, and its wire connected?")
         if details.get("pulse_jitter_s") is not None:
             lines.append(f"One pulse lies within {words(details['pulse_jitter_s'])} of its place.")
         if details.get("numbered_by"):

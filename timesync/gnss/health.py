@@ -90,6 +90,7 @@ class Health:
         self._started = now
         self._heard: Instant[Mono] | None = None
         self._told: Instant[Mono] | None = None
+        self._speaks_since = now
         self._reported: Instant[Mono] | None = None
         self._untrusted = 0
         self._vouched = False
@@ -124,7 +125,7 @@ class Health:
 
     def on_anything(self, now: Instant[Mono]) -> None:
         """The receiver is alive."""
-        self._heard = now
+        self._speaks(now)
         self._present = True
         self._garbled = False
 
@@ -136,7 +137,13 @@ class Health:
         """It came or went."""
         self._present = present
         if present:
-            self._heard = now
+            self._speaks(now)
+
+    def _speaks(self, now: Instant[Mono]) -> None:
+        """One that was silent may take its time to say a date again."""
+        if self._heard is None or now - self._heard > self._settings.silence:
+            self._speaks_since = now
+        self._heard = now
 
     def on_time(self, mark: TimeMark, now: Instant[Mono], truth: Truth | None) -> Skip | None:
         """A time of the kind that counts; None when it may be used as far as its run goes."""
@@ -228,7 +235,7 @@ class Health:
         fix = self._fix_trouble(now)
         if fix is not None:
             return fix
-        if self._heard is not None and now - (self._told or self._started) > _NO_DATE_AFTER:
+        if self._heard is not None and now - max(self._told or self._started, self._speaks_since) > _NO_DATE_AFTER:
             return _NO_DATE
         return self._times.trouble or self._leap_trouble
 

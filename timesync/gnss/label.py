@@ -128,6 +128,7 @@ class _Edges:
         self._odd_count = 0
         self._recent: deque[bool] = deque(maxlen=_RECENT)
         self._sequence: int | None = None
+        self._gap = 1
         self._skipped = 0
 
     @property
@@ -140,7 +141,7 @@ class _Edges:
         before, self._sequence = self._sequence, sequence % _WRAP
         if before is None:
             return True
-        gap = (sequence - before) % _WRAP
+        gap = self._gap = (sequence - before) % _WRAP
         if 1 < gap < _RESTARTED:
             self._skipped += gap - 1
             self.unread += gap - 1
@@ -153,6 +154,10 @@ class _Edges:
 
     def odd(self, index: int) -> None:
         """An edge off the grid, nearest to the place ``index``."""
+        if self._gap == 2:
+            # A device that keeps only its newest edge showed the second one in place of the right one.
+            self.second_one()
+            return
         if self._odd != index:
             self.settle(None)
             self._odd = index
@@ -277,7 +282,9 @@ class Numberer:
         """Find the edge's place on the grid; answers how many pulses were missed before it."""
         grid = self._grid
         if grid is not None and free - grid.last > round(self._settings.carry_s * UNITS_PER_S):
-            self._say("info", "pulses-back", "pulses come again after a gap too long to count through")
+            gone_s = round((free - grid.last) / UNITS_PER_S)
+            self._edges.missed += gone_s - 1
+            self._say("info", "pulses-back", f"pulses come again after {gone_s} s, too long to count through")
             self._restart()
             self._recent.append(free)
             grid = None

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from timesync.base.measure import Leap
-from timesync.base.serving import SYSTEM_MAP, ServingMap
+from timesync.base.serving import SYSTEM_MAP, CardMap, ServingMap
 from timesync.base.time import NS_PER_S, Duration, Instant, Mono
 from timesync.wire.ntp import NTP_TO_UNIX_S, short_from_duration
 
 MASK64: Final = (1 << 64) - 1
 UNSYNCHRONIZED_STRATUM: Final = 16
+CARDS_VALID_NS: Final = 3 * NS_PER_S
+"""So long after their publication the maps of network cards are used: their clocks are steered on their own."""
+
+_EARLIEST_NS: Final = -100_000
+_LATEST_NS: Final = 10_000_000
+"""How long before the kernel a card may have stamped a packet. Beyond that the stamp is of before a step of a clock, or
+of another clock; a little below zero is the error with which the two clocks are compared."""
+
 _UNITS_PER_NS: Final = (1 << 64) / NS_PER_S
 _ONE_SECOND_SHORT: Final = 1 << 16
 _TAIL = struct.Struct("!bII4sQ")
@@ -39,6 +48,7 @@ class ServeState:
         precision: Log2 of the clock's precision in seconds.
         serving_map: From kernel timestamps to the served clock's UTC.
         epoch: How many times the served clock had been stepped; a new one makes older timestamps worthless.
+        cards: For each interface whose network card stamps packets, from its stamps to kernel timestamps.
     """
 
     synchronized: bool
@@ -54,6 +64,7 @@ class ServeState:
     precision: int
     serving_map: ServingMap
     epoch: int
+    cards: tuple[CardMap, ...] = ()
 
 
 UNSYNCHRONIZED: Final = ServeState(
@@ -75,6 +86,41 @@ UNSYNCHRONIZED: Final = ServeState(
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """A ``CardMap`` in whole numbers: ``kernel_ns + ((card_ns - base_ns) * factor >> 32)``.
+
+    Attributes:
+        base_ns: A reading of the card's clock.
+        kernel_ns: Kernel time then.
+        factor: Kernel time in one second of the card's clock, times 2^32.
+    """
+
+    base_ns: int
+    kernel_ns: int
+    factor: int
+
+    def at(self, card_ns: int) -> int:
+        """Kernel time of a card's stamp."""
+        return self.kernel_ns + ((card_ns - self.base_ns) * self.factor >> 32)
+
+    def received(self, kernel_ns: int, card_ns: int) -> int | None:
+        """Kernel time of arrival by the card's stamp; None when that cannot be of the packet that the kernel stamped.
+
+        A stamp of before a step of either clock is told by that: the kernel sees a packet soon after the card.
+        """
+        at = self.at(card_ns)
+        return at if _EARLIEST_NS <= kernel_ns - at <= _LATEST_NS else None
+
+    def sent(self, kernel_ns: int, card_ns: int) -> int | None:
+        """Kernel time of departure by the card's stamp, for a packet that was handed to the kernel at ``kernel_ns``."""
+        at = self.at(card_ns)
+        return at if _EARLIEST_NS <= at - kernel_ns <= _LATEST_NS else None
+
+
+NO_LINES: Final[Mapping[int, Line]] = {}
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """The part of a reply that is the same for every client, for at most a second of kernel time.
 
@@ -91,6 +137,7 @@ class Template:
         until_ns: Kernel time at which it must be made anew.
         base: NTP timestamp of the served clock at ``base_ns``.
         factor: NTP units of 2^-32 s, times 2^32, in one kernel nanosecond.
+        lines: From the stamps of network cards to kernel time, by interface.
     """
 
     lead: int
@@ -100,6 +147,7 @@ class Template:
     until_ns: int
     base: int
     factor: int
+    lines: Mapping[int, Line] = field(default_factory=lambda: NO_LINES)
 
     def timestamp(self, kernel_ns: int) -> int:
         """The served clock's 64-bit NTP timestamp at a kernel time near ``base_ns``."""
@@ -118,12 +166,13 @@ def render(state: ServeState, kernel_ns: int, mono_ns: int) -> Template:
     utc_ns = state.serving_map.utc_ns(kernel_ns)
     base = ((utc_ns << 32) // NS_PER_S + (NTP_TO_UNIX_S << 32)) & MASK64
     factor = round(_UNITS_PER_NS * state.serving_map.rate)
+    lines = _lines(state.cards) if 0 <= mono_ns - state.at.ns() < CARDS_VALID_NS else NO_LINES
     left_ns = state.valid_until.ns() - mono_ns
     if not (state.synchronized and 1 <= state.stratum < UNSYNCHRONIZED_STRATUM and left_ns > 0):
         # As chronyd does: a whole second of delay and dispersion, so that who ignores the leap bits keeps
         # away.
         tail = _TAIL.pack(state.precision, _ONE_SECOND_SHORT, _ONE_SECOND_SHORT, b"\0\0\0\0", 0)
-        return Template(Leap.UNKNOWN.value << 6, 0, tail, kernel_ns, kernel_ns + NS_PER_S, base, factor)
+        return Template(Leap.UNKNOWN.value << 6, 0, tail, kernel_ns, kernel_ns + NS_PER_S, base, factor, lines)
     life_ns = min(left_ns, NS_PER_S)
     age_s = max(mono_ns + life_ns - state.at.ns(), 0) / NS_PER_S
     dispersion = state.root_dispersion + Duration.from_s(age_s * state.dispersion_rate)
@@ -135,4 +184,11 @@ def render(state: ServeState, kernel_ns: int, mono_ns: int) -> Template:
         state.reference_time,
     )
     lead = state.leap.value << 6
-    return Template(lead, state.stratum, tail, kernel_ns, kernel_ns + life_ns, base, factor)
+    return Template(lead, state.stratum, tail, kernel_ns, kernel_ns + life_ns, base, factor, lines)
+
+
+def _lines(cards: tuple[CardMap, ...]) -> Mapping[int, Line]:
+    return {
+        card.interface: Line(card.base_ns, card.base_ns + card.offset_ns, round(card.rate * (1 << 32)))
+        for card in cards
+    }

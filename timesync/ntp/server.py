@@ -115,7 +115,7 @@ class ServerCounters:
         version_3: Replies of NTP version 3.
         version_4: Replies of NTP version 4.
         restarts: Workers that died and were started again.
-        hardware: Datagrams whose time of arrival was taken from the network card's stamp.
+        hardware: Replies whose receive timestamp is the network card's.
     """
 
     received: int = 0

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from timesync.base.ids import SourceId
+from timesync.base.ids import ClockId, ClockIdentity, SourceId, identity_text
 from timesync.base.measure import Leap, SourceStatus, StampSource
 from timesync.base.time import Instant, Mono
 from timesync.host import ServerCounters
+from timesync.ptp.instance import PortView
+from timesync.ptp.outlook import PTP_REFERENCE
 from timesync.servo.view import CoreView, SourceView
 
 SCHEMA = 1
@@ -39,6 +41,35 @@ class SourceFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PortFacts:
+    """A PTP port.
+
+    Attributes:
+        name: Its interface.
+        domain: ``domainNumber``.
+        transport: ``udp4``, ``udp6`` or ``l2``.
+        timestamping: ``hardware`` or ``software``; None while it has no sockets.
+        clock: The clock that its stamps are of.
+        source: The source that it is for the core; None for one that only gives time.
+        view: The port itself; None before it was ready.
+        grandmaster: ``grandmasterIdentity`` of its instance.
+        delay_mechanism: ``e2e``, ``p2p`` or ``none``.
+        trouble: Why it does not work.
+    """
+
+    name: str
+    domain: int
+    transport: str
+    timestamping: str | None
+    clock: ClockId
+    source: SourceId | None
+    view: PortView | None
+    grandmaster: ClockIdentity | None
+    delay_mechanism: str | None
+    trouble: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The appliance at one moment.
 
@@ -51,6 +82,7 @@ class Snapshot:
         tai_utc: TAI - UTC by the served clock, seconds.
         served: Where NTP is served.
         counters: What the server did; None when nothing is served.
+        ports: PTP ports.
         warnings: Sentences that stay until they are mended.
     """
 
@@ -63,6 +95,7 @@ class Snapshot:
     served: tuple[str, ...]
     counters: ServerCounters | None
     warnings: tuple[str, ...] = ()
+    ports: tuple[PortFacts, ...] = ()
 
     def status(self) -> dict[str, Any]:
         """The object of ``timesync status --json``."""
@@ -130,6 +163,39 @@ class Snapshot:
         followed = [self._source(view) for view in self.core.sources]
         waiting = [_unresolved(name, *said) for name, said in self.unresolved.items()]
         return {"schema": SCHEMA, "sources": followed + waiting}
+
+    def port_list(self) -> dict[str, Any]:
+        """The object of ``timesync ports --json``."""
+        return {"schema": SCHEMA, "ports": [self._port(port) for port in self.ports]}
+
+    def _port(self, port: PortFacts) -> dict[str, Any]:
+        view = port.view
+        measured = next((view for view in self.core.sources if view.source == port.source), None)
+        delay = None if view is None or view.mean_delay is None else view.mean_delay.s()
+        if delay is None and measured is not None and measured.delay_s is not None:
+            delay = measured.delay_s / 2
+        counted = None if view is None else view.counters
+        return {
+            "name": port.name,
+            "domain": port.domain,
+            "state": "INITIALIZING" if view is None else view.state.name,
+            "delay_mechanism": port.delay_mechanism,
+            "transport": port.transport,
+            "timestamping": port.timestamping,
+            "clock": port.clock,
+            "identity": None if view is None else str(view.identity),
+            "parent": None if view is None or view.parent is None else str(view.parent),
+            "grandmaster": None if port.grandmaster is None else identity_text(port.grandmaster),
+            "mean_delay_s": delay,
+            "offset_s": None if measured is None else measured.offset_s,
+            "as_capable": None if view is None else view.as_capable,
+            "reason": port.trouble or ("" if view is None else view.reason),
+            "neighbor_rate_ratio": None if view is None else view.rate_ratio,
+            "received": {} if counted is None else {kind.name.lower(): n for kind, n in counted.received.items()},
+            "sent": {} if counted is None else {kind.name.lower(): n for kind, n in counted.sent.items()},
+            "drops": {} if counted is None else dict(counted.drops),
+            "lost_stamps": 0 if counted is None else counted.lost_stamps,
+        }
 
     def _source(self, view: SourceView) -> dict[str, Any]:
         facts = self.facts.get(view.source)
@@ -201,7 +267,7 @@ def _finite(value: float) -> float | None:
 
 def reference_text(reference_id: bytes, stratum: int) -> str:
     """A reference id for people (RFC 5905, 7.3): letters at stratum 1 and for kisses, else as an IPv4 address."""
-    if stratum <= 1:
+    if stratum <= 1 or reference_id == PTP_REFERENCE:
         text = reference_id.rstrip(b"\0")
         if text and all(0x20 < octet < 0x7F for octet in text):
             return text.decode("ascii")

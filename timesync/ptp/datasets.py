@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 
 from timesync.base.ids import ClockIdentity, PortIdentity
 from timesync.ptp.settings import InstanceSettings, LocalQuality
+from timesync.wire.error import WireError
 from timesync.wire.ptp_message import Announce, ClockQuality, Flags, Header, Tlv
+from timesync.wire.ptp_tlv import PathTrace, TlvType, propagates
 
 TIME_RECEIVER_ONLY_CLASS = 255
 """``clockClass`` of a clock that is never grandmaster (table 4)."""
@@ -18,8 +20,9 @@ TIME_RECEIVER_ONLY_CLASS = 255
 LONGEST_PATH = 179
 """Clock identities that fit into the path trace TLV of one Ethernet frame (IEEE 802.1AS-2020, 10.6.3)."""
 
-_PATH_TRACE = 0x0008
-_IDENTITY_SIZE = 8
+_TLV_HEADER_SIZE = 4
+_TLV_ROOM = _TLV_HEADER_SIZE + 8 * LONGEST_PATH
+"""Octets that all TLVs of an Announce may have together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,12 +183,14 @@ class DataSets:
         parent: ``parentDS``.
         time_properties: ``timePropertiesDS``.
         path: ``pathTraceDS.list`` (16.2): the clocks from the grandmaster to the parent; empty where none is kept.
+        propagated: TLVs of the parent's Announce that a boundary clock passes on unread (14.2.2.2).
     """
 
     current: CurrentDS
     parent: ParentDS
     time_properties: TimePropertiesDS
     path: tuple[ClockIdentity, ...] = ()
+    propagated: tuple[Tlv, ...] = ()
 
 
 def as_grandmaster(default: DefaultDS, local: LocalQuality) -> DataSets:
@@ -216,13 +221,15 @@ def as_time_receiver(announce: Announce) -> DataSets:
         ),
         time_properties=TimePropertiesDS.announced(announce),
         path=path_of(announce),
+        propagated=tuple(tlv for tlv in announce.tlvs if tlv.kind != TlvType.PATH_TRACE and propagates(tlv.kind)),
     )
 
 
 def announced(sets: DataSets, header: Header, *, path_trace: bool) -> Announce:
     """The Announce that a port in TIME_TRANSMITTER sends (9.5.3, 13.5).
 
-    A path too long for a frame is not sent at all, as half a path proves nothing (IEEE 802.1AS-2020, 10.6.3).
+    A path too long for a frame is not sent at all, as half a path proves nothing (IEEE 802.1AS-2020, 10.6.3). TLVs
+    of the parent that do not fit beside it are left out.
 
     Args:
         sets: The data sets of the instance.
@@ -230,7 +237,10 @@ def announced(sets: DataSets, header: Header, *, path_trace: bool) -> Announce:
         path_trace: Append the path trace TLV with this clock at its end (16.2).
     """
     path = (*sets.path, header.source.clock)
-    fits = path_trace and len(path) <= LONGEST_PATH
+    tlvs = [PathTrace(path).to_tlv()] if path_trace and len(path) <= LONGEST_PATH else []
+    for tlv in sets.propagated:
+        if sum(_TLV_HEADER_SIZE + len(other.value) for other in [*tlvs, tlv]) <= _TLV_ROOM:
+            tlvs.append(tlv)
     return Announce(
         header=replace(header, flags=header.flags | sets.time_properties.flags()),
         utc_offset=sets.time_properties.utc_offset,
@@ -240,14 +250,17 @@ def announced(sets: DataSets, header: Header, *, path_trace: bool) -> Announce:
         grandmaster=sets.parent.grandmaster,
         steps_removed=sets.current.steps_removed,
         time_source=sets.time_properties.time_source,
-        tlvs=(Tlv(_PATH_TRACE, b"".join(path)),) if fits else (),
+        tlvs=tuple(tlvs),
     )
 
 
 def path_of(announce: Announce) -> tuple[ClockIdentity, ...]:
     """The clocks that an Announce came through, grandmaster first (16.2); empty when it does not tell."""
     for tlv in announce.tlvs:
-        if tlv.kind == _PATH_TRACE:
-            ends = range(_IDENTITY_SIZE, len(tlv.value) + 1, _IDENTITY_SIZE)
-            return tuple(ClockIdentity(tlv.value[end - _IDENTITY_SIZE : end]) for end in ends)
+        if tlv.kind == TlvType.PATH_TRACE:
+            try:
+                return PathTrace.from_tlv(tlv).path
+            except WireError:
+                # What breaks the layout tells nothing; the number of steps still ends a loop.
+                return ()
     return ()

@@ -17,7 +17,7 @@ from timesync.ptp.bmca import Decision, Question, decide, elect, own_candidate
 from timesync.ptp.context import Context, PortCounters
 from timesync.ptp.datasets import DataSets, DefaultDS, as_grandmaster, as_time_receiver
 from timesync.ptp.effect import ParentChanged, PtpEffect, StateChanged
-from timesync.ptp.foreign import ForeignTable
+from timesync.ptp.foreign import ForeignTable, Heard
 from timesync.ptp.port import Port
 from timesync.ptp.settings import Bmca, InstanceSettings, LocalQuality, Role
 from timesync.ptp.signals import Signals
@@ -256,8 +256,10 @@ class Instance:
         if heard.refused:
             port.counters.drops[heard.value] += 1
             return [Dropped(heard.value)]
-        self._expect(port, now)
-        return self._decide(now) if heard.name == "CHANGED" else []
+        if heard in (Heard.CHANGED, Heard.UNCHANGED):
+            # One that is only noted is no reason to wait longer.
+            self._expect(port, now)
+        return self._decide(now) if heard is Heard.CHANGED else []
 
     def _expect(self, port: Port, now: Instant[Mono]) -> None:
         """Start ``announceReceiptTimeout`` (9.2.6.12) where nobody is qualified yet; who is, times out by himself."""
@@ -332,11 +334,11 @@ class Instance:
         effects: Iterable[PtpEffect] = list(port.event(event, now, decision.reason))
         if decision.state is PortState.TIME_RECEIVER:
             port.follow(None if decision.parent is None else decision.parent.sender, now)
-        if port.state is PortState.PRE_TIME_TRANSMITTER and before is not PortState.PRE_TIME_TRANSMITTER:
-            if decision.qualification:
-                port.qualify(decision.qualification, now)
-            else:
+        if port.state is PortState.PRE_TIME_TRANSMITTER:
+            if not decision.qualification:
                 effects = [*effects, *port.event(PortEvent.QUALIFICATION_TIMEOUT_EXPIRES, now, decision.reason)]
+            elif before is not PortState.PRE_TIME_TRANSMITTER:
+                port.qualify(decision.qualification, now)
         yield from _merged(effects)
 
 

@@ -326,6 +326,10 @@ class Port:
     ) -> Iterator[PtpEffect]:
         self._following.measured += 1
         stamp = sample.arrival
+        if not self._context.sets.time_properties.ptp_timescale:
+            # ARB: what comes is no TAI. Those who give such time with a date give their system's (linuxptp with
+            # software timestamps does): UTC.
+            offset -= Duration.from_s(self._context.local.utc_offset)
         yield Measured(
             Measurement(
                 link=self.settings.link,

@@ -29,6 +29,7 @@ _LEAP_TOLERANCE_NS = NS_PER_S // 5
 _SLEPT_NS = NS_PER_S // 100
 """Less is the noise of reading how long the machine has slept."""
 _CROSS_TRIES = 3
+_JUST_NOW_NS = 2_000_000
 _MAX_LONG = (1 << 8 * abi.LONG_SIZE - 1) - 1
 
 
@@ -250,6 +251,23 @@ class PhcClock:
             kernel_ns = reading.system_ns
             utc = self._table.utc(self._scale.tai(reading.device_ns))
         return ServingMap(kernel_ns, utc.ns() - kernel_ns, self._map.rate)
+
+    def kernel_map(self) -> ServingMap | None:
+        """How the hardware's stamps, on its own scale, become kernel timestamps (CLOCK_REALTIME).
+
+        None in the seconds after a step, when stamps from before may still come, before the rate is known and while
+        the device is away. The reading is that of ``serving_map`` where that was asked just before: its error then
+        drops out of the two together.
+        """
+        newest = self._map.newest
+        try:
+            if newest is None or not 0 <= self._around.real_ns() - newest.system_ns <= _JUST_NOW_NS:
+                newest = self.cross()
+        except ClockError:
+            return None
+        if self._device is None or self._steps.unsettled() or not self._map.known:
+            return None
+        return ServingMap(newest.device_ns, newest.system_ns - newest.device_ns, 1.0 / self._map.rate)
 
     def check_foreign(self) -> str | None:
         """What something other than us did to the clock since the last call, in sentences; None if nothing.

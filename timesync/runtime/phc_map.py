@@ -42,6 +42,11 @@ class PhcMap:
         """Seconds of the hardware clock per second of CLOCK_REALTIME; 1 before it is known."""
         return self._rate
 
+    @property
+    def known(self) -> bool:
+        """Whether the rate has been learnt."""
+        return self._known
+
     def covers(self, system_ns: int) -> bool:
         """Whether a moment needs no further reading to be placed well."""
         newest = self.newest

@@ -101,25 +101,30 @@ class LoopService:
 
     def _on_readable(self, serving: ServingSocket) -> None:
         # The error queue wakes readers too.
-        for stamp_as, stamp_ns in serving.stamps():
-            self._server.sent(stamp_as, stamp_ns)
+        server = self._server
+        lines = server.lines(departure_ns(), time.monotonic_ns())
+        for stamp_as, stamp_ns in serving.stamps(lines):
+            server.sent(stamp_as, stamp_ns)
         for _ in range(_ROUND):
             try:
                 datagram = serving.receive()
             except OSError:  # nothing more, or an error that the network left; either ends the round
                 return
             if datagram.local is not None and not is_unicast(datagram.local):
-                self._server.counts[Count.RECEIVED] += 1
-                self._server.counts[Count.BAD] += 1
+                server.counts[Count.RECEIVED] += 1
+                server.counts[Count.BAD] += 1
                 continue
+            line = lines.get(datagram.interface)
+            at = line.received(datagram.stamp_ns, datagram.card_ns) if line is not None and datagram.card_ns else None
+            stamp_ns = datagram.stamp_ns if at is None else at
             host, port = datagram.address[:2]
-            reply = self._server.respond(
-                datagram.data, host, port, datagram.stamp_ns, departure_ns, time.monotonic_ns()
-            )
+            reply = server.respond(datagram.data, host, port, stamp_ns, departure_ns, time.monotonic_ns())
             if reply is None:
                 continue
-            if not serving.reply(reply.data, datagram.address, datagram.local, reply.stamp_as):
-                self._server.counts[Count.UNSENT] += 1
+            server.counts[Count.HARDWARE] += at is not None
+            interface = 0 if line is None else datagram.interface
+            if not serving.reply(reply.data, datagram.address, datagram.local, reply.stamp_as, interface):
+                server.counts[Count.UNSENT] += 1
 
 
 class WorkerService:

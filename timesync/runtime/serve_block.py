@@ -13,16 +13,20 @@ import zlib
 from typing import Final
 
 from timesync.base.measure import Leap
-from timesync.base.serving import ServingMap
+from timesync.base.serving import CardMap, ServingMap
 from timesync.base.time import Duration, Instant
 from timesync.ntp.server import Count, ServerCounters, ServeState
 
 # Native alignment: Python then stores a field with one instruction, not octet by octet.
 _SEQUENCE = struct.Struct("@Q")
-_STATE = struct.Struct("=?BB4sqqdqqQbqqdQ")
+_STATE = struct.Struct("=?BB4sqqdqqQbqqdQB")
+_CARD = struct.Struct("=Iqqd")
+MAX_CARDS: Final = 16
+"""Interfaces whose network card's stamps are used; those of further ones are the kernel's."""
 _CHECK = struct.Struct("=I")
 _STATE_AT: Final = 64
-_CHECK_AT: Final = _STATE_AT + _STATE.size
+_STATE_SIZE: Final = _STATE.size + MAX_CARDS * _CARD.size
+_CHECK_AT: Final = _STATE_AT + _STATE_SIZE
 _SLOTS_AT: Final = 1024
 _COUNTERS = struct.Struct(f"@{len(Count)}Q")
 _SLOT: Final = 256
@@ -34,7 +38,8 @@ assert _COUNTERS.size <= _SLOT
 
 def encode_state(state: ServeState) -> bytes:
     """A state as octets of a fixed length."""
-    return _STATE.pack(
+    cards = state.cards[:MAX_CARDS]
+    head = _STATE.pack(
         state.synchronized,
         state.leap.value,
         state.stratum,
@@ -50,7 +55,10 @@ def encode_state(state: ServeState) -> bytes:
         state.serving_map.offset_ns,
         state.serving_map.rate,
         state.epoch,
+        len(cards),
     )
+    tail = b"".join(_CARD.pack(card.interface, card.base_ns, card.offset_ns, card.rate) for card in cards)
+    return (head + tail).ljust(_STATE_SIZE, b"\0")
 
 
 def decode_state(data: bytes) -> ServeState:
@@ -71,7 +79,9 @@ def decode_state(data: bytes) -> ServeState:
         offset_ns,
         rate,
         epoch,
-    ) = _STATE.unpack(data)
+        card_count,
+    ) = _STATE.unpack_from(data)
+    cards = [CardMap(*_CARD.unpack_from(data, _STATE.size + _CARD.size * index)) for index in range(card_count)]
     return ServeState(
         synchronized=synchronized,
         leap=Leap(leap),
@@ -86,6 +96,7 @@ def decode_state(data: bytes) -> ServeState:
         precision=precision,
         serving_map=ServingMap(base_ns, offset_ns, rate),
         epoch=epoch,
+        cards=tuple(cards),
     )
 
 

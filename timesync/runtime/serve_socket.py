@@ -7,11 +7,12 @@ import errno
 import socket
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from timesync.base.ids import Endpoint
+from timesync.ntp.serve_state import Line
 from timesync_drivers import abi
 from timesync_drivers.spread import spread_by_address
 
@@ -20,13 +21,24 @@ SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 # The older form (asm-generic/socket.h), with seconds of C's long on every ABI, unlike abi.SO_TIMESTAMPING:
 # timesync_drivers.batch lays its buffers out for this one.
 _SO_TIMESTAMPING = 37
-_TIMESPEC = struct.Struct("@ll")
-_WITHOUT_ID = abi.SOF_TIMESTAMPING_RX_SOFTWARE | abi.SOF_TIMESTAMPING_SOFTWARE | abi.SOF_TIMESTAMPING_OPT_TSONLY
+_TIMESPECS = struct.Struct("@6l")
+# The card's too, where it is set to stamp: both kinds of a packet then come together, and both of a reply one after
+# the other.
+_WITHOUT_ID = (
+    abi.SOF_TIMESTAMPING_RX_SOFTWARE
+    | abi.SOF_TIMESTAMPING_SOFTWARE
+    | abi.SOF_TIMESTAMPING_RX_HARDWARE
+    | abi.SOF_TIMESTAMPING_RAW_HARDWARE
+    | abi.SOF_TIMESTAMPING_OPT_TSONLY
+    | abi.SOF_TIMESTAMPING_OPT_TX_SWHW
+)
 _STAMPING = _WITHOUT_ID | abi.SOF_TIMESTAMPING_OPT_ID
 _IP_PKTINFO = 8  # linux/in.h; the socket module has it from Python 3.14 on
 _PACKET_INFO4 = struct.Struct("=I8s")
 _PACKET_INFO6 = struct.Struct("=16sI")
 _ASK_FOR_STAMP = (socket.SOL_SOCKET, _SO_TIMESTAMPING, struct.pack("@I", abi.SOF_TIMESTAMPING_TX_SOFTWARE))
+_BOTH = abi.SOF_TIMESTAMPING_TX_SOFTWARE | abi.SOF_TIMESTAMPING_TX_HARDWARE
+_ASK_FOR_BOTH = (socket.SOL_SOCKET, _SO_TIMESTAMPING, struct.pack("@I", _BOTH))
 
 RECEIVE_BUFFER: Final = 1 << 20
 MAX_WAITING: Final = 256
@@ -43,13 +55,32 @@ class Datagram:
         data: The payload.
         address: The sender.
         stamp_ns: When, CLOCK_REALTIME; the kernel's stamp, or when it was read if there is none.
+        card_ns: When, by the network card's own clock; 0 where it gave no stamp.
         local: The local address that it was sent to, for ``reply``; None when unknown.
+        interface: Index of the interface that it came by; 0 when unknown.
     """
 
     data: bytes
     address: SocketAddress
     stamp_ns: int
+    card_ns: int
     local: bytes | None
+    interface: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A reply whose transmit stamp is awaited.
+
+    Attributes:
+        stamp_as: For ``Server.sent``.
+        interface: Where its request came from; 0 where that has no card that stamps.
+        handed_ns: CLOCK_REALTIME when it was given to the kernel.
+    """
+
+    stamp_as: int
+    interface: int
+    handed_ns: int
 
 
 def departure_ns() -> int:
@@ -73,37 +104,46 @@ class ServingSocket:
 
     def __init__(self, bound: socket.socket) -> None:
         self.socket = bound
-        self._waiting: dict[int, int] = {}
+        self._waiting: dict[int, _Waiting] = {}
         self._next_id = 0
         self._restart_stamps()
 
     def receive(self) -> Datagram:
         """The next datagram. Raises BlockingIOError when there is none."""
         data, ancillary, _, address = self.socket.recvmsg(_LARGEST, 256)
-        stamp_ns: int | None = None
+        stamp_ns = card_ns = interface = 0
         local: bytes | None = None
         for level, kind, value in ancillary:
             if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
-                seconds, nanoseconds = _TIMESPEC.unpack_from(value)
-                stamp_ns = seconds * 1_000_000_000 + nanoseconds
+                stamp_ns, card_ns = _stamps_of(value)
             elif level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
-                _, local = _PACKET_INFO4.unpack(value)
+                interface, local = _PACKET_INFO4.unpack(value)
             elif level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
-                local, _ = _PACKET_INFO6.unpack(value)
+                local, interface = _PACKET_INFO6.unpack(value)
         if not stamp_ns:
             stamp_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
-        return Datagram(data, address, stamp_ns, local)
+        return Datagram(data, address, stamp_ns, card_ns, local, interface)
 
-    def reply(self, data: bytes, address: SocketAddress, local: bytes | None, stamp_as: int | None) -> bool:
+    def reply(
+        self, data: bytes, address: SocketAddress, local: bytes | None, stamp_as: int | None, interface: int = 0
+    ) -> bool:
         """Send from the address that was asked; with ``stamp_as`` its transmit stamp comes out of ``stamps``.
 
         False when the kernel did not take it: the reply is lost, which UDP allows.
+
+        Args:
+            data: The reply.
+            address: Of the client.
+            local: As in ``Datagram``.
+            stamp_as: For ``Server.sent``; None: no stamp is wanted.
+            interface: Where the request came from, if its card stamps packets: it is asked for the stamp, too.
         """
         ancillary = []
         if local is not None:
             ancillary.append(self._packet_info(local))
         if stamp_as is not None:
-            ancillary.append(_ASK_FOR_STAMP)
+            ancillary.append(_ASK_FOR_BOTH if interface else _ASK_FOR_STAMP)
+        handed_ns = time.clock_gettime_ns(time.CLOCK_REALTIME)
         try:
             self.socket.sendmsg((data,), ancillary, socket.MSG_DONTWAIT, address)
         except OSError:
@@ -113,24 +153,27 @@ class ServingSocket:
             return False
         if stamp_as is not None:
             if len(self._waiting) >= MAX_WAITING:
-                self._waiting.clear()
-            self._waiting[self._next_id] = stamp_as
+                del self._waiting[next(iter(self._waiting))]
+            self._waiting[self._next_id] = _Waiting(stamp_as, interface, handed_ns)
             self._next_id = (self._next_id + 1) & 0xFFFF_FFFF
         return True
 
-    def stamps(self) -> Iterator[tuple[int, int]]:
-        """Transmit stamps that have come: ``stamp_as`` and CLOCK_REALTIME ns."""
+    def stamps(self, lines: Mapping[int, Line]) -> Iterator[tuple[int, int]]:
+        """Transmit stamps that have come: ``stamp_as`` and CLOCK_REALTIME ns; a later one of a reply is the better.
+
+        Args:
+            lines: From the stamps of network cards to CLOCK_REALTIME, by interface.
+        """
         while True:
             try:
                 _, ancillary, _, _ = self.socket.recvmsg(1, 256, socket.MSG_ERRQUEUE)
             except BlockingIOError:
                 return
             number: int | None = None
-            stamp_ns = 0
+            stamp_ns = card_ns = 0
             for level, kind, value in ancillary:
                 if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
-                    seconds, nanoseconds = _TIMESPEC.unpack_from(value)
-                    stamp_ns = seconds * 1_000_000_000 + nanoseconds
+                    stamp_ns, card_ns = _stamps_of(value)
                 elif (level, kind) in (
                     (socket.IPPROTO_IP, abi.IP_RECVERR),
                     (socket.IPPROTO_IPV6, abi.IPV6_RECVERR),
@@ -138,10 +181,15 @@ class ServingSocket:
                     code, origin, *_, number_or_else = abi.SOCK_EXTENDED_ERR.unpack_from(value)
                     if code == errno.ENOMSG and origin == abi.SO_EE_ORIGIN_TIMESTAMPING:
                         number = number_or_else
-            if number is not None and stamp_ns:
-                stamp_as = self._waiting.pop(number, None)
-                if stamp_as is not None:
-                    yield stamp_as, stamp_ns
+            waiting = None if number is None else self._waiting.get(number)
+            if number is None or waiting is None:
+                continue
+            line = lines.get(waiting.interface)
+            if line is None or card_ns:
+                del self._waiting[number]
+            sent_ns = line.sent(waiting.handed_ns, card_ns) if line is not None and card_ns else stamp_ns
+            if sent_ns:
+                yield waiting.stamp_as, sent_ns
 
     def _packet_info(self, local: bytes) -> tuple[int, int, bytes]:
         # No interface index: the route decides, so that asymmetric routing works; a link-local peer has its
@@ -159,6 +207,12 @@ class ServingSocket:
             while True:
                 self.socket.recvmsg(1, 256, socket.MSG_ERRQUEUE)
         self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING)
+
+
+def _stamps_of(value: bytes) -> tuple[int, int]:
+    """The kernel's and the network card's, ns; 0 for one that is missing."""
+    seconds, nanoseconds, _, _, card_seconds, card_nanoseconds = _TIMESPECS.unpack_from(value)
+    return seconds * 1_000_000_000 + nanoseconds, card_seconds * 1_000_000_000 + card_nanoseconds
 
 
 def is_unicast(local: bytes) -> bool:

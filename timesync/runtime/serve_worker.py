@@ -62,7 +62,7 @@ class Lane:
         self._server = server
         self._batch = Batch(serving.socket.family, BATCH, _REQUEST, _REPLY)
         self._mark = RECEIVE_BIT if interleaved else 0
-        self._locals: set[bytes] = set()
+        self._known: dict[bytes, tuple[bytes, int]] = {}
 
     def drain(self) -> None:
         """Answer what is there, up to a bound."""
@@ -79,7 +79,8 @@ class Lane:
 
     def read_stamps(self) -> None:
         """Take the transmit stamps that have come."""
-        for stamp_as, stamp_ns in self._socket.stamps():
+        lines = self._server.lines(clock_gettime_ns(CLOCK_REALTIME), monotonic_ns())
+        for stamp_as, stamp_ns in self._socket.stamps(lines):
             self._server.sent(stamp_as, stamp_ns)
 
     def _answer_all(self, got: int) -> None:
@@ -89,7 +90,8 @@ class Lane:
         template = server.template(now, monotonic_ns())
         lead, stratum, tail = template.lead, template.stratum, template.tail
         base, base_ns, factor = template.base, template.base_ns, template.factor
-        find, heads, addressed, mark_bit = server.clients.hosts.get, server.heads, self._locals, self._mark
+        find, heads, known, mark_bit = server.clients.hosts.get, server.heads, self._known.get, self._mark
+        lines = template.lines.get
         clients = server.clients
         interval, tolerance = clients.interval_ns, clients.tolerance_ns
         network_interval, network_tolerance = clients.network_interval_ns, clients.network_tolerance_ns
@@ -99,17 +101,22 @@ class Lane:
         oldest = now - OLDEST_NS
         heads_sent: list[int] = []
         note = heads_sent.append
-        start = 0
+        start = by_card = 0
         for index, offset, place, length, control in zip(
             range(got), batch.in_offsets, batch.out_offsets, lengths, controls, strict=False
         ):
-            host, seconds, nanoseconds, local, first, poll, mark, cookie = unpack(inbox, offset)
+            host, seconds, nanoseconds, card_s, card_ns, info, first, poll, mark, cookie = unpack(inbox, offset)
             buckets = find(host)
             head = heads[first]
             plain = head and length == HEADER_SIZE and control == expected and not mark & mark_bit
-            if plain and buckets and local in addressed:
+            to = known(info)
+            if plain and buckets and to:
                 own, network = buckets
                 at = seconds * 1_000_000_000 + nanoseconds
+                line = lines(to[1]) if card_s else None
+                wire = line.received(at, card_s * 1_000_000_000 + card_ns) if line else None
+                if wire is not None:
+                    at = wire
                 ready, network_ready = own[0], network[0]
                 if oldest <= at <= now and ready - at <= tolerance and network_ready - at <= network_tolerance:
                     # Not max(), which is a call.
@@ -118,7 +125,7 @@ class Lane:
                     pack(
                         outbox,
                         place,
-                        local,
+                        to[0],
                         lead | head,
                         stratum,
                         poll,
@@ -127,6 +134,8 @@ class Lane:
                         (base + ((at - base_ns) * factor >> 32)) & MASK64 | 1,
                     )
                     note(head)
+                    if wire is not None:
+                        by_card += 1
                     continue
             if start < index:
                 self._send(template, start, index)
@@ -134,6 +143,7 @@ class Lane:
             self._answer_one(index)
         if start < got:
             self._send(template, start, got)
+        server.counts[Count.HARDWARE] += by_card
         self._count(heads_sent)
 
     def _send(self, template: Template, start: int, stop: int) -> None:
@@ -167,29 +177,34 @@ class Lane:
         """The slow path, which decides everything anew."""
         arrival = self._batch.arrival(slot)
         server = self._server
-        if arrival.local is not None and not self._knows(arrival.local):
+        local, interface = (None, 0) if arrival.info is None else self._place(arrival.info)
+        if local is not None and not is_unicast(local):
             server.counts[Count.RECEIVED] += 1
             server.counts[Count.BAD] += 1
             return
-        stamp_ns = arrival.stamp_ns
-        if stamp_ns is None:
-            stamp_ns = clock_gettime_ns(CLOCK_REALTIME)
-        reply = server.respond(arrival.data, arrival.host, arrival.address[1], stamp_ns, departure_ns, monotonic_ns())
+        now_ns, mono_ns = clock_gettime_ns(CLOCK_REALTIME), monotonic_ns()
+        stamp_ns = now_ns if arrival.stamp_ns is None else arrival.stamp_ns
+        line = server.lines(now_ns, mono_ns).get(interface)
+        wire = line.received(stamp_ns, arrival.card_ns) if line is not None and arrival.card_ns else None
+        received_ns = stamp_ns if wire is None else wire
+        reply = server.respond(arrival.data, arrival.host, arrival.address[1], received_ns, departure_ns, mono_ns)
         if reply is None:
             return
-        if not self._socket.reply(reply.data, arrival.address, arrival.local, reply.stamp_as):
+        server.counts[Count.HARDWARE] += wire is not None
+        by = 0 if line is None else interface
+        if not self._socket.reply(reply.data, arrival.address, local, reply.stamp_as, by):
             server.counts[Count.UNSENT] += 1
 
-    def _knows(self, local: bytes) -> bool:
-        """Whether a local address is one to answer from; remembered for the hot loop."""
-        if local in self._locals:
-            return True
-        if not is_unicast(local):
-            return False
-        if len(self._locals) >= _KNOWN_LOCALS:
-            self._locals.clear()
-        self._locals.add(local)
-        return True
+    def _place(self, info: bytes) -> tuple[bytes, int]:
+        """The local address and the interface of a packet info; of one machine's they are kept for the hot loop."""
+        found = self._known.get(info)
+        if found is None:
+            found = self._batch.split(info)
+            if is_unicast(found[0]):
+                if len(self._known) >= _KNOWN_LOCALS:
+                    self._known.clear()
+                self._known[info] = found
+        return found
 
 
 class Worker:

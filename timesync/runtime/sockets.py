@@ -11,10 +11,11 @@ import errno
 import os
 
 from timesync.base.ids import Endpoint
-from timesync.base.measure import StampSource
+from timesync.base.measure import Stamp
 from timesync.host import ExchangeHandler
+from timesync.runtime.cards import Card, Cards
 from timesync.runtime.stamping import StampClock
-from timesync_drivers.netstamp import StampedSocket, Transmitted
+from timesync_drivers.netstamp import Received, StampedSocket, Transmitted
 
 TRANSMIT_TIMEOUT_S = 0.05
 """How long to wait for a transmit stamp; the kernel needs microseconds, a shaped queue may need more."""
@@ -49,6 +50,29 @@ class TransmitStamps:
         self._lost.pop(remote.address, None)
 
 
+class CardStamps:
+    """The stamps of a network card, on its clock; there is no other for what the card did not stamp."""
+
+    def __init__(self, cards: Cards, card: Card) -> None:
+        self._cards = cards
+        self._card = card
+
+    def sent(self, stamp: Transmitted | None) -> Stamp | None:
+        """That of the request; None when there is none."""
+        return self._place(None if stamp is None else stamp.at_ns, 0, sent=True)
+
+    def received(self, packet: Received) -> Stamp | None:
+        """That of an answer; None when there is none."""
+        return self._place(packet.at_ns, packet.interface, sent=False)
+
+    def _place(self, at_ns: int | None, interface: int, *, sent: bool) -> Stamp | None:
+        if at_ns is None:
+            self._cards.lost(self._card, sent=sent)
+            return None
+        self._cards.came(self._card, sent=sent)
+        return self._card.stamp(at_ns, interface)
+
+
 class LinuxExchange:
     """One request to one remote and what comes back; ``timesync.host.Exchange``.
 
@@ -64,14 +88,19 @@ class LinuxExchange:
         clock: StampClock,
         handler: ExchangeHandler,
         stamps: TransmitStamps,
+        card: CardStamps | None = None,
     ) -> None:
-        """Listen from now on; the exchange owns ``udp`` and closes it."""
+        """Listen from now on; the exchange owns ``udp`` and closes it.
+
+        With ``card`` all stamps are the card's, and ``udp`` is a socket that asks for those.
+        """
         self._loop = loop
         self._socket = udp
         self._remote = remote
         self._clock = clock
         self._handler = handler
         self._stamps = stamps
+        self._card = card
         self._sent: Transmitted | None = None
         self._waiting: asyncio.Handle | None = None
         self._closed = False
@@ -117,7 +146,8 @@ class LinuxExchange:
         if stamp is None:
             return False
         if self._waiting is not None:
-            self._stamps.came(self._remote)
+            if self._card is None:
+                self._stamps.came(self._remote)
             self._give_sent(stamp)
         return True
 
@@ -130,7 +160,10 @@ class LinuxExchange:
             return True
         if packet is None:
             return False
-        stamp = None if packet.at_ns is None else self._clock.stamp_at(packet.at_ns, packet.source)
+        if self._card is not None:
+            stamp = self._card.received(packet)
+        else:
+            stamp = None if packet.at_ns is None else self._clock.stamp_at(packet.at_ns, packet.source)
         self._handler.on_packet(packet.data, stamp)
         return True
 
@@ -141,6 +174,9 @@ class LinuxExchange:
                 break
         if self._closed or self._waiting is None:
             return
+        if self._card is not None:
+            self._give_sent(None)
+            return
         self._stamps.lost(self._remote)
         self._give_sent(self._sent if self._stamps.missing(self._remote) else None)
 
@@ -148,5 +184,7 @@ class LinuxExchange:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        source = StampSource.USER if stamp is None else stamp.source
-        self._handler.on_sent(None if stamp is None else self._clock.stamp_at(stamp.at_ns, source))
+        if self._card is not None:
+            self._handler.on_sent(self._card.sent(stamp))
+        else:
+            self._handler.on_sent(None if stamp is None else self._clock.stamp_at(stamp.at_ns, stamp.source))

@@ -220,6 +220,9 @@ class ClockModel:
         before = tracker.predict(free, source.wander)
         delay = None if m.delay is None else m.delay.s()
         verdict, variance = tracker.sample(free, offset, delay, source.wander, now, m.noise_s)
+        if tracker.began_anew() and source.ruling.state is SourceState.SELECTED:
+            # The estimate has taken the same noise for an offset and a frequency.
+            self.fusion.forget()
         if verdict is Verdict.OUTLIER and before is not None and source.ruling.state is SourceState.SELECTED:
             assert tracker.estimator is not None
             self.fusion.suspect(free, offset - before.offset_s, (free - tracker.estimator.at).s())

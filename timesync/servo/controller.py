@@ -49,6 +49,9 @@ _COASTING_COST_S = 1e3
 _FELT = 1e-11
 """A smaller change of frequency by temperature is left to the next measurement's steering."""
 
+_FAR_WORSE = 6.0
+"""A source with a bound so many times the clock's own does not end a holdover."""
+
 _FIRST_WAIT_S = 5.0
 _LEAST_SAMPLES = 2
 _TOO_FAR_S = 3.0
@@ -164,12 +167,16 @@ class Controller:
         if model is None or m.epoch != model.ledger.epoch:
             return []
         source = model.sources[source_id]
+        self._standing[model.spec.clock].present()
         if source.spec.parent is not None:
             m = replace(m, quality=self.lineage.quality(source.spec.parent, now))
         if self._first_measured is None:
             self._first_measured = now.mono
         verdict, offset, variance = model.sample(source, m, now.mono)
         commands = self._pace(model, source, verdict)
+        if verdict is not Verdict.OUTLIER and math.isnan(offset):
+            # Whom it follows knows no truth any more: it is on its own at once.
+            commands += self._select(model, now)
         if verdict is Verdict.OUTLIER or math.isnan(offset):
             return commands + self._report(model, now)
         commands += self._select(model, now)
@@ -194,7 +201,7 @@ class Controller:
             status.leap,
             status.stratum,
         ):
-            return self._select(model, now)
+            return [*self._select(model, now), *self._report(model, now)]
         return []
 
     def applied(self, clock: ClockId, rate: Rate, at: Instant[Tai]) -> None:
@@ -231,7 +238,7 @@ class Controller:
 
     def gone(self, clock: ClockId, why: str) -> None:
         """The clock's device has vanished; when it comes back, its epoch will be another."""
-        self._standing[clock].lost(why)
+        self._standing[clock].gone(why)
 
     def deadline(self) -> Instant[Mono] | None:
         """When ``on_deadline`` wants to be called."""
@@ -285,7 +292,10 @@ class Controller:
         if status is not None and status.excluded is not None:
             return Ruling(SourceState.EXCLUDED, status.excluded)
         if status is not None and status.sent >= 1 and status.reach == 0 and (status.sent > 3 or candidate):
-            return Ruling(SourceState.UNREACHABLE, f"none of the last {min(status.sent, 8)} requests was answered")
+            count = min(status.sent, 8)
+            asked = f"none of the last {count} requests was answered"
+            due = f"nothing has come from it, {count} times in a row"
+            return Ruling(SourceState.UNREACHABLE, due if source.advisor is None else asked)
         if (
             status is not None
             and status.received
@@ -324,6 +334,7 @@ class Controller:
         if self._hurried(model, {c.source for c in standing}, now):
             return []
         rulings = self._selectors[model.spec.clock].select(standing)
+        self._keep_alone(model, standing, rulings, now)
         notes: list[Command] = []
         for source_id, ruling in rulings.items():
             source = model.sources[source_id]
@@ -344,8 +355,33 @@ class Controller:
         model.fusion.choose(members, model.ledger.free(reading))
         model.claim(reading, now.mono)
         fed = [model.sources[source_id] for source_id in members]
-        self._standing[model.spec.clock].fed(model, fed, now)
+        above = None if feed is None or feed.parent is None else self._standing[feed.parent]
+        self._standing[model.spec.clock].fed(model, fed, now, above)
         return notes
+
+    def _keep_alone(
+        self, model: ClockModel, standing: Iterable[Candidate], rulings: dict[SourceId, Ruling], now: Now
+    ) -> None:
+        """A clock that was led by a primary reference is not given to a far worse source while it is better alone.
+
+        What it claims of itself in holdover must agree with that source, though: a lie is not kept up.
+        """
+        place = self._standing[model.spec.clock]
+        best = place.best
+        if place.state not in (ServoState.LOCKED, ServoState.HOLDOVER) or best is None or best.quality is None:
+            return
+        bound = model.error_bound_s(now.clocks[model.spec.clock], now.mono)
+        chosen = [c for c in standing if rulings[c.source].state is SourceState.SELECTED]
+        if bound is None or best.quality.stratum or not chosen or any(c.trusted for c in chosen):
+            return
+        nearest = min(chosen, key=lambda c: c.bound_s)
+        if nearest.bound_s <= _FAR_WORSE * bound or abs(nearest.offset_s) > bound + nearest.bound_s:
+            return
+        for c in chosen:
+            rulings[c.source] = Ruling(
+                SourceState.CANDIDATE,
+                f"agrees, but is good to {words(c.bound_s)} only: alone the clock is still within {words(bound)}",
+            )
 
     @staticmethod
     def _follow(model: ClockModel, feed: Feed | None) -> None:

@@ -130,6 +130,12 @@ class Fusion:
         since, innovation, elapsed = self._pending
         return innovation * (1 + max((at - since).s(), 0.0) / elapsed)
 
+    def forget(self) -> None:
+        """What was made of the samples so far is wrong: begin anew from the best track."""
+        self._estimator = None
+        self._gate = Gate()
+        self._pending = None
+
     def disturb(self, offset_variance: float) -> None:
         """Our own steering was not exact."""
         if self._estimator is not None:

@@ -40,14 +40,15 @@ class Roaming:
 
         To be called while the clock is locked, at least once every few minutes.
         """
+        if deviation >= UNMODELLED:
+            # An estimate that is itself uncertain must not make the clock look restless, nor calm.
+            return
         if self._since is None or at_s - self._last > _HOUR_S / 4:
             # Not watched in between: whatever it did there is unknown.
             self._since, self._low, self._high = at_s, frequency, frequency
         self._last = at_s
-        # An estimate that is itself uncertain must not make the clock look restless, nor calm.
-        if deviation < UNMODELLED:
-            self._low = min(self._low, frequency)
-            self._high = max(self._high, frequency)
+        self._low = min(self._low, frequency)
+        self._high = max(self._high, frequency)
         if at_s - self._since >= _HOUR_S:
             self._ranges.append(self._high - self._low)
             self._since, self._low, self._high = at_s, frequency, frequency

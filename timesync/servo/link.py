@@ -72,6 +72,12 @@ class LinkModel:
         """Standard deviation of a sample without excess delay."""
         return math.sqrt(self._base)
 
+    def assume(self, variance: float) -> None:
+        """Samples scatter by this much more than anything learnt so far explains: learn anew from there."""
+        self._base = max(variance, self._floor)
+        self._s11 = self._s12 = self._s22 = self._t1 = self._t2 = 0.0
+        self._information = self._leaning = 0.0
+
     def observe_delay(self, delay_s: float | None) -> float:
         """Take in the delay of a new sample; returns its excess, in seconds."""
         if delay_s is None:

@@ -30,6 +30,8 @@ class Standing:
         self.reason = "waiting for the first measurements"
         self.best: Source | None = None
         self._fed = False
+        self._above: Standing | None = None
+        self._away = False
         self._watched = False
         self._fed_at: Instant[Mono] | None = None
         self._alone = ""
@@ -44,11 +46,14 @@ class Standing:
         notes, self._notes = self._notes, []
         return notes
 
-    def fed(self, model: ClockModel, sources: Sequence[Source], now: Now) -> None:
-        """These sources feed the clock from now on (none: it is on its own)."""
+    def fed(self, model: ClockModel, sources: Sequence[Source], now: Now, above: Standing | None = None) -> None:
+        """These sources feed the clock from now on (none: it is on its own), or a link to the clock of ``above``."""
         self._fed = bool(sources)
+        self._above = above
         if sources:
-            self._fed_at = now.mono
+            # Following a clock that is itself on its own is no more than being on its own for as long.
+            coasts = above is not None and above.state is ServoState.HOLDOVER
+            self._fed_at = above.fed_at if above is not None and coasts else now.mono
             self._choose(sources, now)
         else:
             self._alone = _why_not(model)
@@ -65,6 +70,11 @@ class Standing:
             self.best = held
 
     @property
+    def fed_at(self) -> Instant[Mono] | None:
+        """When a source fed it last, directly or over other clocks."""
+        return self._fed_at
+
+    @property
     def coasting(self) -> bool:
         """It was fed by references of its own and may still be believed: other clocks go on following it."""
         return (
@@ -77,6 +87,15 @@ class Standing:
         """What was known of the clock's offset is void."""
         if self.state is not ServoState.FAULT:
             self._enter(ServoState.ACQUIRING, why)
+
+    def gone(self, why: str) -> None:
+        """The clock's device has vanished: whatever is known of it, it is of no use before ``present``."""
+        self.lost(why)
+        self._away = True
+
+    def present(self) -> None:
+        """The clock can be read."""
+        self._away = False
 
     def refused(self, offset_s: float, limit_s: float) -> None:
         """The clock is further off than it may be corrected."""
@@ -92,7 +111,9 @@ class Standing:
         """Whether the clock's offset is known well enough for other clocks to be compared with it."""
         if self.state in (ServoState.LOCKED, ServoState.HOLDOVER):
             return True
-        return self._watched and self.best is not None and self.best.tracker.samples >= _WATCHED_SAMPLES
+        return (
+            not self._away and self._watched and self.best is not None and self.best.tracker.samples >= _WATCHED_SAMPLES
+        )
 
     def judge(
         self,
@@ -104,6 +125,8 @@ class Standing:
         steered: bool = True,
     ) -> None:
         """Move to the state that the estimate deserves; one that is not ``steered`` is only watched."""
+        if self._away:
+            return
         if not steered:
             self._watched = self._fed and estimate is not None and bound_s is not None
             if self._watched and estimate is not None:
@@ -120,9 +143,13 @@ class Standing:
 
     def _judge_fed(self, estimate: Estimate, updates: int) -> None:
         settled = abs(estimate.offset_s) <= _SETTLED * estimate.deviation_s + _SETTLED_FLOOR_S
-        if self.state is ServoState.LOCKED or (settled and updates >= _LOCK_UPDATES):
+        held = self.state in (ServoState.LOCKED, ServoState.HOLDOVER) and self._above is not None
+        if held or self.state is ServoState.LOCKED or (settled and updates >= _LOCK_UPDATES):
             name = "its sources" if self.best is None else self.best.spec.name
-            self._enter(ServoState.LOCKED, f"follows {name}")
+            if self._above is not None and self._above.state is ServoState.HOLDOVER:
+                self._enter(ServoState.HOLDOVER, f"follows {name}, which is in holdover: {self._above.reason}")
+            else:
+                self._enter(ServoState.LOCKED, f"follows {name}")
         elif updates:
             self._enter(ServoState.ACQUIRING, f"{words(abs(estimate.offset_s))} still to correct")
         else:
@@ -164,7 +191,8 @@ def _why_not(model: ClockModel) -> str:
         return "no source answers" if count > 1 else "the only source does not answer"
     if all(state is SourceState.WAITING for state in states):
         return "waiting for the first measurements"
-    for source in model.sources.values():
-        if source.ruling.state in (SourceState.FALSETICKER, SourceState.CANDIDATE):
-            return source.ruling.reason
-    return next(iter(model.sources.values())).ruling.reason
+    # References before links to other clocks, which only ever pass on what those know.
+    sources = sorted(model.sources.values(), key=lambda source: source.spec.parent is not None)
+    told = (s for s in sources if s.ruling.state in (SourceState.FALSETICKER, SourceState.CANDIDATE))
+    source = next((s for s in told if s.spec.parent is None), sources[0])
+    return f"{source.spec.name}: {source.ruling.reason}"

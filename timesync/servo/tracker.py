@@ -28,6 +28,15 @@ _FASTEST_CHANGE = 1e-4
 
 _NEWS = 2
 
+_ROUGH = 5.0
+_SURPRISES = 2
+"""So many samples that lie off by so many standard deviations while little is known: one may show a frequency that
+nobody expected, and the next ones fit it; where they do not, the samples are that noisy."""
+
+_MISFIT_SHARE = 0.1
+_MISFITS = 0.5
+"""Share of recent samples that did not fit, from which on not the clock but the idea of the noise must be wrong."""
+
 
 class Verdict(enum.Enum):
     """What became of a sample."""
@@ -103,6 +112,14 @@ class Tracker:
         self._normalized: float | None = None
         self._usual_noise_s = math.inf
         self._start = (frequency, deviation)
+        self._misfits = 0.0
+        self._surprises = 0
+        self._began_anew = False
+
+    def began_anew(self) -> bool:
+        """Whether the noise was found to be of another size and the track begun anew, since this was asked last."""
+        found, self._began_anew = self._began_anew, False
+        return found
 
     @property
     def suspicious(self) -> bool:
@@ -149,7 +166,13 @@ class Tracker:
         state = self._estimator.predict(at, wander.value, DRIFT_WANDER)
         innovation = offset_s - state.offset_s
         deviation_s = math.sqrt(state.offset_variance + variance)
-        verdict = self._gate.judge(innovation, deviation_s) if self.samples >= _WARM_UP else Verdict.USED
+        warm = self.samples >= _WARM_UP
+        verdict = self._gate.judge(innovation, deviation_s) if warm else Verdict.USED
+        self._misfits += _MISFIT_SHARE * ((verdict is not Verdict.USED) - self._misfits)
+        if not warm:
+            self._surprises += abs(innovation) > _ROUGH * deviation_s
+        if self._misfits > _MISFITS or self._surprises >= _SURPRISES:
+            return self._begin_anew(at, offset_s, innovation * innovation / 2)
         if verdict is Verdict.OUTLIER:
             self.outliers += 1
             return verdict, variance
@@ -161,6 +184,18 @@ class Tracker:
             disturb(self._estimator, innovation, elapsed)
         self._estimator.update(innovation, variance)
         return verdict, variance
+
+    def _begin_anew(self, at: Instant[Tai], offset_s: float, variance: float) -> tuple[Verdict, float]:
+        """Two samples lie so far apart that each must be that noisy; what was made of them before means nothing."""
+        self.model.assume(variance)
+        self._estimator = Estimator(at, offset_s, variance, *self._start)
+        self.samples = 2
+        self._gate = Gate()
+        self._normalized = None
+        self._misfits = 0.0
+        self._surprises = 0
+        self._began_anew = True
+        return Verdict.NEWS, variance
 
     def _learn(
         self, excess: float, innovation: float, explained: float, deviation: float, wander: Wander, verdict: Verdict

@@ -12,14 +12,16 @@ from random import Random
 from timesync.base.ids import ClockId, Endpoint
 from timesync.base.measure import Stamp, StampSource
 from timesync.base.time import Duration, Instant, Mono
-from timesync.host import ExchangeHandler
+from timesync.host import CardMap, ClockError, ExchangeHandler, Trouble
 from timesync.ntp.server import Server, ServerCounters, ServerSettings, ServeState
 from timesync.sim.clock import SimClock
 from timesync.sim.devices import NO_HARDWARE, SimDevices
 from timesync.sim.hardware import Hardware
 from timesync.sim.law import NO_DELAY, DelayLaw, Exponential, draw_duration
 from timesync.sim.network import Datagram, Node, SimSocket, plain
+from timesync.sim.ptp_network import SimCard
 from timesync.sim.world import World
+from timesync.transport import PtpHandler, PtpPortSpec, PtpSocket
 
 SLOWNESS = Exponential(50e-6)
 STAMP_PATIENCE = Duration.from_ns(50_000_000)
@@ -59,6 +61,7 @@ class SimHost:
         files: The state directory.
         load_failure: When set, ``load`` raises it.
         save_failure: When set, ``save`` raises it.
+        cards: Network cards for PTP, by interface.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class SimHost:
         self.save_failure: OSError | None = None
         self._clocks = {clock.id: clock for clock in clocks}
         self._away: set[ClockId] = set()
+        self.cards: dict[str, SimCard] = {}
         self._rng = world.stream(f"host/{node.name}")
         self._entropy = world.stream(f"entropy/{node.name}")
         self._delays = world.stream(f"delays/{node.name}")
@@ -130,9 +134,32 @@ class SimHost:
         """The addresses of the node, and loopback."""
         return frozenset({*self.node.addresses, "127.0.0.1", "::1"})
 
-    def open_exchange(self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler) -> SimExchange:
-        """A fresh socket towards ``remote``, to be opened on a running loop. Raises OSError."""
+    def open_exchange(
+        self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler, *, hardware: bool = False
+    ) -> SimExchange:
+        """A fresh socket towards ``remote``, to be opened on a running loop. Raises OSError, as for ``hardware``."""
+        if hardware:
+            self.card_clock(remote)
         return SimExchange(self, remote, self._clocks[clock], handler)
+
+    def card_clock(self, remote: Endpoint) -> ClockId:
+        """Raises ClockError: packets of the simulated network are stamped by the kernel."""
+        raise ClockError(
+            Trouble.UNSUPPORTED,
+            f"the simulated network has no hardware timestamps towards {remote.address}",
+            "write `timestamping: software`",
+        )
+
+    def card_maps(self) -> tuple[CardMap, ...]:
+        """None."""
+        return ()
+
+    def open_ptp(self, spec: PtpPortSpec, handler: PtpHandler) -> PtpSocket:
+        """The sockets of a PTP port on one of ``cards``. Raises OSError."""
+        card = self.cards.get(spec.interface)
+        if card is None:
+            raise OSError(errno.ENODEV, "there is no such interface", spec.interface)
+        return card.open_ptp(spec, self._clocks[spec.clock], handler)
 
     async def resolve(self, name: str, port: int) -> list[Endpoint]:
         """Ask the simulated DNS. Raises OSError."""

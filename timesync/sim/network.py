@@ -213,7 +213,7 @@ class Network:
         self.delivered = 0
         self._default = default
         self._owners: dict[str, Node] = {}
-        self._ways: dict[tuple[str, str], _Way] = {}
+        self._ways: dict[tuple[str, str], Way] = {}
 
     def node(self, name: str, *addresses: str) -> Node:
         """A new machine with these addresses. Raises ValueError when one is taken or malformed."""
@@ -274,17 +274,22 @@ class Network:
         if bound is not None:
             bound.receiver.on_refused(datagram.target)
 
-    def _way(self, sender: Node, owner: Node) -> _Way:
+    def _way(self, sender: Node, owner: Node) -> Way:
         key = sender.name, owner.name
         found = self._ways.get(key)
         if found is None:
             path = LOOPBACK if sender is owner else self._default
-            found = self._ways[key] = _Way(self.world, f"path/{sender.name}>{owner.name}", path)
+            found = self._ways[key] = Way(self.world, f"path/{sender.name}>{owner.name}", path)
         return found
 
 
-class _Way:
-    """One direction between two nodes: its path now, its outages, its own random numbers."""
+class Way:
+    """One direction between two nodes: its path now, its outages, its own random numbers.
+
+    Attributes:
+        path: How packets travel now.
+        outages: From when until before when all is lost, in units of true TAI.
+    """
 
     def __init__(self, world: World, name: str, path: Path) -> None:
         self.path = path

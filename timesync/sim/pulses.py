@@ -304,4 +304,4 @@ class _Delayed:
 
 def gone(name: str) -> ClockError:
     """The device of that name is not there."""
-    return ClockError(Trouble.GONE, f"{name} is gone", "Plug it in; it is taken up again as soon as it is there.")
+    return ClockError(Trouble.GONE, f"{name} is gone", "plug it in: it is taken up again as soon as it is there")
