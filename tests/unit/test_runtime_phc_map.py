@@ -149,6 +149,33 @@ def test_a_step_is_seen_within_a_check(by_ns: int) -> None:
     assert clock.watch.check(clock.progress(), 0) is None
 
 
+def test_a_first_reading_on_a_busy_machine_is_no_alarm_for_ever() -> None:
+    clock = Ticking()
+    # A pause in the middle of a reading: the clock seems to be 900 us on, within a window that admits it.
+    clock.run(1)
+    busy = Progress(clock.phc_ns + 900_000, clock.raw_ns, 2_000_000)
+    assert clock.watch.check(busy, 0) is None
+    alarms = 0
+    for _ in range(30):
+        clock.run(1)
+        alarms += clock.watch.check(clock.progress(), 0) is not None
+    assert 0 == alarms
+
+
+def test_a_rate_that_was_learnt_wrong_is_learnt_anew() -> None:
+    clock = Ticking()
+    for _ in range(5):
+        clock.run(1)
+        clock.watch.check(clock.progress(), 0)
+    alarms = []
+    for _ in range(20):
+        clock.run(1)
+        clock.phc_ns += 150_000  # as an oscillator does that has changed by 150 ppm
+        alarms.append(clock.watch.check(clock.progress(), 0) is not None)
+    assert alarms[0]
+    assert not any(alarms[5:])
+
+
 def test_what_the_hardwares_own_servo_was_told_is_allowed_once() -> None:
     clock = Ticking()
     for _ in range(5):

@@ -13,6 +13,8 @@ _LEARNT_PPM = 20
 _UNKNOWN_PPM = 1000
 """What two oscillators may differ by before that is learnt."""
 _LEARN_SPAN_NS = 250_000_000
+_LONGEST_NS = 30_000_000_000
+"""A bus that is always slow must do, after so long."""
 _GAIN = 0.25
 
 
@@ -31,6 +33,7 @@ class PhcWatch:
         self._steering = 0.0
         self._oscillator = 0.0
         self._learnt = False
+        self._moving = 0.0
         self.restart(progress, slept_ns)
 
     @property
@@ -77,12 +80,24 @@ class PhcWatch:
         allowed = _FLOOR_NS + window + self._allowed_ns + elapsed * ppm // 1_000_000
         error = progress.at_ns - self._expected_ns
         moved = error if abs(error) > allowed else None
-        if moved is None and elapsed < _LEARN_SPAN_NS:
+        if moved is None and (elapsed < _LEARN_SPAN_NS or self._blurred(window, elapsed)):
             return None  # go on from where the interval began: the longer it is, the less the windows matter
         if moved is None and self._clean:
             self._learn(error, elapsed)
+        self._recover(moved, elapsed)
         self.restart(progress, slept_ns)
         return moved
+
+    def _blurred(self, window_ns: int, elapsed_ns: int) -> bool:
+        """A reading took so long that a rate learnt from it would be found wrong by the next good one."""
+        return window_ns * 2_000_000 > elapsed_ns * _LEARNT_PPM and elapsed_ns < _LONGEST_NS
+
+    def _recover(self, moved_ns: int | None, elapsed_ns: int) -> None:
+        """Moved by as much in every second is not moved but runs otherwise than was learnt: that is learnt anew."""
+        rate = 0.0 if moved_ns is None else moved_ns / max(elapsed_ns, 1)
+        before, self._moving = self._moving, rate
+        if rate and abs(rate - before) <= _LEARNT_PPM * 1e-6 + abs(rate) / 4:
+            self.relearn()
 
     def slept_ns(self, slept_ns: int) -> int:
         """How long the machine slept since the last check."""
