@@ -320,7 +320,7 @@ class Appliance:
             if clock in self.controller.clocks and clock not in self._away:
                 self._away.add(clock)
                 self.controller.gone(clock, why)
-                self._helmsman.perform(self.controller.standing(clock).notes())
+                self._helmsman.perform(self.controller.news(clock))
                 self._start.note(Noted("error", "device-lost", f"clock {clock}: {why}"))
 
     def _look_for_clocks(self) -> None:

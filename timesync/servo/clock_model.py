@@ -63,6 +63,11 @@ class Source:
         """The free clock against truth by this source alone, carried to free time ``at``, from the model's origin."""
         return self.tracker.predict(at, self.wander)
 
+    def spread_s(self, at: Instant[Tai], state: Prediction) -> float:
+        """One standard deviation of its track in ``state``, as far as what it says of itself does not cover it."""
+        del at
+        return math.sqrt(max(state.offset_variance, 0.0))
+
     @property
     def path_s(self) -> float:
         """One-way delay to the root of its time."""
@@ -125,6 +130,11 @@ class Link(Source):
             return None
         origin, state = above
         return self.near.from_origin(self._origin + origin) + between_s + state.offset_s, state
+
+    def spread_s(self, at: Instant[Tai], state: Prediction) -> float:
+        """See ``Source``: that of the far clock is in its claim already."""
+        own = self.tracker.predict(at, self.wander)
+        return super().spread_s(at, state if own is None else own)
 
     def track(self, at: Instant[Tai]) -> Prediction | None:
         """See ``Source``: the track of the link upon that of the far clock."""
@@ -238,7 +248,8 @@ class ClockModel:
 
     def candidate(self, source: Source, reading: Instant[Tai], now: Instant[Mono]) -> Candidate | None:
         """The source as selection sees it; None before the first measurement."""
-        state = source.track(self.ledger.free(reading))
+        free = self.ledger.free(reading)
+        state = source.track(free)
         if state is None:
             return None
         deviation = math.sqrt(max(state.offset_variance, 0.0))
@@ -247,7 +258,7 @@ class ClockModel:
             name=source.spec.name,
             offset_s=self.steered_offset(state.offset_s, reading),
             deviation_s=deviation,
-            bound_s=source.distance_s(now, self.growth) + CONFIDENCE * deviation,
+            bound_s=source.distance_s(now, self.growth) + CONFIDENCE * source.spread_s(free, state),
             frequency=state.frequency,
             frequency_deviation=math.sqrt(max(state.frequency_variance, 0.0)),
             trusted=source.spec.trusted,

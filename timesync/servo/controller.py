@@ -469,6 +469,13 @@ class Controller:
             for source in (*own, *self._links_of(model.spec.clock)):
                 source.tracker.disturb(variance)
 
+    def news(self, clock: ClockId) -> list[Command]:
+        """What changed in a clock's standing since the last call; with its name where there are several."""
+        notes = self._standing[clock].notes()
+        if len(self._clocks) == 1:
+            return notes
+        return [replace(one, text=f"clock {clock}: {one.text}") if isinstance(one, Noted) else one for one in notes]
+
     def _report(self, model: ClockModel, now: Now) -> list[Command]:
         """What the clock is told of itself, and what changed in its standing."""
         reading = now.clocks[model.spec.clock]
@@ -478,16 +485,16 @@ class Controller:
         model.watched(reading, now.mono, locked=standing.state is ServoState.LOCKED)
         standing.judge(estimate, bound, model.updates, now.mono, steered=model.spec.disciplined)
         if not model.spec.disciplined:
-            return standing.notes()
+            return self.news(model.spec.clock)
         if estimate is None or bound is None:
-            return [Report(model.spec.clock, False, _WORST, _WORST), *standing.notes()]
+            return [Report(model.spec.clock, False, _WORST, _WORST), *self.news(model.spec.clock)]
         report = Report(
             model.spec.clock,
             standing.state in (ServoState.LOCKED, ServoState.HOLDOVER),
             min(Duration.from_s(abs(estimate.offset_s) + estimate.deviation_s), _WORST),
             min(Duration.from_s(bound), _WORST),
         )
-        return [report, *standing.notes()]
+        return [report, *self.news(model.spec.clock)]
 
 
 def _noted(source: Source, ruling: Ruling) -> list[Command]:
