@@ -15,7 +15,7 @@ from timesync.base.serving import CardMap, ServingMap
 from timesync.base.time import Duration, Instant, Mono
 from timesync.devices import Devices
 from timesync.ntp.server import ServerCounters, ServerSettings, ServeState
-from timesync.transport import PtpHandler, PtpPortSpec, PtpSocket
+from timesync.transport import ManagementHandler, ManagementSocket, PtpHandler, PtpPortSpec, PtpSocket
 
 __all__ = [
     "CardMap",
@@ -263,6 +263,10 @@ class Host(Protocol):
 
     def open_ptp(self, spec: PtpPortSpec, handler: PtpHandler) -> PtpSocket:
         """The sockets of a PTP port, with stamps of ``spec.clock``. Raises OSError."""
+        ...
+
+    def open_management(self, path: str, handler: ManagementHandler) -> ManagementSocket:
+        """The Unix sockets by which a PTP instance is managed, at ``path`` and ``path`` + "ro". Raises OSError."""
         ...
 
     async def resolve(self, name: str, port: int) -> list[Endpoint]:

@@ -86,6 +86,16 @@ class PtpSocket(Protocol):
         """The interface's MAC address, six octets."""
         ...
 
+    @property
+    def address(self) -> bytes:
+        """The interface's address in the protocol of its transport: IPv4, IPv6 or MAC; empty where it has none."""
+        ...
+
+    @property
+    def phc(self) -> int | None:
+        """Index of the PTP hardware clock that stamps, as in ``/dev/ptpN``; None with software stamps."""
+        ...
+
     def send_event(self, data: bytes, token: int, *, destination: str | None = None, peer: bool = False) -> None:
         """Send an event message; its stamp comes as ``on_sent``, also where sending fails."""
         ...
@@ -98,6 +108,33 @@ class PtpSocket(Protocol):
         """Close; the handler is not called again."""
         ...
 
+
+class ManagementHandler(Protocol):
+    """Who listens to the management sockets of an instance."""
+
+    def on_management(self, data: bytes, address: str, *, writable: bool) -> None:
+        """A message came from the socket at this path; ``writable``: over the one by which changes are allowed."""
+        ...
+
+    def on_unreachable(self, address: str) -> None:
+        """Nobody listens there any more."""
+        ...
+
+
+class ManagementSocket(Protocol):
+    """Two Unix datagram sockets that management tools talk to: one for everything, one for reading only."""
+
+    def send(self, data: bytes, address: str, *, writable: bool) -> None:
+        """Send from one of them. Failures are counted, and told where nobody listens."""
+        ...
+
+    def close(self) -> None:
+        """Close both and remove their paths; the handler is not called again."""
+        ...
+
+
+READ_ONLY_SUFFIX = "ro"
+"""What the path of the socket for reading ends with, beside that of the other one, as ptp4l has it."""
 
 HEADER_SIZE = 34
 """Octets of the common header (IEEE 1588-2019, 13.3)."""

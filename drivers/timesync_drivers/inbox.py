@@ -25,8 +25,8 @@ MAX_DATAGRAM = 4096
 class DatagramSocket:
     """A bound socket; whoever may write to its path may send."""
 
-    def __init__(self, path: str) -> None:
-        """Make it, in place of one that nobody listens on any more.
+    def __init__(self, path: str, mode: int = MODE) -> None:
+        """Make it with these permissions, in place of one that nobody listens on any more.
 
         Raises OSError: EADDRINUSE when somebody does, EEXIST when the path is something else than a socket.
         """
@@ -36,10 +36,10 @@ class DatagramSocket:
         try:
             self._clear()
             # The mode of the socket is that of the file to be, less the umask: nobody else gets in before the chmod.
-            os.fchmod(self._socket.fileno(), MODE)
+            os.fchmod(self._socket.fileno(), mode)
             self._socket.bind(path)
             self._identity = _identity(self._path)
-            self._path.chmod(MODE)
+            self._path.chmod(mode)
             self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         except BaseException:
             self.close()
@@ -63,6 +63,25 @@ class DatagramSocket:
                 seconds, nanoseconds = _TIMESPEC.unpack_from(body)
                 return data, seconds * NS_PER_S + nanoseconds
         return data, None
+
+    def receive(self) -> tuple[bytes, str] | None:
+        """The next datagram, cut at 4096 octets, and the path of the socket that it came from.
+
+        The path is empty for a socket that has none, which cannot be answered; one with a zero at its start is of the
+        abstract namespace (unix(7)). None when there is no datagram. Raises OSError.
+        """
+        try:
+            data, address = self._socket.recvfrom(MAX_DATAGRAM)
+        except BlockingIOError:
+            return None
+        return data, os.fsdecode(address) if address else ""
+
+    def send(self, data: bytes, path: str) -> None:
+        """Send a datagram to the socket at a path.
+
+        Raises OSError: ENOENT or ECONNREFUSED when nobody is there, EAGAIN when he does not read.
+        """
+        self._socket.sendto(data, path)
 
     def close(self) -> None:
         """Close it, and remove its path unless that is another's by now. A second call does nothing."""

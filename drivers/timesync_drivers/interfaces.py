@@ -25,7 +25,20 @@ def local_addresses() -> list[str]:
 
     By netlink (rtnetlink(7)), because the older ioctl tells only the first IPv4 address of an interface.
     """
-    found = ["127.0.0.1", "::1"]
+    return list(dict.fromkeys(["127.0.0.1", "::1", *(address for _, address in _every_address())]))
+
+
+def interface_address(index: int, *, ipv6: bool) -> bytes:
+    """The first IPv4 or IPv6 address of an interface, packed; empty where it has none, or nothing is told."""
+    family = socket.AF_INET6 if ipv6 else socket.AF_INET
+    ours = (address for of, address in _every_address() if of == index and (":" in address) is ipv6)
+    first = next(ours, None)
+    return b"" if first is None else socket.inet_pton(family, first)
+
+
+def _every_address() -> list[tuple[int, str]]:
+    """All addresses that the kernel tells, with the index of their interface."""
+    found: list[tuple[int, str]] = []
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE) as link:
             link.settimeout(_PATIENCE_S)
@@ -38,10 +51,10 @@ def local_addresses() -> list[str]:
                 more = _read(link.recv(_ROOM), found)
     except OSError:
         pass  # no netlink here, as in some sandboxes
-    return list(dict.fromkeys(found))
+    return found
 
 
-def _read(data: bytes, found: list[str]) -> bool:
+def _read(data: bytes, found: list[tuple[int, str]]) -> bool:
     """Add the addresses of one answer to ``found``; whether another answer follows."""
     at = 0
     while at + _HEADER.size <= len(data):
@@ -49,21 +62,23 @@ def _read(data: bytes, found: list[str]) -> bool:
         if length < _HEADER.size or kind in (_NLMSG_ERROR, _NLMSG_DONE):
             return False
         if kind == _RTM_NEWADDR:
-            address = _own(data[at + _HEADER.size : at + length])
-            if address is not None:
-                found.append(address)
+            own = _own(data[at + _HEADER.size : at + length])
+            if own is not None:
+                found.append(own)
         at += length + 3 & ~3
     return True
 
 
-def _own(message: bytes) -> str | None:
-    """The address in a struct ifaddrmsg with its attributes; None when it is of another family."""
-    family, *_ = _ADDRESS.unpack_from(message)
+def _own(message: bytes) -> tuple[int, str] | None:
+    """Interface and address of a struct ifaddrmsg with its attributes; None when it is of another family."""
+    family, _, _, _, index = _ADDRESS.unpack_from(message)
     size = _SIZES.get(family)
     values = dict(_attributes(message[_ADDRESS.size :]))
     # On a point-to-point link IFA_ADDRESS is the far end's; IPv6 mostly has no IFA_LOCAL.
     value = values.get(_IFA_LOCAL, values.get(_IFA_ADDRESS))
-    return None if size is None or value is None or len(value) != size else socket.inet_ntop(family, value)
+    if size is None or value is None or len(value) != size:
+        return None
+    return index, socket.inet_ntop(family, value)
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -32,6 +32,7 @@ class SharedMemory:
             mode: Permissions of one that is made.
         """
         flags = (_IPC_CREAT | mode) if create else 0
+        self._key = key
         self._identity = _libc.shmget(key, size, flags)
         if self._identity < 0:
             raise _error()
@@ -40,6 +41,13 @@ class SharedMemory:
             raise _error()
         self._address: int | None = address
         self.view = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+
+    def is_current(self) -> bool:
+        """Whether others who attach by the key still get this segment.
+
+        One that was removed (``ipcrm``) stays readable for those who have it, but nobody new will ever meet them there.
+        """
+        return bool(_libc.shmget(self._key, 0, 0) == self._identity)
 
     def close(self) -> None:
         """Detach; the view must not be used any more."""

@@ -26,7 +26,7 @@ SEEDS = [
             "stratum1-gps-pps.yaml",
             "automotive-gptp-endpoint.yaml",
             "lab-grandmaster.yaml",
-        )  # fmt: skip
+        )
     ),
     b"profile: ntp-server\nclocks: {bench: {virtual: {offset: 10ms, frequency: 20ppm, wander: 1e-9}}}\n"
     b"sources:\n  - {ntp: '[2001:db8::1]:123', poll: [62.5ms, 16s], key: 3, clock: bench, offset: -1us}\n"

@@ -7,17 +7,17 @@
 set -eu
 
 cache="${TIMESYNC_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/timesync/peers}"
-version=3 # goes up when the list of packages changes
+version=4 # goes up when the list of packages changes
 stamp="$cache/version-$version"
 if [ -e "$stamp" ]; then
     exit 0
 fi
 if [ "$(id -u)" -ne 0 ]; then
-    echo "tests/interop: chrony, ntpsec, gpsd and tshark are not all in $cache, and only root can fetch them by apt-get" >&2
+    echo "tests/interop: chrony, ntpsec, gpsd, linuxptp and tshark are not all in $cache, and only root can fetch them by apt-get" >&2
     exit 1
 fi
-echo "tests/interop: fetching chrony, ntpsec, adjtimex, gpsd and tshark by apt-get into $cache (3 MB, and 30 MB for" \
-    "what tshark needs if this machine has none of it; nothing is installed)"
+echo "tests/interop: fetching chrony, ntpsec, adjtimex, gpsd, linuxptp and tshark by apt-get into $cache (3 MB, and 30 MB" \
+    "for what tshark needs if this machine has none of it; nothing is installed)"
 rm -rf "$cache"
 mkdir -p "$cache/archives/partial" "$cache/root"
 
@@ -28,7 +28,7 @@ download() {
 }
 download_all() {
     download chrony && download ntpsec ntpsec-ntpdate && download adjtimex && download gpsd &&
-        download tshark
+        download tshark wireshark-common && download linuxptp
 }
 if ! download_all; then
     # A fresh machine has no lists of packages yet, or old ones.

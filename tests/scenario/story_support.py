@@ -98,7 +98,7 @@ class Story:
         self.table = table or leap_table()
         self.scenario = scenario
         self.config = loaded.config
-        self.stage = _build(scenario, leap_table(), seed)
+        self.stage = _build(scenario, loaded.config, leap_table(), seed)
         self.world = self.stage.world
         self.host = self.stage.host
         self.answers: list[Answer] = []
@@ -243,7 +243,14 @@ class Story:
     def states(self, since: float, until: float) -> list[str]:
         """The states that the served clock passed through, in order, by the event log."""
         names = ("locked", "holdover", "freerun", "acquiring", "fault")
-        return [noted.name for at, noted in self.notes if since <= at < until and noted.name in names]
+        ours = f"clock {self.config.served_clock()}: "
+        return [
+            noted.name
+            for at, noted in self.notes
+            if since <= at < until
+            and noted.name in names
+            and (noted.text.startswith(ours) or not noted.text.startswith("clock "))
+        ]
 
     def source(self, second: float, name: str) -> Mapping[str, Any]:
         """The entry of ``timesync sources --json``."""

@@ -64,7 +64,8 @@ def test_the_claim_beside_a_pulse_holds_in_every_second(name: str) -> None:
 
 
 def test_a_hardware_clock_of_the_world_is_named_in_the_configuration() -> None:
-    text = _text("phc-follow.yaml").replace(b"    eth0: {phc: eth0, discipline: false}", b"    system: {}")
+    text = _text("grandmaster.yaml").replace(b"    eth0: {phc: eth0, pair_interval: 1s}", b"    system: {}")
+    text = text.replace(b"serve: {clock: eth0}", b"serve: {}")
     with pytest.raises(ConfigError, match="the simulated machine has the hardware clock eth0"):
         read_scenario(text, "x.yaml")
 

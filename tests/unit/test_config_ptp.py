@@ -140,9 +140,10 @@ def test_a_port_that_takes_time_is_a_source_and_one_that_gives_it_is_none() -> N
 
 
 def test_tlvs_that_a_profile_wants_and_we_do_not_send_are_said_to_who_may_send() -> None:
-    (said,) = warnings("ptp: {profile: gptp, ports: [{interface: eth0}]}\n")
-    assert "t.yaml:1:16: warning: ptp.profile: the profile gptp wants the TLV gptp-capable, which is not sent" == said
-    assert [] == warnings("ptp: {profile: gptp, role: timeReceiver, ports: [{interface: eth0}]}\n")
+    said = warnings("ptp: {profile: power, ports: [{interface: eth0}]}\n")
+    assert "t.yaml:1:16: warning: ptp.profile: the profile power wants the TLV power-2017, which is not sent" in said
+    assert [] == warnings("ptp: {profile: power, role: timeReceiver, ports: [{interface: eth0}]}\n")
+    assert [] == warnings("ptp: {profile: gptp, ports: [{interface: eth0}]}\n")
 
 
 def test_a_source_with_the_name_of_a_port_is_doubted() -> None:
@@ -274,8 +275,8 @@ def test_the_endpoint_follows_ptp_alone_and_serves_nobody() -> None:
     assert () == config.sources
     assert config.serve.ntp is None
     assert ("automotive-endpoint", "eth0", "hardware") == (instance.profile, port.interface, port.timestamping)
-    assert "eth0" == config.ptp_clock(instance, port)
-    assert all(config.clocks[name].discipline for name in ("system", "eth0"))
+    assert "card" == config.ptp_clock(instance, port)
+    assert all(config.clocks[name].discipline for name in ("system", "card"))
     assert config.steering.panic > Duration.from_s(50 * 365 * 86_400)
 
 
@@ -287,13 +288,23 @@ def test_the_grandmaster_gives_ptp_and_ntp_from_a_receiver_and_its_pulse() -> No
     assert ("default-e2e", "timeTransmitter", "udp4") == (instance.profile, instance.role, instance.ports[0].transport)
     assert config.serve.ntp is not None
     assert Duration.from_s(3600) == config.steering.holdover
-    assert all(config.clocks[name].discipline for name in ("system", "eth0"))
+    assert all(config.clocks[name].discipline for name in ("system", "card"))
+
+
+@pytest.mark.parametrize("name", FACES)
+def test_another_interface_leaves_nothing_of_the_profiles(name: str) -> None:
+    text = f"profile: {name}\nclocks: {{card: {{phc: enp3s0}}}}\nptp: {{ports: [{{interface: enp3s0}}]}}\n"
+    config = loads(text, "t.yaml").config
+    (instance,) = config.ptp_instances
+
+    assert ["enp3s0"] == [clock.phc for clock in config.clocks.values() if clock.phc is not None]
+    assert ["card"] == [config.ptp_clock(instance, port) for port in instance.ports]
 
 
 def test_the_commented_lines_of_the_grandmaster_are_fine_too(tmp_path: Path) -> None:
     text = (ROOT / "config" / "lab-grandmaster.yaml").read_text()
     text = text.replace("\n#  ", "\n  ").replace("\n#    ", "\n    ").replace("clocks:  ", "clocks:")
-    pin = "  - {pps: eth0, pin: 0, pairs_with: gpsd}\n"
+    pin = "  - {pps: card, pin: 0, pairs_with: gpsd}\n"
     start, end = text.index("  - pps:"), text.index("\nptp:")
     file = tmp_path / "t.yaml"
     file.write_text(text[:start] + pin + text[end:])
@@ -301,5 +312,5 @@ def test_the_commented_lines_of_the_grandmaster_are_fine_too(tmp_path: Path) -> 
     loaded = load(file)
 
     assert () == loaded.warnings
-    assert ["system", "eth0", "eth1"] == list(loaded.config.clocks)
+    assert ["system", "card", "card1"] == list(loaded.config.clocks)
     assert ["eth0", "eth1"] == [port.interface for port in loaded.config.ptp_instances[0].ports]

@@ -239,5 +239,5 @@ def test_a_world_needs_servers_or_hardware() -> None:
     text = (
         "name: n\ndescription: Nothing.\nduration: 60s\nsettle: 1s\nworld: {clock: {}}\nconfig: {sources: [{ntp: a}]}\n"
     )
-    with pytest.raises(ConfigError, match="servers or hardware is needed"):
+    with pytest.raises(ConfigError, match="servers, ptp or hardware is needed"):
         read_scenario(text.encode(), "n.yaml")

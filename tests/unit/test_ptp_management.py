@@ -497,3 +497,15 @@ def test_subscriptions_end(clock: ManagedClock) -> None:
     subscribe(responder, clock, 60, Event.PORT_STATE)
     responder.on_unreachable(OWNER.address)
     assert [] == responder.notify(changed, at(1))
+
+
+def test_a_renewal_misses_nothing_and_a_new_subscription_tells_nothing_old(clock: ManagedClock) -> None:
+    changed = with_states(clock, PortState.DISABLED, PortState.TIME_TRANSMITTER)
+    responder = Responder(ManagementSettings())
+    subscribe(responder, clock, 60, Event.PORT_STATE)
+
+    subscribe(responder, changed, 60, Event.PORT_STATE)
+    assert 1 == len(responder.notify(changed, at(1)))
+    subscribe(responder, clock, 0)
+    subscribe(responder, clock, 60, Event.PORT_STATE)
+    assert [] == responder.notify(clock, at(2))

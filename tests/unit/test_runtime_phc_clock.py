@@ -46,6 +46,23 @@ def test_a_clock_on_tai_is_read_as_it_is() -> None:
     assert clock.kind == "phc"
 
 
+def test_a_stamp_keeps_its_place_when_the_system_clock_begins_to_slew_between_two_readings() -> None:
+    machine, card, clock = _plugged(ppm=8)
+    for _ in range(8):
+        machine.run(0.25)
+        clock.cross()
+    machine.run(0.125)
+    machine.system_ratio = 5e-3
+    clock.system_rate_changed(5e-3)
+    machine.run(0.0625)
+    edge, phc_ns = machine.real_ns, card.phc_ns
+    machine.run(0.0625)
+    clock.cross()
+    stamp = clock.stamp_at(edge, StampSource.KERNEL)
+    assert stamp is not None
+    assert abs(stamp.at.ns() - phc_ns) <= 2
+
+
 def test_a_frequency_is_clamped_to_what_the_kernel_takes() -> None:
     _, card, clock = _plugged()
     taken = clock.adjust_frequency(Rate.from_ppm(1e6))

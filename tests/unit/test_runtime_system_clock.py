@@ -58,6 +58,14 @@ def test_the_limits_are_ten_percent_and_a_tick_of_the_slowest_kernel(machine: Ma
 # --- frequency
 
 
+def test_who_listens_is_told_by_how_much_the_rate_has_changed(machine: Machine) -> None:
+    changes: list[float] = []
+    machine.clock.on_rate(changes.append)
+    machine.clock.adjust_frequency(Rate.from_ppm(4.0))
+    machine.clock.adjust_frequency(Rate.from_ppm(-1.0))
+    assert changes == pytest.approx([4e-6, -5e-6], abs=1e-11)
+
+
 @pytest.mark.parametrize(
     ("ppm", "taken_ppm", "freq_ppm", "tick"),
     [

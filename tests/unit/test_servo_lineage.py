@@ -118,7 +118,7 @@ def test_pulses_are_numbered_by_the_best_that_is_known_but_by_themselves() -> No
 
 def test_a_source_that_may_be_half_a_second_off_numbers_nothing() -> None:
     bench = Bench([BenchClock(SYSTEM, 1e-5)])
-    bench.source("wide", quality=quality(dispersion=0.45))
+    bench.source("wide", quality=quality(dispersion=0.5))
     bench.run(30)
     assert _numbers(bench, SYSTEM) is None
 

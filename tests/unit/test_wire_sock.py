@@ -1,9 +1,12 @@
-"""chrony's SOCK datagrams, against bytes worked out by hand."""
+"""chrony's SOCK datagrams, against bytes worked out by hand and the structure as the C compiler lays it out."""
 
 from __future__ import annotations
 
 import math
+import shutil
 import struct
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +28,33 @@ GOLDEN = bytes.fromhex(
     "00000000"  # _pad
     "4b434f53"  # magic "SOCK" as 0x534f434b
 )
+# As chrony's documentation of the SOCK driver has it for those who write senders.
+PROBE = """
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+struct sock_sample { struct timeval tv; double offset; int pulse; int leap; int _pad; int magic; };
+int main(void) {
+    struct sock_sample s;
+    memset(&s, 0, sizeof s);
+    s.tv.tv_sec = 1794983616; s.tv.tv_usec = 123456; s.offset = -0.25; s.pulse = 1; s.leap = 2; s.magic = 0x534f434b;
+    printf("%zu\\n", sizeof s);
+    for (size_t i = 0; i < sizeof s; i++) printf("%02x", ((unsigned char *)&s)[i]);
+    return 0;
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
+def test_the_compiler_lays_it_out_alike(tmp_path: Path) -> None:
+    source, program = tmp_path / "probe.c", tmp_path / "probe"
+    source.write_text(PROBE)
+    subprocess.run(["cc", "-Wall", "-Werror", "-o", program, source], check=True, capture_output=True)
+    size, data = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split("\n")
+    sample = SockSample(1_794_983_616_123_456, -0.25, pulse=True, leap=Leap.DELETE)
+    assert SIZE == int(size)
+    assert sample == decode(bytes.fromhex(data))
+    assert bytes.fromhex(data) == encode(sample)
 
 
 @WIDE

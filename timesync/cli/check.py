@@ -55,6 +55,9 @@ def _summary(loaded: Loaded) -> str:
     parts.append(f"steers {', '.join(disciplined)}" if disciplined else "steers no clock")
     count = len(config.sources)
     parts.append("1 source" if count == 1 else f"{count} sources")
+    for instance in config.ptp_instances:
+        ports = ", ".join(port.interface for port in instance.ports)
+        parts.append(f"PTP {instance.profile} on {ports}")
     if config.serve.ntp is not None:
         addresses = ", ".join(map(str, config.serve.ntp.listen))
         parts.append(f"serves {config.served_clock()} over NTP on {addresses}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
@@ -121,7 +122,8 @@ def _number(root: Mapping, location: Location, model: type[Model]) -> int | None
 
 @cache
 def _adapter(model: type[Model], key: str) -> TypeAdapter[int]:
-    return TypeAdapter(model.model_fields[key].annotation)
+    annotation: Any = model.model_fields[key].annotation
+    return TypeAdapter(annotation)
 
 
 def _word(root: Mapping, location: Location) -> str | None:

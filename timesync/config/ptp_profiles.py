@@ -29,7 +29,9 @@ TlvName = Literal[
     "path-trace", "follow-up-information", "message-interval-request", "gptp-capable", "power-2011", "power-2017",
     "alternate-time-offset", "synchronization-metadata", "interface-rate",
 ]  # fmt: skip
-TLVS_SENT: frozenset[TlvName] = frozenset({"path-trace", "follow-up-information", "message-interval-request"})
+TLVS_SENT: frozenset[TlvName] = frozenset(
+    {"path-trace", "follow-up-information", "message-interval-request", "gptp-capable"}
+)
 """What of them we send."""
 
 

@@ -17,6 +17,7 @@ from timesync.config.fields import Frequency, Ratio, Span, refusal
 from timesync.config.hardware import Error, FaultName, Hardware, Length, Part, Share
 from timesync.config.load import Loaded, finish
 from timesync.config.problem import ConfigError, Problem, format_path
+from timesync.config.ptp_world import NO_PTP, Jitter, PtpWorld
 from timesync.config.schema import (
     SYSTEM,
     GpsdSource,
@@ -60,23 +61,6 @@ class WorldClock(Model):
     """Mean time from a packet's arrival to the daemon's hearing of it."""
 
 
-class Jitter(Model):
-    """What queues add to the least delay; one of these."""
-
-    exponential: Length | None = None
-    """Mean of an exponential law."""
-    normal: Length | None = None
-    """Standard deviation of a normal law around the least delay."""
-    lognormal: Length | None = None
-    """Median of a lognormal law with sigma 1."""
-
-    @model_validator(mode="after")
-    def _one_law(self) -> Self:
-        if sum(law is not None for law in (self.exponential, self.normal, self.lognormal)) != 1:
-            raise refusal("needs one of exponential, normal and lognormal")
-        return self
-
-
 class WorldServer(Model):
     """An NTP server of the simulated network; its DNS name is its name here."""
 
@@ -110,11 +94,13 @@ class WorldEvent(Model):
     clock_step: Error | None = None
     """Somebody else sets the disciplined clock forward by this."""
     outage: tuple[str, ...] | None = None
-    """These servers cannot be reached; an empty list means all."""
+    """These servers, or PTP clocks, cannot be reached; an empty list means all."""
+    peer_step: Error | None = None
+    """The clock of the PTP peer that `device` names is set forward by this."""
     fault: FaultName | None = None
     """Something goes wrong with the hardware that `device` names."""
     device: Annotated[str, Field(max_length=4095)] | None = None
-    """To which device of the hardware a fault happens."""
+    """To which device of the hardware a fault happens, or to which PTP clock a step."""
     lasting: Length | None = None
     """How long an outage or a fault lasts; a fault without it stays."""
     restart: bool = False
@@ -122,11 +108,11 @@ class WorldEvent(Model):
 
     @model_validator(mode="after")
     def _one_event(self) -> Self:
-        happens = (self.frequency_step, self.clock_step, self.outage, self.fault)
+        happens = (self.frequency_step, self.clock_step, self.outage, self.peer_step, self.fault)
         if sum(event is not None for event in happens) + self.restart != 1:
-            raise refusal("needs one of frequency_step, clock_step, outage, fault and restart")
-        if (self.fault is None) != (self.device is None):
-            raise refusal("fault and device go together")
+            raise refusal("needs one of frequency_step, clock_step, outage, peer_step, fault and restart")
+        if (self.fault is None and self.peer_step is None) != (self.device is None):
+            raise refusal("fault and device go together, and so do peer_step and device")
         if self.fault is None and (self.outage is None) != (self.lasting is None):
             raise refusal("outage and lasting go together")
         return self
@@ -141,6 +127,8 @@ class World(Model):
     """The NTP servers."""
     hardware: Hardware = Hardware()
     """The receivers, pulses, PTP hardware clocks and thermometers of the machine."""
+    ptp: PtpWorld = NO_PTP
+    """Its PTP network."""
     events: tuple[WorldEvent, ...] = ()
     """What happens, in any order."""
 
@@ -150,16 +138,27 @@ class World(Model):
         for index, name in enumerate(names):
             if name in names[:index]:
                 raise refusal(f"servers[{index}] is named {name}, as another one is", step="servers")
-        unknown = sorted({name for event in self.events for name in event.outage or ()} - set(names))
+        peers = [peer.name for peer in self.ptp.peers]
+        unknown = sorted({name for event in self.events for name in event.outage or ()} - {*names, *peers})
         if unknown:
             raise refusal(f"an outage of {unknown[0]}, which is not among the servers", step="events")
+        for event in self.events:
+            if event.peer_step is not None and event.device not in peers:
+                raise refusal(f"a step of {event.device}, which is not among the peers of ptp", step="events")
+        return self
+
+    @model_validator(mode="after")
+    def _cards_have_clocks(self) -> Self:
+        unknown = self.ptp.unknown_clock(self.hardware)
+        if unknown is not None:
+            raise refusal(f"a card with the clock {unknown}, which is not in hardware.phcs", step="ptp")
         return self
 
     @model_validator(mode="after")
     def _faults_are_possible(self) -> Self:
         faults = self.hardware.faults()
-        if not self.servers and not faults:
-            raise refusal("there is nothing to compare with: servers or hardware is needed")
+        if not self.servers and not faults and not self.ptp.peers:
+            raise refusal("there is nothing to compare with: servers, ptp or hardware is needed")
         for event in self.events:
             if event.fault is None or event.device is None:
                 continue
@@ -243,14 +242,15 @@ def read_scenario(text: bytes, name: str, directory: str | None = None) -> tuple
         except ConfigError as error:
             problems += error.problems
         else:
-            problems += _not_simulated(loaded, None if scenario is None else scenario.world.hardware)
+            problems += _not_simulated(loaded, None if scenario is None else scenario.world)
     if problems or scenario is None or loaded is None:
         raise ConfigError(problems)
     return scenario, loaded
 
 
-def _not_simulated(loaded: Loaded, hardware: Hardware | None) -> Iterator[Problem]:
+def _not_simulated(loaded: Loaded, world: World | None) -> Iterator[Problem]:
     """What a configuration asks for and the simulated world does not have; None: what it has could not be read."""
+    hardware = None if world is None else world.hardware
     wrong = partial(_not_there, loaded.tree)
     for name, clock in loaded.config.clocks.items():
         if name != SYSTEM and (clock.phc is None or (hardware is not None and name not in hardware.phcs)):
@@ -269,6 +269,9 @@ def _not_simulated(loaded: Loaded, hardware: Hardware | None) -> Iterator[Proble
         why = None if hardware is None else _not_connected(source, hardware)
         if why is not None:
             yield wrong(("sources", index, source.kind), why)
+    many = isinstance(loaded.config.ptp, tuple)
+    for number, port, why in () if world is None else world.ptp.unconnected(loaded.config.ptp_instances):
+        yield wrong(("ptp", *((number,) if many else ()), "ports", port, "interface"), why)
 
 
 def _not_connected(source: SourceOptions, hardware: Hardware) -> str | None:

@@ -32,8 +32,8 @@ from timesync.runtime.drive import Alarm
 from timesync.runtime.steer import Helmsman
 from timesync.servo.command import Now, SourceSpec
 from timesync.servo.controller import Controller
-from timesync.servo.overview import overview
-from timesync.servo.view import CoreView, ServoState, SourceState
+from timesync.servo.overview import overview, view_source
+from timesync.servo.view import CoreView, ServoState, SourceState, SourceView
 
 _TICK = Duration.from_s(1)
 _MISSING_TICKS = 3
@@ -81,7 +81,7 @@ class Appliance:
         self._around = Surroundings(host, leap_table, listener, self)
         self._groups: list[SourceGroup] = [
             *link_groups(config, self._around),
-            *ptp_groups(config, self._around),
+            *ptp_groups(config, self._around, self._keeper.calibration),
             *map(self._group, config.sources),
         ]
         self._waiting: list[SourceGroup] = []
@@ -248,6 +248,11 @@ class Appliance:
             tai_utc_known=self._leaps.vouched(at),
             leap=self._leaps.soon(clock, at),
         )
+
+    def seen(self, source: SourceId) -> SourceView | None:
+        """See ``CoreQuestions``."""
+        found = next((one for one in self.controller.sources() if one.spec.source == source), None)
+        return None if found is None else view_source(self.controller.owner(source), found, self._helmsman.now())
 
     def epoch(self, clock: ClockId) -> int:
         """See ``CoreQuestions``."""

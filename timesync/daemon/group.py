@@ -18,6 +18,7 @@ from timesync.host import Host
 from timesync.observe.snapshot import SourceFacts
 from timesync.runtime.drive import Alarm
 from timesync.servo.command import SourceSpec
+from timesync.servo.view import SourceView
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,10 @@ class CoreQuestions(Protocol):
 
     def claims(self, clock: ClockId) -> Known:
         """What may be said of a clock to those who take their time from it."""
+        ...
+
+    def seen(self, source: SourceId) -> SourceView | None:
+        """A source as the core sees it now; None for one that it does not know."""
         ...
 
     def epoch(self, clock: ClockId) -> int:

@@ -41,9 +41,14 @@ def link_groups(config: Config, around: Surroundings) -> list[SourceGroup]:
     ]
 
 
-def ptp_groups(config: Config, around: Surroundings) -> list[SourceGroup]:
+def ptp_groups(config: Config, around: Surroundings, calibration: Calibrations) -> list[SourceGroup]:
     """The PTP instances."""
-    return [PtpGroup(config, entry, around) for entry in config.ptp_instances]
+    groups: list[SourceGroup] = []
+    for entry in config.ptp_instances:
+        group = PtpGroup(config, entry, around)
+        group.remember(calibration(group.name))
+        groups.append(group)
+    return groups
 
 
 def source_group(

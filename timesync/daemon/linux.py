@@ -31,7 +31,7 @@ from timesync.runtime.sockets import CardStamps, LinuxExchange, TransmitStamps
 from timesync.runtime.stamping import StampClock
 from timesync.runtime.system_clock import SystemClock
 from timesync.runtime.virtual import VirtualClock, VirtualSettings
-from timesync.transport import PtpHandler, PtpPortSpec, PtpSocket
+from timesync.transport import ManagementHandler, ManagementSocket, PtpHandler, PtpPortSpec, PtpSocket
 from timesync_drivers.clock import KernelClock
 from timesync_drivers.interfaces import local_addresses
 from timesync_drivers.netstamp import StampedSocket, hold_stamps
@@ -112,6 +112,7 @@ class LinuxHost:
         self._rng = random.Random(os.urandom(32))  # noqa: S311 - spreads timers, guards no secret
         system = next((spec.clock for spec in specs if isinstance(spec, SystemSpec)), _BASE)
         self._base = SystemClock(system, KernelClock(), table)
+        self._base.on_rate(self._system_rate_changed)
         self._table = table
         self._phc_opener = open_phc
         self._clocks: dict[ClockId, StampClock] = {}
@@ -175,6 +176,11 @@ class LinuxHost:
                 found.append(clock)
         return found
 
+    def _system_rate_changed(self, by: float) -> None:
+        for clock in self._clocks.values():
+            if isinstance(clock, PhcClock):
+                clock.system_rate_changed(by)
+
     def check_foreign(self) -> str | None:
         """What something other than us did to the clocks since the last call, in sentences.
 
@@ -226,6 +232,12 @@ class LinuxHost:
         from timesync.runtime.ptp_sockets import open_ptp  # nobody else needs it, and starts faster without
 
         return open_ptp(asyncio.get_running_loop(), spec, self._clocks[spec.clock], handler)
+
+    def open_management(self, path: str, handler: ManagementHandler) -> ManagementSocket:
+        """The Unix sockets by which a PTP instance is managed; to be called on a running loop. Raises OSError."""
+        from timesync.runtime.ptp_management import UnixManagement  # few have one
+
+        return UnixManagement(asyncio.get_running_loop(), path, handler)
 
     async def resolve(self, name: str, port: int) -> list[Endpoint]:
         """The addresses of a name, each once, in the resolver's order. Raises OSError.

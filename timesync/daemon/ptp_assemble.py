@@ -73,6 +73,7 @@ def instance_settings(
         path_trace=bool(profile.path_trace.value[0]) if instance.path_trace is None else instance.path_trace,
         maximum_steps_removed=_number(instance.max_steps_removed, profile.max_steps_removed, 255),
         gptp=profile.gptp,
+        relay=profile.gptp and len(instance.ports) > 1,
         ports=tuple(
             port_settings(config, instance, number, stamp_noise_s[port.interface])
             for number, port in enumerate(instance.ports, start=1)

@@ -12,12 +12,16 @@ from timesync.base.machine import Dropped, Measured, Noted, Status
 from timesync.base.measure import Stamp
 from timesync.base.time import Duration, Instant, Mono
 from timesync.config.ptp import Ptp, PtpPort
+from timesync.config.ptp_profiles import domain_of, ptp_profile
 from timesync.config.schema import Config
+from timesync.daemon import ptp_memory
 from timesync.daemon.group import DeviceGroup, Surroundings
 from timesync.daemon.ptp_assemble import clock_identity, instance_settings, port_spec, quality, source_spec
+from timesync.daemon.ptp_management import ManagedPort, ManagementNode
 from timesync.observe.snapshot import PortFacts, SourceFacts
 from timesync.ptp.effect import ParentChanged, PtpEffect, SendEvent, SendGeneral, StateChanged
 from timesync.ptp.instance import Instance, PortView
+from timesync.ptp.link import LinkMemory
 from timesync.ptp.states import PortState
 from timesync.runtime.drive import Alarm
 from timesync.servo.command import SourceSpec
@@ -101,7 +105,9 @@ class PtpGroup(DeviceGroup):
         self._places = [_Place(port, number, None) for number, port in enumerate(entry.ports, start=1)]
         self._noise = _Noise()
         self._clockwork = Alarm(around.host, self._ring)
+        self._management = ManagementNode(entry, around, self._perform, self._managed)
         self._ticks = 0
+        self._kept: dict[str, LinkMemory] = {}
 
     @property
     def kind(self) -> str:
@@ -111,7 +117,8 @@ class PtpGroup(DeviceGroup):
     @property
     def name(self) -> str:
         """What the operator calls it."""
-        return f"ptp {', '.join(place.port.interface for place in self._places)}"
+        ports = ", ".join(place.port.interface for place in self._places)
+        return f"ptp {ports}, domain {domain_of(self.entry)}" if len(self._config.ptp_instances) > 1 else f"ptp {ports}"
 
     # -- life
 
@@ -128,6 +135,7 @@ class PtpGroup(DeviceGroup):
         """Close them; nothing is sent any more."""
         self._alarm.cancel()
         self._clockwork.cancel()
+        self._management.close()
         for place in self._places:
             if place.socket is not None:
                 place.socket.close()
@@ -172,17 +180,35 @@ class PtpGroup(DeviceGroup):
         settings = instance_settings(self._config, self.entry, clock_identity(first.mac), noise)
         self.instance = Instance(settings, self._around.host.rng)
         self._say("info", "ptp", f"{self.name}: this clock is {identity_text(settings.identity)}")
+        kept = {place.port.interface: place.number for place in self._places if place.port.interface in self._kept}
+        self.instance.restore({number: self._kept[interface] for interface, number in kept.items()})
         self._perform(self.instance.start(self._now()))
         self._claim()
+        self._management.begin(self.instance)
         for place in self._places:
             if place.up:
                 self._perform(self.instance.on_link(place.number, self._now(), up=True))
+
+    def remember(self, calibration: Mapping[str, object]) -> None:
+        """What was learnt of the links before the restart; where neighbours may have changed it is not used."""
+        if ptp_profile(self.entry.profile).bmca.value == "none":
+            self._kept = ptp_memory.decode(calibration)
+
+    def calibration(self) -> Mapping[str, object]:
+        """What is known of the links."""
+        if self.instance is None or ptp_profile(self.entry.profile).bmca.value != "none":
+            return {}
+        kept = self.instance.memory()
+        return ptp_memory.encode(
+            {place.port.interface: kept[place.number] for place in self._places if place.number in kept}
+        )
 
     # -- the network
 
     def on_message(self, place: _Place, data: bytes, stamp: Stamp | None, source: str) -> None:
         """See ``PtpHandler``."""
         if self.instance is not None:
+            self._management.on_network(place.number, data, source)
             self._perform(self.instance.on_message(place.number, data, stamp, source, self._now()))
 
     def on_sent(self, place: _Place, token: int, stamp: Stamp | None) -> None:
@@ -220,6 +246,7 @@ class PtpGroup(DeviceGroup):
             self._open()
         self._claim()
         self._tell_servo()
+        self._management.tick()
 
     def _claim(self) -> None:
         if self.instance is None:
@@ -253,6 +280,7 @@ class PtpGroup(DeviceGroup):
             self._do(effect)
         if self.instance is not None:
             self._clockwork.set(self.instance.deadline())
+        self._management.notify()
 
     def _do(self, effect: PtpEffect) -> None:
         listener = self._around.listener
@@ -271,6 +299,7 @@ class PtpGroup(DeviceGroup):
             case Measured():
                 source = SourceId(effect.measurement.link)
                 listener.measured(source, effect.measurement)
+                self._management.measured(effect.measurement)
             case Status():
                 listener.status(effect.status)
             case StateChanged():
@@ -278,9 +307,11 @@ class PtpGroup(DeviceGroup):
                 before, after = _state(effect.before), _state(effect.after)
                 text = f"ptp port {place.port.interface}: {before} to {after}: {effect.reason}"
                 self._say("info", "ptp-state", text)
+                self._management.changed()
             case ParentChanged():
                 self._say("info", "ptp-parent", f"{self.name}: {_followed(effect)}")
                 self._forget_path(effect)
+                self._management.changed()
             case Noted():
                 listener.note(effect)
             case Dropped():
@@ -312,6 +343,17 @@ class PtpGroup(DeviceGroup):
                 kind="ptp", address=place.port.interface, status=None, drops=drops, details=details
             )
         return found
+
+    def _managed(self) -> list[ManagedPort]:
+        return [
+            ManagedPort(
+                number=place.number,
+                transport=port_spec(self._config, self.entry, place.port).transport,
+                source=None if place.spec is None else place.spec.source,
+                socket=place.socket,
+            )
+            for place in self._places
+        ]
 
     def _view(self, place: _Place) -> PortView | None:
         if self.instance is None:

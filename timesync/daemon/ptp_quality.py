@@ -89,7 +89,8 @@ def local_quality(known: Known, stages: Stages) -> LocalQuality:
         utc_offset_valid=right and known.tai_utc_known,
         leap61=known.leap is Leap.INSERT,
         leap59=known.leap is Leap.DELETE,
-        ptp_timescale=known.was_locked,
+        # Our clocks hold TAI, however wrong: what a receiver must do to get UTC does not depend on that.
+        ptp_timescale=True,
         time_traceable=traceable,
         frequency_traceable=traceable,
         time_source=time_source(known.reference_id) if right else _OSCILLATOR,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from timesync.base.ids import ClockId
+from timesync.base.time import Duration
 from timesync.config import hardware as written
+from timesync.config.ptp_world import Jitter
 from timesync.config.scenario import Temperature as Swing
 from timesync.config.scenario import World, WorldEvent
 from timesync.sim.hardware import (
@@ -24,7 +26,7 @@ from timesync.sim.hardware import (
     Thermometer,
     TimedFault,
 )
-from timesync.sim.law import Exponential, Normal
+from timesync.sim.law import DelayLaw, Exponential, Lognormal, Normal
 from timesync.sim.oscillator import Temperature
 
 
@@ -44,6 +46,16 @@ def swing(temperature: Swing | None) -> tuple[Temperature, ...]:
     if temperature is None:
         return ()
     return (Temperature(amplitude=temperature.amplitude, period=temperature.period),)
+
+
+def delay_law(delay: Duration, jitter: Jitter) -> tuple[Duration, DelayLaw]:
+    """Least delay and what is added; a normal law lies around the delay, so the delay is its mean."""
+    if jitter.exponential is not None:
+        return delay, Exponential(jitter.exponential.s())
+    if jitter.lognormal is not None:
+        return delay, Lognormal(jitter.lognormal.s(), 1.0)
+    assert jitter.normal is not None
+    return Duration(0), Normal(delay.s(), jitter.normal.s())
 
 
 def _faults(name: str, events: Sequence[WorldEvent]) -> tuple[TimedFault, ...]:

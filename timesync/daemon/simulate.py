@@ -14,16 +14,17 @@ from timesync.base.machine import Noted
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
 from timesync.base.utc import LeapTable
-from timesync.config.scenario import Expectation, Jitter, Scenario, WorldClock, WorldEvent, WorldServer
+from timesync.config.scenario import Expectation, Scenario, WorldClock, WorldEvent, WorldServer
 from timesync.config.schema import SYSTEM, Config
 from timesync.daemon.appliance import Appliance, Start
-from timesync.daemon.sim_hardware import simulated_hardware, swing
+from timesync.daemon.sim_hardware import delay_law, simulated_hardware, swing
+from timesync.daemon.sim_ptp import PtpStage, simulated_ptp
 from timesync.servo.select import words
 from timesync.servo.view import ServoState, SourceState
 from timesync.sim.clock import ClockModel, SimClock
 from timesync.sim.devices import make_phc
 from timesync.sim.host import Machine, SimHost
-from timesync.sim.law import DelayLaw, Exponential, Lognormal, Normal
+from timesync.sim.law import Exponential
 from timesync.sim.loop import run
 from timesync.sim.network import Network, Node, Path
 from timesync.sim.oscillator import Oscillator, Quartz
@@ -126,6 +127,7 @@ class Stage:
     oscillator: Oscillator
     servers: dict[str, SimNtpServer]
     nodes: dict[str, Node]
+    ptp: PtpStage
 
 
 def simulate(scenario: Scenario, config: Config, leap_table: LeapTable, seed: int, *, keep: bool = False) -> Result:
@@ -138,7 +140,7 @@ def simulate(scenario: Scenario, config: Config, leap_table: LeapTable, seed: in
         seed: Which random world.
         keep: Keep the trace of every second.
     """
-    stage = _build(scenario, leap_table, seed)
+    stage = _build(scenario, config, leap_table, seed)
     result = Result(seed)
     first = scenario.expect.first
     # Whose time is served is what counts; events happen to the system clock.
@@ -179,6 +181,7 @@ async def _play(
         appliance.start()
         return appliance
 
+    stage.ptp.start()
     running = [begin()]
 
     def restart() -> None:
@@ -204,7 +207,7 @@ async def _play(
     running[0].stop()
 
 
-def _build(scenario: Scenario, leap_table: LeapTable, seed: int) -> Stage:
+def _build(scenario: Scenario, config: Config, leap_table: LeapTable, seed: int) -> Stage:
     world = World(seed)
     network = Network(world)
     spec = scenario.world.clock
@@ -225,7 +228,8 @@ def _build(scenario: Scenario, leap_table: LeapTable, seed: int) -> Stage:
         nodes[server.name] = far
         _connect(network, node, far, server)
         servers[server.name] = _server(world, far, leap_table, server)
-    return Stage(world, network, host, clock, oscillator, servers, nodes)
+    ptp = simulated_ptp(world, scenario.world.ptp, config, host, leap_table)
+    return Stage(world, network, host, clock, oscillator, servers, nodes, ptp)
 
 
 def _quartz(spec: WorldClock) -> Quartz:
@@ -238,20 +242,10 @@ def _quartz(spec: WorldClock) -> Quartz:
 
 
 def _connect(network: Network, node: Node, far: Node, server: WorldServer) -> None:
-    base, law = _law(server.delay, server.jitter)
+    base, law = delay_law(server.delay, server.jitter)
     there = Path(base=base, jitter=law, loss=server.loss)
     back = Path(base=base + server.asymmetry, jitter=law, loss=server.loss)
     network.connect(node, far, there, back)
-
-
-def _law(delay: Duration, jitter: Jitter) -> tuple[Duration, DelayLaw]:
-    """Least delay and what is added; a normal law lies around the delay, so the delay is its mean."""
-    if jitter.exponential is not None:
-        return delay, Exponential(jitter.exponential.s())
-    if jitter.lognormal is not None:
-        return delay, Lognormal(jitter.lognormal.s(), 1.0)
-    assert jitter.normal is not None
-    return Duration(0), Normal(delay.s(), jitter.normal.s())
 
 
 def _server(world: World, node: Node, leap_table: LeapTable, spec: WorldServer) -> SimNtpServer:
@@ -273,10 +267,15 @@ def _happen(event: WorldEvent, stage: Stage, restart: Callable[[], None]) -> Non
         stage.clock.disturb(event.clock_step)
     elif event.restart:
         restart()
+    elif event.peer_step is not None and event.device is not None:
+        stage.ptp.step(event.device, event.peer_step)
     elif event.outage is not None and event.lasting is not None:
         now = stage.world.now
-        for name in event.outage or tuple(stage.nodes):
-            stage.network.outage(stage.host.node, stage.nodes[name], now, now + event.lasting)
+        for name in event.outage or (*stage.nodes, *stage.ptp.peers):
+            if name in stage.nodes:
+                stage.network.outage(stage.host.node, stage.nodes[name], now, now + event.lasting)
+            if name in stage.ptp.peers:
+                stage.ptp.outage(name, now, now + event.lasting)
 
 
 def _misses(expect: Expectation, result: Result) -> list[str]:

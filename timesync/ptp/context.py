@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 
 from timesync.base.ids import PortIdentity
 from timesync.base.machine import Rng
+from timesync.base.time import Duration, Instant, Tai
 from timesync.ptp.datasets import DataSets, DefaultDS
+from timesync.ptp.gptp.relay import Relay
 from timesync.ptp.settings import InstanceSettings, LocalQuality, PortSettings
 from timesync.wire.ptp_message import LOG_INTERVAL_NONE, NO_FLAGS, Flags, Header, MessageType
 
@@ -24,7 +26,10 @@ class Context:
         default: ``defaultDS``.
         sets: What the last state decision wrote.
         rng: Spreads timers.
+        uncertain: What management wants said as ``synchronizationUncertain``; None: what the parent says.
         tokens: Numbers event messages on their way.
+        relay: Of a time-aware bridge.
+        time_base: ``gmTimeBaseIndicator``: how many times our own time jumped (802.1AS, 9.2.2.3).
     """
 
     settings: InstanceSettings
@@ -32,7 +37,16 @@ class Context:
     default: DefaultDS
     sets: DataSets
     rng: Rng
+    uncertain: bool | None = None
     tokens: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    relay: Relay | None = None
+    time_base: int = 0
+
+    def told(self, at: Instant[Tai]) -> Instant[Tai]:
+        """A time as it is sent, on the grandmaster's timescale: what is no TAI was taken for UTC when it came in."""
+        if self.sets.time_properties.ptp_timescale:
+            return at
+        return at - Duration.from_s(self.local.utc_offset)
 
 
 @dataclass(slots=True)

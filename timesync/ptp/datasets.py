@@ -121,6 +121,7 @@ class TimePropertiesDS:
         time_traceable: To a primary reference.
         frequency_traceable: To a primary reference.
         time_source: ``timeSource``, table 6.
+        uncertain: ``synchronizationUncertain``: the time may be worse than it claims to be (table 37).
     """
 
     utc_offset: int
@@ -131,6 +132,7 @@ class TimePropertiesDS:
     time_traceable: bool
     frequency_traceable: bool
     time_source: int
+    uncertain: bool = False
 
     @classmethod
     def of(cls, local: LocalQuality) -> TimePropertiesDS:
@@ -159,6 +161,7 @@ class TimePropertiesDS:
             time_traceable=Flags.TIME_TRACEABLE in flags,
             frequency_traceable=Flags.FREQUENCY_TRACEABLE in flags,
             time_source=announce.time_source,
+            uncertain=Flags.SYNCHRONIZATION_UNCERTAIN in flags,
         )
 
     def flags(self) -> Flags:
@@ -170,6 +173,7 @@ class TimePropertiesDS:
             Flags.PTP_TIMESCALE: self.ptp_timescale,
             Flags.TIME_TRACEABLE: self.time_traceable,
             Flags.FREQUENCY_TRACEABLE: self.frequency_traceable,
+            Flags.SYNCHRONIZATION_UNCERTAIN: self.uncertain,
         }
         return Flags(sum(flag for flag, is_set in said.items() if is_set))
 
@@ -222,6 +226,23 @@ def as_time_receiver(announce: Announce) -> DataSets:
         time_properties=TimePropertiesDS.announced(announce),
         path=path_of(announce),
         propagated=tuple(tlv for tlv in announce.tlvs if tlv.kind != TlvType.PATH_TRACE and propagates(tlv.kind)),
+    )
+
+
+def as_unannounced(default: DefaultDS, local: LocalQuality) -> DataSets:
+    """The data sets of a clock that follows whoever sends, where roles are fixed and no Announce comes.
+
+    Nothing is known of the grandmaster but that its time is TAI (IEEE 802.1AS-2020, 8.2.1). What this clock may claim
+    of its own time must not stand for it: that rests on the grandmaster's.
+    """
+    own = as_grandmaster(default, local)
+    return replace(
+        own,
+        current=CurrentDS(steps_removed=1),
+        parent=replace(own.parent, quality=ClockQuality()),
+        time_properties=replace(
+            own.time_properties, ptp_timescale=True, time_traceable=False, frequency_traceable=False
+        ),
     )
 
 

@@ -153,6 +153,12 @@ class ForeignTable:
             self._shadowed_until = None
         return bool(gone) or shadow_gone
 
+    def give_up(self, sender: PortIdentity, now: Instant[Mono]) -> None:
+        """He gives no time, whatever he announces: as if his last Announce were too old."""
+        known = self._qualified.get(sender)
+        if known is not None:
+            known.expires = now
+
     def clear(self) -> None:
         """Forget everybody: the link went down, or the port begins again."""
         self._qualified.clear()

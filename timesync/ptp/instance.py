@@ -5,19 +5,21 @@ An ordinary clock has one port and a boundary clock several; there is no differe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 from timesync.base.ids import PortIdentity, identity_text
-from timesync.base.machine import Dropped, Rng
+from timesync.base.machine import Dropped, Rng, Status
 from timesync.base.measure import Stamp
 from timesync.base.time import Duration, Instant, Mono
 from timesync.ptp.bmca import Decision, Question, decide, elect, own_candidate
 from timesync.ptp.context import Context, PortCounters
-from timesync.ptp.datasets import DataSets, DefaultDS, as_grandmaster, as_time_receiver
+from timesync.ptp.datasets import DataSets, DefaultDS, as_grandmaster, as_time_receiver, as_unannounced
 from timesync.ptp.effect import ParentChanged, PtpEffect, StateChanged
 from timesync.ptp.foreign import ForeignTable, Heard
+from timesync.ptp.gptp.relay import Relay
+from timesync.ptp.link import LinkMemory
 from timesync.ptp.port import Port
 from timesync.ptp.settings import Bmca, InstanceSettings, LocalQuality, Role
 from timesync.ptp.signals import Signals
@@ -53,6 +55,7 @@ _TYPES: dict[type, MessageType] = {
 }
 _CMLDS_SDO = 0x200
 _FOLLOWING = (PortState.UNCALIBRATED, PortState.TIME_RECEIVER)
+_DEAF = (PortState.INITIALIZING, PortState.FAULTY, PortState.DISABLED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +112,14 @@ class Instance:
         local = LocalQuality()
         default = DefaultDS.of(settings, local)
         self.context = Context(settings, local, default, as_grandmaster(default, local), rng)
+        self.context.relay = Relay() if settings.relay else None
         self.ports = {one.number: Port(one, self.context) for one in settings.ports}
         self._foreign = {one.number: ForeignTable(one, settings, rng) for one in settings.ports}
         self._signals = {one.number: Signals(one, self.context, self.ports[one.number]) for one in settings.ports}
         self._receipt: dict[int, Instant[Mono]] = {}
+        self._known = local
+        self._claim: Callable[[LocalQuality], LocalQuality] | None = None
+        self._linked: set[int] = set()
 
     # -- what others see
 
@@ -159,6 +166,9 @@ class Instance:
         """The sockets of a port work and its link is up, or not any more."""
         port = self.ports[number]
         effects: list[PtpEffect] = []
+        self._linked = self._linked | {number} if up else self._linked - {number}
+        if port.state is PortState.DISABLED:
+            return []  # until it is switched on
         if up:
             effects += port.event(PortEvent.FAULT_CLEARED, now, "the link is up")
             effects += port.event(PortEvent.INITIALIZED, now, "the port is ready")
@@ -167,15 +177,58 @@ class Instance:
             self._foreign[number].clear()
             self._receipt.pop(number, None)
             effects += port.event(PortEvent.FAULT_DETECTED, now, "the link is down")
+        self._signals[number].link(now, up=up)
         return effects + self._decide(now)
 
     def set_quality(self, local: LocalQuality, now: Instant[Mono]) -> list[PtpEffect]:
         """The core knows better, or worse, what this clock may claim of its time."""
+        self._known = local
+        return self._claim_anew(now)
+
+    # -- management: see timesync.ptp.management_perform
+
+    def claim(self, change: Callable[[LocalQuality], LocalQuality], now: Instant[Mono]) -> list[PtpEffect]:
+        """Claim what ``change`` makes of that which the core knows, from now on."""
+        self._claim = change
+        return self._claim_anew(now)
+
+    def _claim_anew(self, now: Instant[Mono]) -> list[PtpEffect]:
+        local = self._known if self._claim is None else self._claim(self._known)
         if local == self.context.local:
             return []
         self.context.local = local
         self.context.default = DefaultDS.of(self.context.settings, local)
         return self._decide(now)
+
+    def set_uncertain(self, uncertain: bool | None, now: Instant[Mono]) -> list[PtpEffect]:
+        """Say this as ``synchronizationUncertain``; None: what the parent says."""
+        self.context.uncertain = uncertain
+        return self._decide(now)
+
+    def configure(self, settings: InstanceSettings, now: Instant[Mono]) -> list[PtpEffect]:
+        """Other priorities, or other thresholds and corrections of ports; all else must be as it was."""
+        before, self.context.settings = self.context.settings, settings
+        self.context.default = DefaultDS.of(settings, self.context.local)
+        for one in settings.ports:
+            if one != self.ports[one.number].settings:
+                self.ports[one.number].configure(one)
+        if before.slave_only and not settings.slave_only:
+            for port in self.ports.values():
+                if port.state is PortState.LISTENING:
+                    self._expect(port, now)  # it may become timeTransmitter now, if nobody is heard
+        return self._decide(now)
+
+    def designate(self, number: int, now: Instant[Mono], *, enabled: bool) -> list[PtpEffect]:
+        """The operator switches a port on or off (9.2.6.5, 9.2.6.6)."""
+        port = self.ports[number]
+        if enabled:
+            effects = list(port.event(PortEvent.DESIGNATED_ENABLED, now, "management switched it on"))
+            return effects + self.on_link(number, now, up=number in self._linked) if effects else []
+        self._foreign[number].clear()
+        self._receipt.pop(number, None)
+        self._signals[number].link(now, up=False)
+        effects = list(port.event(PortEvent.DESIGNATED_DISABLED, now, "management switched it off"))
+        return effects + self._decide(now)
 
     def servo(self, number: int, now: Instant[Mono], *, locked: bool) -> list[PtpEffect]:
         """The clock of a port follows its parent closely, or does not any more (9.2.6.13, 9.2.6.14)."""
@@ -183,8 +236,21 @@ class Instance:
         reason = "the clock is locked" if locked else "the clock lost its lock"
         return list(self.ports[number].event(event, now, reason)) + self._signals[number].locked(now, locked=locked)
 
+    def memory(self) -> dict[int, LinkMemory]:
+        """What is worth keeping of the links over a restart, by port number (Avnu automotive)."""
+        found = {number: port.link.memory() for number, port in self.ports.items()}
+        return {number: kept for number, kept in found.items() if kept is not None}
+
+    def restore(self, kept: Mapping[int, LinkMemory]) -> None:
+        """Believe what was kept of the links until they are measured; to be called before they come up."""
+        for number, link in kept.items():
+            if number in self.ports:
+                self.ports[number].link.restore(link)
+
     def clock_stepped(self, clock: str) -> None:
         """A clock of this machine was stepped."""
+        if any(port.settings.clock == clock for port in self.ports.values()):
+            self.context.time_base = (self.context.time_base + 1) & 0xFFFF
         for port in self.ports.values():
             if port.settings.clock == clock:
                 port.clock_stepped()
@@ -197,6 +263,10 @@ class Instance:
         for number, port in self.ports.items():
             effects += port.on_deadline(now)
             effects += self._signals[number].on_deadline(now)
+        for number, port in self.ports.items():
+            if port.take_timeout() and port.parent is not None and self.context.settings.bmca is Bmca.GPTP:
+                # 802.1AS, 10.3.11.2.1: who announces himself and sends no time is no grandmaster.
+                self._foreign[number].give_up(port.parent, now)
         expired = [table.expire(now) for table in self._foreign.values()]
         for number in [number for number, at in self._receipt.items() if at <= now]:
             del self._receipt[number]
@@ -233,9 +303,9 @@ class Instance:
             case Announce():
                 return self._on_announce(port, message, now)
             case Sync() | DelayReq() | PdelayReq() | PdelayResp():
-                return list(port.on_event(message, stamp, source, now))
+                return [*port.on_event(message, stamp, source, now), *self._pass_on(now)]
             case FollowUp() | DelayResp() | PdelayRespFollowUp():
-                return list(port.on_general(message, now))
+                return [*port.on_general(message, now), *self._pass_on(now)]
             case Signaling():
                 return list(self._signals[port.settings.number].on_signaling(message, now))
             case Management():
@@ -244,9 +314,17 @@ class Instance:
             case _:
                 assert_never(message)
 
+    def _pass_on(self, now: Instant[Mono]) -> Iterator[PtpEffect]:
+        """The grandmaster's time came in: out by the other ports with it."""
+        if self.context.relay is not None and self.context.relay.news():
+            for port in self.ports.values():
+                yield from port.pass_on(now)
+
     # -- decisions
 
     def _on_announce(self, port: Port, message: Announce, now: Instant[Mono]) -> list[PtpEffect]:
+        if port.state in _DEAF:
+            return []
         if self.context.settings.gptp and not port.link.as_capable:
             port.counters.drops["not-as-capable"] += 1
             return []
@@ -292,7 +370,7 @@ class Instance:
         effects: list[PtpEffect] = []
         decisions: dict[int, Decision] = {}
         for number, port in self.ports.items():
-            if port.state in (PortState.INITIALIZING, PortState.FAULTY, PortState.DISABLED):
+            if port.state in _DEAF:
                 continue
             question = Question(
                 port=port.identity,
@@ -308,8 +386,15 @@ class Instance:
                 decisions[number] = decision
         receiving = next((number for number, one in decisions.items() if one.state is PortState.TIME_RECEIVER), None)
         effects += self._write(receiving, decisions)
+        if self.context.relay is not None:
+            clock = None if receiving is None else self.ports[receiving].settings.clock
+            self.context.relay.receive_by(receiving, clock)
         for number, decision in decisions.items():
             effects += self._recommend(self.ports[number], decision, now)
+        if receiving is not None:
+            # The core need not wait for what the other ports may hear.
+            others = (port for number, port in self.ports.items() if number != receiving)
+            effects += [Status(port.status()) for port in others if port.settings.role is not Role.TIME_TRANSMITTER]
         return effects
 
     def _write(self, receiving: int | None, decisions: dict[int, Decision]) -> list[PtpEffect]:
@@ -319,7 +404,12 @@ class Instance:
             after = as_grandmaster(self.context.default, self.context.local)
         else:
             parent = decisions[receiving].parent
-            after = before if parent is None else as_time_receiver(parent.announce)
+            if parent is None:
+                after = as_unannounced(self.context.default, self.context.local)
+            else:
+                after = as_time_receiver(parent.announce)
+        if self.context.uncertain is not None:
+            after = replace(after, time_properties=replace(after.time_properties, uncertain=self.context.uncertain))
         self.context.sets = after
         if after.parent.parent == before.parent.parent and after.parent.grandmaster == before.parent.grandmaster:
             return []

@@ -39,6 +39,10 @@ class Leader:
         self._waiting: dict[int, _Waiting] = {}
         self._unstamped = 0
 
+    def configure(self, settings: PortSettings) -> None:
+        """Other corrections."""
+        self._settings = settings
+
     def begin(self, timers: Timers, now: Instant[Mono]) -> None:
         """Send at once, and then at the intervals."""
         if self.intervals.announce is not None:
@@ -64,6 +68,20 @@ class Leader:
     def sync(self, timers: Timers, now: Instant[Mono]) -> Iterator[PtpEffect]:
         """The sync timer rang."""
         timers.start("sync", now + interval(self.intervals.sync))
+        relay = self._context.relay
+        waits = relay is not None and relay.serves(self._settings.clock)
+        if waits and relay is not None and (relay.paced(self.intervals.sync) or not relay.fresh(now)):
+            return
+        yield from self.send_sync(now)
+
+    def relayed(self, now: Instant[Mono]) -> Iterator[PtpEffect]:
+        """The grandmaster's time came in: pass it on at once, when Sync goes out as often as it comes in."""
+        relay = self._context.relay
+        if relay is not None and relay.serves(self._settings.clock) and relay.paced(self.intervals.sync):
+            yield from self.send_sync(now)
+
+    def send_sync(self, now: Instant[Mono]) -> Iterator[PtpEffect]:
+        """A Sync, now."""
         header = self._headers.make(MessageType.SYNC, log_interval=self.intervals.sync, flags=Flags.TWO_STEP)
         token = next(self._context.tokens)
         while len(self._waiting) >= _KEPT:
@@ -85,9 +103,18 @@ class Leader:
             return
         self._unstamped = 0
         header = replace(waiting.header, flags=waiting.header.flags & ~Flags.TWO_STEP)
-        origin = stamp.at + self._settings.egress_latency
-        whole, part = ptp.whole_ns(origin)
-        message = FollowUp(replace(header, correction=part), whole, self._information())
+        stamp = replace(stamp, at=stamp.at + self._settings.egress_latency)
+        relay = self._context.relay
+        if relay is not None and relay.serves(self._settings.clock):
+            passed = relay.passed(stamp)
+            if passed is None:
+                return  # the clock was stepped meanwhile: this Sync is worth nothing
+            message = FollowUp(
+                replace(header, correction=passed.correction), passed.origin, (passed.information.to_tlv(),)
+            )
+        else:
+            whole, part = ptp.whole_ns(self._context.told(stamp.at))
+            message = FollowUp(replace(header, correction=part), whole, self._information())
         self._counters.sent[MessageType.FOLLOW_UP] += 1
         yield SendGeneral(port=self._settings.number, data=ptp.encode(message))
 
@@ -100,7 +127,7 @@ class Leader:
             log_interval=0x7F if unicast else self.intervals.delay,
             flags=Flags.UNICAST if unicast else Flags(0),
         )
-        whole, part = ptp.whole_ns(stamp.at)
+        whole, part = ptp.whole_ns(self._context.told(stamp.at))
         # The receiver subtracts the correction, so what the time stamp cannot hold is taken off it.
         header = replace(header, correction=message.header.correction - part)
         response = DelayResp(header, whole, message.header.source)
@@ -112,7 +139,7 @@ class Leader:
         )
 
     def _information(self) -> tuple[Tlv, ...]:
-        """The Follow_Up information TLV (802.1AS, 11.4.4.3): we are the grandmaster, so nothing has accumulated."""
+        """The Follow_Up information TLV (802.1AS, 11.4.4.3): the time is our own, so nothing has accumulated."""
         if not self._context.settings.gptp:
             return ()
-        return (gptp_tlv.FollowUpInformation().to_tlv(),)
+        return (gptp_tlv.FollowUpInformation(time_base_indicator=self._context.time_base).to_tlv(),)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from timesync.base.machine import Dropped, Noted
@@ -18,6 +18,20 @@ from timesync.wire import ptp
 from timesync.wire.ptp_message import Flags, Header, MessageType, PdelayReq, PdelayResp, PdelayRespFollowUp
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkMemory:
+    """What is kept of a link over a restart.
+
+    Attributes:
+        delay: ``meanLinkDelay``.
+        rate_ratio: ``neighborRateRatio``; None while unknown.
+    """
+
+    delay: Duration
+    rate_ratio: float | None = None
+
 
 _KEPT = 16
 _NEGATIVE_GUARD = Duration.from_s(-0.02)
@@ -40,6 +54,8 @@ class Link:
         self._asking: dict[int, int] = {}
         self._answering: dict[int, tuple[PdelayReq, Header, str]] = {}
         self._capable = False
+        self._silent = False
+        self._kept: LinkMemory | None = None
         self.reason = "no answer from the neighbour yet"
 
     @property
@@ -52,18 +68,44 @@ class Link:
         """``asCapable`` (802.1AS, 10.2.5.1); where roles are fixed it is true as soon as the link is up (Avnu)."""
         return self._capable or self._context.settings.bmca is Bmca.NONE
 
+    def configure(self, settings: PortSettings) -> None:
+        """Another threshold, other corrections."""
+        self._settings = settings
+
     def begin(self, now: Instant[Mono]) -> None:
         """The port works: ask the neighbour, where peer delay is used."""
         if self._settings.mechanism is DelayMechanism.P2P:
             self._timers.start("pdelay", now)
+        if self._kept is not None:
+            self.restore(self._kept)
 
     def end(self) -> None:
         """The port does not work, or the link is down."""
         self._timers.stop("pdelay")
+        if self._context.settings.bmca is Bmca.NONE:
+            # Avnu automotive: the neighbour is always the same one.
+            self._kept = self.memory() or self._kept
+        self.log_interval = self._settings.intervals.delay
+        self._silent = False
         self._asking.clear()
         self._answering.clear()
         self.peer.reset()
         self._capable, self.reason = False, "the link is down"
+
+    def memory(self) -> LinkMemory | None:
+        """What is worth keeping over a restart; None before anything is known."""
+        mean = self.peer.mean
+        return None if mean is None else LinkMemory(mean, self.peer.rate_ratio)
+
+    def restore(self, kept: LinkMemory) -> None:
+        """Believe what was kept until it is measured (Avnu automotive)."""
+        self._kept = kept
+        self.peer.remember(kept.delay, kept.rate_ratio)
+
+    def neighbor_silent(self, *, silent: bool) -> Iterator[PtpEffect]:
+        """The neighbour said that it speaks gPTP and says so no more, or does again (802.1AS, 10.4.2)."""
+        self._silent = silent
+        yield from self._judge()
 
     def clock_stepped(self) -> None:
         """Stamps of before and after cannot be combined; the link is as long as it was."""
@@ -171,6 +213,8 @@ class Link:
 
     def _fault(self) -> str | None:
         peer, settings = self.peer, self._settings
+        if self._silent:
+            return "the neighbour no longer says that it speaks gPTP"
         if peer.mean is None:
             return "no whole answer from the neighbour yet"
         if peer.lost > settings.allowed_lost_responses:

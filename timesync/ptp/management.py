@@ -156,6 +156,11 @@ class Responder:
         """What subscribers of events are told, when something has or may have changed since the last call."""
         return [Outgoing(data, Local(to, writable=True)) for to, data in self._subscribers.changed(clock, now)]
 
+    @property
+    def awaited(self) -> bool:
+        """Somebody has subscribed to events."""
+        return self._subscribers.some
+
     def on_unreachable(self, address: str) -> None:
         """Nobody listens at the other end of the Unix socket any more."""
         self._subscribers.forget(address)

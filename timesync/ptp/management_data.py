@@ -21,10 +21,10 @@ from timesync.wire.ptp_message import LOG_INTERVAL_NONE, Flags
 
 DEFAULT_E2E_PROFILE = bytes.fromhex("001b19000100")
 DEFAULT_P2P_PROFILE = bytes.fromhex("001b19000200")
-"""``profileIdentity`` of the default profiles (I.3.1 and I.4.1)."""
+"""``profileIdentity`` of the default profiles (I.3 and I.4)."""
 
 _LONGEST_TEXT = 128
-"""Octets of ``userDescription`` (8.2.5.4.3)."""
+"""Octets of each text; more would not fit beside the others into one answer."""
 
 _LONGEST = (1 << 63) - 1
 UNCERTAIN = {None: 0xFF, False: 0, True: 1}

@@ -47,6 +47,8 @@ class Subscribers:
         now: Instant[Mono],
     ) -> None:
         """Subscribe, change or end a subscription; it is told of what changes from now on."""
+        if not self._all:
+            self._told = clock  # one who only renews misses nothing that happened since he was last told
         before = self._all.pop(source, None)
         if not any(wanted.bitmap) or wanted.duration_s == 0:
             return
@@ -54,8 +56,6 @@ class Subscribers:
             del self._all[next(iter(self._all))]
         until = None if wanted.duration_s == FOR_EVER else now + Duration.from_s(wanted.duration_s)
         sequence = 0 if before is None else before.sequence
-        if not self._all:
-            self._told = clock
         self._all[source] = _Subscriber(address, wanted.bitmap, until, sequence)
 
     def of(self, source: PortIdentity, now: Instant[Mono]) -> SubscribeEvents:
@@ -67,6 +67,11 @@ class Subscribers:
             return SubscribeEvents(FOR_EVER, one.bitmap)
         left = (one.until - now).scaled_ns // UNITS_PER_S
         return SubscribeEvents(left, one.bitmap) if left > 0 else SubscribeEvents(0)
+
+    @property
+    def some(self) -> bool:
+        """There are subscribers, some of whose time may be over."""
+        return bool(self._all)
 
     def forget(self, address: str) -> None:
         """Nobody listens there any more."""

@@ -14,8 +14,8 @@ from timesync.wire.ptp_message import Flags, PdelayResp, PdelayRespFollowUp
 _WINDOW = 32
 _OUTLIER = 4.0
 _RATE_SPAN = Duration.from_s(2)
-_MOST_RATE = 1e-3
-"""No oscillator that is allowed near a network is off by more (802.1AS allows 100 ppm each)."""
+_MOST_RATE = 1e-2
+"""Oscillators are off by 100 ppm at most (802.1AS, B.1.1), but both clocks may be slewing, by 5000 ppm as a rule."""
 
 
 @dataclass(slots=True)
@@ -68,6 +68,7 @@ class PeerDelay:
         self._delays: deque[int] = deque(maxlen=_WINDOW)
         self._rates: deque[tuple[Instant[Tai], Instant[Tai]]] = deque(maxlen=_WINDOW)
         self._epoch: int | None = None
+        self._remembered: float | None = None
 
     # -- what is known
 
@@ -91,24 +92,26 @@ class PeerDelay:
     def rate_ratio(self) -> float | None:
         """``neighborRateRatio``: the neighbour's clock frequency over ours; None before it is known."""
         if len(self._rates) < 2:
-            return None
+            return self._remembered
         (their_first, our_first), (their_last, our_last) = self._rates[0], self._rates[-1]
         ours = (our_last - our_first).s()
         if ours < _RATE_SPAN.s():
-            return None
+            return self._remembered
         ratio = (their_last - their_first).s() / ours
         return ratio if math.isfinite(ratio) and abs(ratio - 1) < _MOST_RATE else None
 
-    def remember(self, delay: Duration) -> None:
-        """A delay that was kept over a restart (Avnu automotive): believed until it is measured."""
+    def remember(self, delay: Duration, rate_ratio: float | None = None) -> None:
+        """What was kept over a restart (Avnu automotive): believed until it is measured."""
         if not self._delays:
             self._delays.append(delay.scaled_ns)
+            self._remembered = rate_ratio
 
     def reset(self) -> None:
         """The link went down, or the local clock was stepped."""
         self._request = None
         self._delays.clear()
         self._rates.clear()
+        self._remembered = None
         self.peer = None
 
     # -- asking
@@ -173,10 +176,14 @@ class PeerDelay:
         if departure.epoch != arrival.epoch or departure.clock != arrival.clock:
             return "epoch"
         self.lost = 0
-        if answer.header.source != self.peer or arrival.epoch != self._epoch:
+        if answer.header.source != self.peer:
             self._delays.clear()
             self._rates.clear()
-            self.peer, self._epoch = answer.header.source, arrival.epoch
+        elif arrival.epoch != self._epoch:
+            # The clock was set: the link is as long as it was, and the neighbour as fast.
+            self._remembered = self.rate_ratio
+            self._rates.clear()
+        self.peer, self._epoch = answer.header.source, arrival.epoch
         away = (arrival.at - departure.at).scaled_ns
         turnaround = self._turnaround(answer, request.follow_up if two_step else None, arrival.at)
         delay = Duration(round((away - turnaround / (self.rate_ratio or 1.0)) / 2))
@@ -189,5 +196,15 @@ class PeerDelay:
             return answer.header.correction.scaled_ns
         receipt_part = answer.header.correction if not self._gptp else -answer.header.correction
         left = follow_up.response_origin + follow_up.header.correction
-        self._rates.append((left, arrival))
+        self._pair(left, arrival)
         return (left + receipt_part - answer.request_receipt).scaled_ns
+
+    def _pair(self, theirs: Instant[Tai], ours: Instant[Tai]) -> None:
+        """Note what both clocks showed; when the neighbour's was set meanwhile, its rate is what it was before."""
+        if self._rates:
+            before_theirs, before_ours = self._rates[-1]
+            passed = ours - before_ours
+            if abs(((theirs - before_theirs) - passed).s()) > _MOST_RATE * abs(passed.s()):
+                self._remembered = self.rate_ratio
+                self._rates.clear()
+        self._rates.append((theirs, ours))

@@ -15,6 +15,7 @@ from timesync.ptp.context import Context, Headers, PortCounters
 from timesync.ptp.delay_request import DelayRequester, Exchange, shifted
 from timesync.ptp.effect import PtpEffect, SendEvent, StateChanged
 from timesync.ptp.follower import SyncPairing, SyncSample
+from timesync.ptp.gptp.relay import information
 from timesync.ptp.leader import Leader
 from timesync.ptp.link import Link
 from timesync.ptp.settings import Bmca, DelayMechanism, PortSettings, Role
@@ -38,6 +39,8 @@ _FOLLOWING = (PortState.UNCALIBRATED, PortState.TIME_RECEIVER)
 _SILENT = (PortState.INITIALIZING, PortState.FAULTY, PortState.DISABLED)
 _REACH = 0xFF
 _LEAST_WATCH = Duration.from_s(1)
+_FIRST_WATCH = Duration.from_s(3)
+"""For the first Sync: how often they come is not known yet."""
 _KEPT_ASKING = 32
 
 GeneralReceived = FollowUp | DelayResp | PdelayRespFollowUp
@@ -54,6 +57,7 @@ class _Following:
         log_interval: Of Sync, as last said.
         uncertain: The last Sync or Announce called itself uncertain.
         last: The newest Sync.
+        time_base: ``gmTimeBaseIndicator`` of the grandmaster, as last said.
     """
 
     reach: int = 0
@@ -62,6 +66,7 @@ class _Following:
     log_interval: int = 0
     uncertain: bool = False
     last: SyncSample | None = None
+    time_base: int | None = None
 
 
 class Port:
@@ -81,6 +86,7 @@ class Port:
         self._requester = DelayRequester(settings.intervals.delay, context.rng)
         self._following = _Following(log_interval=settings.intervals.sync)
         self._asking: dict[int, int] = {}
+        self._timed_out = False
 
     # -- what others see
 
@@ -113,6 +119,16 @@ class Port:
         """When ``on_deadline`` wants to be called."""
         return self._timers.deadline()
 
+    @property
+    def _held(self) -> bool:
+        """Nothing is sent to a neighbour that does not speak gPTP (802.1AS, 10.2.12.3 and 10.3.16.3)."""
+        return self._context.settings.gptp and not self.link.as_capable
+
+    def take_timeout(self) -> bool:
+        """Whether ``syncReceiptTimeout`` has passed without Sync since this was asked last."""
+        timed_out, self._timed_out = self._timed_out, False
+        return timed_out
+
     # -- life
 
     def event(self, event: PortEvent, now: Instant[Mono], reason: str) -> Iterator[PtpEffect]:
@@ -127,6 +143,8 @@ class Port:
         if after in _SILENT:
             self._forget()
             self.link.end()
+            # A neighbour's wishes end with the link to it.
+            self._leader.intervals = self.settings.intervals
         elif before in _SILENT:
             self.link.begin(now)
         if before in _FOLLOWING and after not in _FOLLOWING:
@@ -157,6 +175,13 @@ class Port:
         self._timers.stop("ask", "sync-watch")
         self.parent = None
 
+    def configure(self, settings: PortSettings) -> None:
+        """Other corrections and thresholds. What is under way has the old ones taken out, and is forgotten."""
+        self.settings = settings
+        self._leader.configure(settings)
+        self.link.configure(settings)
+        self.clock_stepped()
+
     def clock_stepped(self) -> None:
         """The clock of the port was stepped: what is under way is worth nothing."""
         self._pairing.reset()
@@ -169,6 +194,8 @@ class Port:
         """Timers that rang. A receipt time-out of Announce is the instance's to see."""
         for name in self._timers.expired(now):
             match name:
+                case "announce" | "sync" if self._held:
+                    self._timers.start(name, now + interval(self._leader.intervals.sync))
                 case "announce":
                     yield from self._leader.announce(self._timers, now)
                 case "sync":
@@ -271,6 +298,7 @@ class Port:
             following.log_interval = sample.sync.log_interval
         following.last = sample
         self._watch(now)
+        yield from self._time_base(sample)
         match self.settings.mechanism:
             case DelayMechanism.E2E:
                 yield from self._schedule(sample, now)
@@ -319,6 +347,9 @@ class Port:
         if delay is None:
             yield self._drop("link-delay")
             return
+        if self._context.relay is not None:
+            number, ratio = self.settings.number, self.link.peer.rate_ratio
+            self._context.relay.heard(number, sample, delay, ratio, self.settings.asymmetry)
         yield from self._measured(sample.apart - delay - self.settings.asymmetry, delay, sample.arrival.at, sample)
 
     def _measured(
@@ -348,17 +379,36 @@ class Port:
             )
         )
 
+    def pass_on(self, now: Instant[Mono]) -> Iterator[PtpEffect]:
+        """The grandmaster's time came in by another port of this bridge."""
+        if self.state is PortState.TIME_TRANSMITTER and not self._held:
+            yield from self._leader.relayed(now)
+
+    def _time_base(self, sample: SyncSample) -> Iterator[PtpEffect]:
+        """The grandmaster tells when its own time has jumped (802.1AS, 9.2.2.3)."""
+        told = information(sample.follow_up) if self._context.settings.gptp else None
+        if told is None:
+            return
+        before, self._following.time_base = self._following.time_base, told.time_base_indicator
+        if before is not None and before != told.time_base_indicator:
+            text = f"{self.settings.name}: the grandmaster says that its time jumped by {told.last_phase_change}"
+            yield Noted("warning", "time-base", text, self.settings.source)
+
     def _watch(self, now: Instant[Mono]) -> None:
         """Expect the next Sync in time (802.1AS ``syncReceiptTimeout``; a long one where the profile has none)."""
-        count = self.settings.sync_receipt_timeout or 3
-        wait = max(interval(self._following.log_interval) * count, _LEAST_WATCH)
-        self._timers.start("sync-watch", now + wait)
+        count, least = self.settings.sync_receipt_timeout, Duration(0)
+        if count is None:
+            count, least = 3, _LEAST_WATCH
+        if not self._following.received:
+            least = _FIRST_WATCH
+        self._timers.start("sync-watch", now + max(interval(self._following.log_interval) * count, least))
 
     def _missed(self, now: Instant[Mono]) -> Iterator[PtpEffect]:
         """No Sync came for too long."""
         first = self._following.reach & 1
         self._following.reach = self._following.reach << 1 & _REACH
         self._watch(now)
+        self._timed_out = self.settings.sync_receipt_timeout is not None
         if first:
             text = f"{self.settings.name}: no Sync comes any more from {self.parent or 'anybody'}"
             yield Noted("warning", "sync-lost", text, self.settings.source)

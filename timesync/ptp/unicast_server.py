@@ -234,7 +234,8 @@ class UnicastServer:
                 continue
             # What was missed, because the machine slept, is not made up for.
             step = interval(contract.log_interval)
-            later = Instant[Mono](due) + step
+            at: Instant[Mono] = Instant(due)
+            later = at + step
             self._schedule(client, kind, contract, later if later > now else now + step)
             if serving:
                 yield self._announce(client, contract) if kind is MessageType.ANNOUNCE else self._sync(client, contract)
@@ -248,7 +249,7 @@ class UnicastServer:
             self._counters.lost_stamps += 1
             return
         header, address = waiting
-        whole, part = ptp.whole_ns(stamp.at + self._port.egress_latency)
+        whole, part = ptp.whole_ns(self._context.told(stamp.at + self._port.egress_latency))
         header = replace(header, flags=header.flags & ~Flags.TWO_STEP, correction=part)
         self._counters.sent[MessageType.FOLLOW_UP] += 1
         yield SendGeneral(port=self._port.number, data=ptp.encode(FollowUp(header, whole)), destination=address)

@@ -29,6 +29,7 @@ _LEAP_TOLERANCE_NS = NS_PER_S // 5
 _SLEPT_NS = NS_PER_S // 100
 """Less is the noise of reading how long the machine has slept."""
 _CROSS_TRIES = 3
+_BEND = 1e-7
 _JUST_NOW_NS = 2_000_000
 _MAX_LONG = (1 << 8 * abi.LONG_SIZE - 1) - 1
 
@@ -203,6 +204,19 @@ class PhcClock:
             self.cross()
         self._map.rate_changed(self._watch.steering - before)
         return Rate.from_kernel(taken)
+
+    def system_rate_changed(self, by: float) -> None:
+        """CLOCK_REALTIME has just been made faster by ``by``, a ratio: read both, since the map bends here.
+
+        Between readings half a second apart a slew of 5000 ppm would put a pulse some 100 µs beside its place.
+        """
+        if self._device is None:
+            return
+        with suppress(ClockError):
+            self.cross()
+        # A change within what is read off by chance is left to learning, which would else begin anew at each.
+        if abs(by) > _BEND:
+            self._map.rate_changed(-by)
 
     def adjust_phase(self, by: Duration) -> None:
         """Let the servo in the hardware add ``by`` in its own time. Raises ClockError, UNSUPPORTED without one."""

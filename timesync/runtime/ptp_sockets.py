@@ -20,6 +20,7 @@ from timesync.runtime.ptp_wire import Outgoing, Wire, open_wire
 from timesync.runtime.stamping import StampClock
 from timesync.transport import PtpHandler, PtpPortSpec, TransportName, domain_of, is_event, is_one_step_sync
 from timesync_drivers import ethernet, ptp_udp
+from timesync_drivers.interfaces import interface_address
 from timesync_drivers.link import LinkState
 from timesync_drivers.nic import Stamping, stamping
 from timesync_drivers.ptp_filter import PtpClaim
@@ -91,6 +92,11 @@ class _CardStamps:
         self._cards = cards
         self._same = {0: True, index: True}
 
+    @property
+    def phc(self) -> int | None:
+        """Index of the clock."""
+        return self._able.phc
+
     def stamp(self, reading: Reading) -> Stamp | None:
         """None where the card took none, where another card took it, and next to a step of its clock."""
         if reading.card_ns is None or not self._is_ours(reading.interface):
@@ -152,6 +158,18 @@ class LinuxPtpSocket:
     def mac(self) -> bytes:
         """The interface's MAC address."""
         return self._wire.link.mac
+
+    @property
+    def address(self) -> bytes:
+        """The interface's address in the protocol of its transport; empty where it has none."""
+        if self._spec.transport == "l2":
+            return self.mac
+        return interface_address(self._wire.link.index, ipv6=self._spec.transport == "udp6")
+
+    @property
+    def phc(self) -> int | None:
+        """Index of the hardware clock that stamps; None with software stamps."""
+        return None if self._card is None else self._card.phc
 
     @property
     def failed(self) -> int:

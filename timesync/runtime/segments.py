@@ -27,21 +27,26 @@ class ShmSegment:
             self._memory = SharedMemory(shm.KEY + unit, shm.SIZE, create=create, mode=mode)
         except OSError as error:
             raise _refused(unit, error) from error
+        self._unit = unit
         self._view = self._memory.view
 
     def read(self) -> bytes | None:
-        """A copy between two equal counts; marks it as taken. None while the writer is at work."""
+        """A copy between two equal counts; a valid one is marked as taken. None while the writer is at work."""
+        self._check()
         for _ in range(_TRIES):
             before = bytes(self._view[shm.COUNT_OFFSET : shm.COUNT_OFFSET + _INT.size])
             data = bytes(self._view[: shm.SIZE])
             after = bytes(self._view[shm.COUNT_OFFSET : shm.COUNT_OFFSET + _INT.size])
             if before == after:
-                _INT.pack_into(self._view, shm.VALID_OFFSET, 0)
+                if _INT.unpack_from(data, shm.VALID_OFFSET)[0]:
+                    # Only then: the writer could have made a new one valid since we looked.
+                    _INT.pack_into(self._view, shm.VALID_OFFSET, 0)
                 return data
         return None
 
     def write(self, data: bytes) -> None:
         """Replace it: invalid first, count raised before and after, valid last."""
+        self._check()
         _INT.pack_into(self._view, shm.VALID_OFFSET, 0)
         count = _INT.unpack_from(self._view, shm.COUNT_OFFSET)[0]
         _INT.pack_into(self._view, shm.COUNT_OFFSET, _next(count))
@@ -56,6 +61,14 @@ class ShmSegment:
     def close(self) -> None:
         """Detach."""
         self._memory.close()
+
+    def _check(self) -> None:
+        if not self._memory.is_current():
+            raise ClockError(
+                Trouble.GONE,
+                f"the NTP shared memory segment of unit {self._unit} was removed",
+                "it is attached again once there is a new one; see `ipcs -m`",
+            )
 
 
 class UnixOutbox:

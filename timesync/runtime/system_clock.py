@@ -110,6 +110,7 @@ class SystemClock:
         self._settings = SettingsWatch(find)
         self._progress = ProgressWatch(self._limits.frequency_latency.ns(), find, suspended)
         self._findings: list[Finding] = []
+        self._rate_listeners: list[Callable[[float], None]] = []
         self._look()
 
     @property
@@ -161,12 +162,19 @@ class SystemClock:
         try:
             self._take_over()
             self._observe()
+            before = self._joined(self._kernel.state())
             taken = self._kernel.set_frequency(wanted)
             self._settings.expect(self._kernel.state())
         except OSError as error:
             raise _refused("change its frequency", error) from error
         self._progress.rate_is(taken / 65_536e6, self._kernel.progress().raw_ns, ours=True)
+        for listener in self._rate_listeners:
+            listener((taken - before) / 65_536e6)
         return Rate.from_kernel(taken)
+
+    def on_rate(self, listener: Callable[[float], None]) -> None:
+        """Have ``listener`` called right after each change of our frequency, with the change as a ratio."""
+        self._rate_listeners.append(listener)
 
     def step(self, by: Duration) -> None:
         """Add ``by`` to the TAI reading; the epoch goes up by one. Raises ClockError.

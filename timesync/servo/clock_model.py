@@ -168,6 +168,7 @@ class ClockModel:
         self.steps = 0
         self.updated_at: Instant[Tai] | None = None
         self.follows: Link | None = None
+        self.led = False
         self.habits = Habits() if memory is None else Habits(memory.celsius, memory.slope, memory.slope_deviation)
         self._origin: Duration | None = None
         self._distance: tuple[float, Instant[Mono]] | None = None
@@ -296,7 +297,9 @@ class ClockModel:
         if estimate is None:
             self.habits.roaming.lost()
         else:
-            self.habits.roaming.observe(now.scaled_ns / UNITS_PER_S, estimate.frequency, estimate.frequency_deviation)
+            # What the temperature explains is taken out in holdover too, so it is no roaming.
+            own = estimate.frequency - self.ledger.environment
+            self.habits.roaming.observe(now.scaled_ns / UNITS_PER_S, own, estimate.frequency_deviation)
 
     def warmed(self, celsius: float, reading: Instant[Tai], now: Instant[Mono], *, locked: bool) -> tuple[float, float]:
         """Take in the oscillator's temperature.

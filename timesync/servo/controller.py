@@ -52,6 +52,9 @@ _FELT = 1e-11
 _FAR_WORSE = 6.0
 """A source with a bound so many times the clock's own does not end a holdover."""
 
+_FREE_STEP_S = 20e-6
+"""linuxptp's ``first_step_threshold``."""
+
 _FIRST_WAIT_S = 5.0
 _LEAST_SAMPLES = 2
 _TOO_FAR_S = 3.0
@@ -352,6 +355,9 @@ class Controller:
             }
         )
         self._follow(model, feed)
+        if feed is not None and feed.parent is None and feed.sources and not model.led:
+            # Until now another clock's time had to do, which may have been poor: it may be set once more.
+            model.led, model.updates = True, 0 if model.spec.set_freely else model.updates
         model.fusion.choose(members, model.ledger.free(reading))
         model.claim(reading, now.mono)
         fed = [model.sources[source_id] for source_id in members]
@@ -441,6 +447,7 @@ class Controller:
             self._settings.steering,
             max_slew=min(self._settings.steering.max_slew, reach),
             initial_step_anything=self._settings.steering.initial_step_anything or model.spec.set_freely,
+            step_threshold_s=self._step_threshold_s(model),
         )
         action = correct(estimate.offset_s, estimate.deviation_s, estimate.frequency, spacing, model.updates, limits)
         if isinstance(action, Refuse):
@@ -454,6 +461,11 @@ class Controller:
             text = f"clock {clock} was {words(estimate.offset_s)} off: stepped by {action.by}"
             return [StepClock(clock, action.by), Noted("warning", "step", text)]
         return self._slew(model, action, now)
+
+    def _step_threshold_s(self, model: ClockModel) -> float:
+        """A hardware clock that nobody relied on yet is set rather than slewed for longer than need be."""
+        threshold = self._settings.steering.step_threshold_s
+        return min(threshold, _FREE_STEP_S) if model.spec.set_freely else threshold
 
     def _slew(self, model: ClockModel, action: Slew, now: Now) -> list[Command]:
         rate, after = self._limited(model, action.rate.ratio), self._limited(model, action.after.ratio)

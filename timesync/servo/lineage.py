@@ -18,7 +18,7 @@ from timesync.servo.graph import Feed
 from timesync.servo.standing import Standing
 from timesync.servo.view import SourceState
 
-COARSE_S = 0.4
+COARSE_S = 0.49
 """A source with a smaller error bound can tell which second a pulse marks."""
 
 _COARSE_STATES = (SourceState.SELECTED, SourceState.CANDIDATE, SourceState.WAITING)

@@ -23,6 +23,10 @@ _RECENT = 0.03
 
 _PRIOR_SLOPE = 1 / 3
 _PRIOR_WEIGHT = 6.0
+_FRESH_WEIGHT = 0.7
+_SETTLING = 1.15
+"""A noise that was only assumed gives way to the samples at once, and gets its inertia back within some of them."""
+
 _FIRST_EXCESS = 0.25
 """Before anything is known, the excess of a sample is taken to be this share of its delay."""
 
@@ -45,6 +49,7 @@ class LinkModel:
         self._s11 = self._s12 = self._s22 = self._t1 = self._t2 = 0.0
         self._information = 0.0
         self._leaning = 0.0
+        self._inertia = _PRIOR_WEIGHT
 
     @property
     def minimum_delay_s(self) -> float | None:
@@ -75,6 +80,7 @@ class LinkModel:
     def assume(self, variance: float) -> None:
         """Samples scatter by this much more than anything learnt so far explains: learn anew from there."""
         self._base = max(variance, self._floor)
+        self._inertia = _FRESH_WEIGHT
         self._s11 = self._s12 = self._s22 = self._t1 = self._t2 = 0.0
         self._information = self._leaning = 0.0
 
@@ -134,7 +140,8 @@ class LinkModel:
         # Pseudo-samples weigh as samples would that the state explains perfectly.
         unit = 1 / (self._base + self._slope * spread) ** 2
         p22 = _PRIOR_WEIGHT * unit * spread * spread
-        p11 = _PRIOR_WEIGHT * unit
+        p11 = self._inertia * unit
+        self._inertia = min(self._inertia * _SETTLING, _PRIOR_WEIGHT)
         s11, s12, s22 = self._s11 + p11, self._s12, self._s22 + p22
         t1 = self._t1 + p11 * self._base
         t2 = self._t2 + p22 * _PRIOR_SLOPE

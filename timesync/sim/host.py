@@ -19,9 +19,10 @@ from timesync.sim.devices import NO_HARDWARE, SimDevices
 from timesync.sim.hardware import Hardware
 from timesync.sim.law import NO_DELAY, DelayLaw, Exponential, draw_duration
 from timesync.sim.network import Datagram, Node, SimSocket, plain
+from timesync.sim.ptp_management import SimManagement
 from timesync.sim.ptp_network import SimCard
 from timesync.sim.world import World
-from timesync.transport import PtpHandler, PtpPortSpec, PtpSocket
+from timesync.transport import ManagementHandler, PtpHandler, PtpPortSpec, PtpSocket
 
 SLOWNESS = Exponential(50e-6)
 STAMP_PATIENCE = Duration.from_ns(50_000_000)
@@ -62,6 +63,7 @@ class SimHost:
         load_failure: When set, ``load`` raises it.
         save_failure: When set, ``save`` raises it.
         cards: Network cards for PTP, by interface.
+        management: Open management sockets, by path.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class SimHost:
         self._clocks = {clock.id: clock for clock in clocks}
         self._away: set[ClockId] = set()
         self.cards: dict[str, SimCard] = {}
+        self.management: dict[str, SimManagement] = {}
         self._rng = world.stream(f"host/{node.name}")
         self._entropy = world.stream(f"entropy/{node.name}")
         self._delays = world.stream(f"delays/{node.name}")
@@ -160,6 +163,10 @@ class SimHost:
         if card is None:
             raise OSError(errno.ENODEV, "there is no such interface", spec.interface)
         return card.open_ptp(spec, self._clocks[spec.clock], handler)
+
+    def open_management(self, path: str, handler: ManagementHandler) -> SimManagement:
+        """The sockets by which a PTP instance is managed, among ``management``. Raises OSError."""
+        return SimManagement(path, self.management, handler)
 
     async def resolve(self, name: str, port: int) -> list[Endpoint]:
         """Ask the simulated DNS. Raises OSError."""

@@ -48,6 +48,7 @@ class CardModel:
         receive_stamp_loss: Share of event messages that come without a stamp.
         transmit_delay: From the call to the wire, where the stamp is taken.
         slowness: From an arrival, or the taking of a stamp, to the callback; callbacks of one card stay in order.
+        disorder: What each message waits besides, whatever came before it: those of two sockets have no order.
         one_step: It can write the time into Sync messages.
     """
 
@@ -57,6 +58,7 @@ class CardModel:
     receive_stamp_loss: float = 0.0
     transmit_delay: DelayLaw = NO_DELAY
     slowness: DelayLaw = SLOWNESS
+    disorder: DelayLaw = NO_DELAY
     one_step: bool = False
 
 
@@ -168,7 +170,7 @@ class SimCard:
         self.model = model
         self.failed = 0
         self._segment = segment
-        self._number = number
+        self.number = number
         self._phc = phc
         self._up = True
         self._there = True
@@ -207,9 +209,9 @@ class SimCard:
         """Its address on the segment, in the one way to write it."""
         match transport:
             case "udp4":
-                return str(ipaddress.IPv4Address("192.0.2.0") + self._number)
+                return str(ipaddress.IPv4Address("192.0.2.0") + self.number)
             case "udp6":
-                return str(ipaddress.IPv6Address("fe80::") + self._number)
+                return str(ipaddress.IPv6Address("fe80::") + self.number)
             case "l2":
                 return self.mac.hex(":")
             case _:
@@ -299,6 +301,18 @@ class SimPtpSocket:
         """The card's MAC address."""
         return self._card.mac
 
+    @property
+    def address(self) -> bytes:
+        """Its address on the segment."""
+        if self._spec.transport == "l2":
+            return self._card.mac
+        return ipaddress.ip_address(self._card.address(self._spec.transport)).packed
+
+    @property
+    def phc(self) -> int | None:
+        """Index of the hardware clock that stamps; there is one for each card, of its number."""
+        return self._card.number if self._hardware else None
+
     # A segment has no groups: everybody hears what has no destination.
 
     def send_event(self, data: bytes, token: int, *, destination: str | None = None, peer: bool = False) -> None:  # noqa: ARG002 - the Protocol's signature
@@ -331,7 +345,8 @@ class SimPtpSocket:
         if frame.transport != self._spec.transport or (domains is not None and domain_of(data) not in domains):
             return
         stamp = self._stamp(self._card.model.receive_stamp_loss) if is_event(data) else None
-        self._call(lambda: self._handler.on_message(data, stamp, frame.source))
+        after = self._card.lateness() + self._card.delay(self._card.model.disorder)
+        self._call(lambda: self._handler.on_message(data, stamp, frame.source), after)
 
     def on_link(self, *, up: bool) -> None:
         """The link changed."""

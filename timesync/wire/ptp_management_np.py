@@ -257,7 +257,17 @@ def _counters(layout: struct.Struct, *counters: int) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnicastTimeTransmitter:
-    """One entry of UNICAST_MASTER_TABLE_NP."""
+    """One entry of UNICAST_MASTER_TABLE_NP.
+
+    Attributes:
+        port: ``portIdentity``.
+        quality: From its Announce messages.
+        selected: It is the one that is followed.
+        state: Of linuxptp's negotiation: 0 wait, 1 has Announce, 2 wants Sync and delay, 3 has them.
+        priority1: From its Announce messages.
+        priority2: From its Announce messages.
+        address: Where it is asked.
+    """
 
     port: PortIdentity
     quality: ClockQuality

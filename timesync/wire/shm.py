@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from timesync.base.measure import Leap
 from timesync.wire.error import WireError
 
-LAYOUT = struct.Struct("@ii li li ii ii II 8i")
+LAYOUT = struct.Struct("@ii li li ii ii II 8i 0l")
 """int mode, count; time_t clock s; int clock µs; time_t receive s; int receive µs; int leap, precision, nsamples;
-int valid; unsigned clock ns, receive ns; int dummy[8]."""
+int valid; unsigned clock ns, receive ns; int dummy[8]; and what the compiler adds to align the next one."""
 
 SIZE = LAYOUT.size
 KEY = 0x4E54_5030
 """``NTP0``; the unit is added."""
 
 MODE_COUNTED = 1
-VALID_OFFSET = LAYOUT.size - 11 * 4
+VALID_OFFSET = struct.calcsize("@ii li li ii i")
 """Where ``valid`` is."""
 COUNT_OFFSET = 4
 """Where ``count`` is."""

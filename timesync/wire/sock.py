@@ -29,7 +29,8 @@ class SockSample:
 
     Attributes:
         kernel_us: CLOCK_REALTIME at the measurement, µs since 1970, UTC.
-        offset_s: Reference minus that clock; positive when the clock is behind.
+        offset_s: Reference minus that clock; positive when the clock is behind. Of a pulse the reverse, as chronyd
+            takes it: by how much the clock had passed its second.
         pulse: The reference knows only where seconds begin, and the whole seconds of ``offset_s`` mean nothing.
         leap: The reference's announcement; UNKNOWN: it is not synchronised.
     """
