@@ -244,7 +244,7 @@ class Devices(Protocol):
         ...
 
     def kernel_ns(self, clock: ClockId, stamp: Stamp) -> int | None:
-        """The reverse: what CLOCK_REALTIME read (ns since 1970, UTC) at a recent stamp of ``clock``; None when unknown."""
+        """The reverse: CLOCK_REALTIME (ns since 1970, UTC) at a recent stamp of ``clock``; None when unknown."""
         ...
 
     def temperature(self, path: str) -> float:

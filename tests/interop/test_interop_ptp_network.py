@@ -31,8 +31,10 @@ LOCK_S = 60
 SETTLE_S = 10
 WATCH_S = 15
 SWITCH_S = 40
-WORST_NS = 10_000
-"""Both grandmasters give the same time, so a change of them is not to be seen in ours."""
+SWITCH_NS = 5_000
+"""A bridge takes twenty microseconds for a multicast message, give or take ten: ten times as many as a wire."""
+WORST_NS = 15_000
+"""Both grandmasters give the same time; in the seconds without any, the clock goes by what it has learnt."""
 
 CONFIG = """
 clocks:
@@ -81,7 +83,7 @@ def test_two_grandmasters_switch_over_and_return(
             return bool(port.get("state") == "TIME_RECEIVER" and port["parent"] == f"{identity(node)}-1")
 
         wait_until(lambda: follows(first), LOCK_S, "the better one is followed", daemon.log)
-        settle(judge, 2 * LIMIT_NS, LOCK_S, daemon.log)
+        settle(judge, SWITCH_NS, LOCK_S, daemon.log)
         # The frequency must be known well for the seconds without a grandmaster.
         offsets[:] = watch(judge, SETTLE_S, daemon.log)
         before = daemon.status()["clocks"][-1]["steps"]
@@ -102,7 +104,7 @@ def test_two_grandmasters_switch_over_and_return(
 
     record_property("true offset over both changes", words(offsets))
     assert ("locked", before) == (status["state"], status["clocks"][-1]["steps"])
-    assert rms(usual(offsets)) < 2 * LIMIT_NS
+    assert rms(usual(offsets)) < SWITCH_NS
     assert max(map(abs, offsets)) < WORST_NS
 
 

@@ -5,6 +5,7 @@ An NTP server whose time is off by a known amount is the truth: a sample with th
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def _difference_s(one: str, other: str) -> float:
     return int(s1) - int(s2) + (int(ns1.ljust(9, "0")) - int(ns2.ljust(9, "0"))) / 1e9
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
 @pytest.mark.parametrize(("pulse", "told_s"), [(False, AHEAD_S), (True, 1 - AHEAD_S)], ids=["samples", "pulses"])
 def test_a_sender_in_c_means_the_same_to_us_and_to_chronyd(
     tmp_path: Path, pulse: bool, told_s: float, record_property: Callable[[str, object], None]

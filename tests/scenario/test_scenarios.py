@@ -31,6 +31,11 @@ BARS = {
     "phc-follow.yaml": 25e-9,
     "phc-pps.yaml": 60e-9,
     "grandmaster.yaml": 60e-9,
+    "ptp-hardware.yaml": 15e-9,
+    "ptp-hardware-1hz.yaml": 14e-9,
+    "ptp-lossy.yaml": 15e-9,
+    "ptp-software.yaml": 450e-9,
+    "ptp-switches.yaml": 12e-6,
 }
 BESIDE_A_PULSE = ["stratum1.yaml", "holdover.yaml", "phc-pps.yaml", "phc-follow.yaml", "grandmaster.yaml"]
 
@@ -68,6 +73,21 @@ def test_a_hardware_clock_of_the_world_is_named_in_the_configuration() -> None:
     text = text.replace(b"serve: {clock: eth0}", b"serve: {}")
     with pytest.raises(ConfigError, match="the simulated machine has the hardware clock eth0"):
         read_scenario(text, "x.yaml")
+
+
+@pytest.mark.parametrize("name", ["ptp-hardware.yaml", "ptp-lossy.yaml", "gptp-endpoint.yaml"])
+def test_ptp_is_within_a_microsecond_in_less_than_five_seconds(name: str) -> None:
+    scenario, _ = read_scenario(_text(name), name)
+    first = scenario.expect.first
+    assert first is not None
+    assert first.by.s() < 5
+    assert first.within.s() <= 1e-6
+
+
+def test_another_grandmaster_is_absorbed_within_the_bar() -> None:
+    scenario, _ = read_scenario(_text("ptp-new-grandmaster.yaml"), "x.yaml")
+    assert scenario.expect.maximum is not None
+    assert scenario.expect.maximum.s() <= 1.2e-6
 
 
 @pytest.mark.parametrize("name", BARS)

@@ -311,6 +311,22 @@ CASES: list[tuple[str, str, str, str, str, str | None]] = [
         None,
     ),
     (
+        "management on the socket for reading of another instance",
+        f"ptp:\n  - {{management: /run/aro, {PORT}}}\n  - {{management: /run/a, profile: gptp, {PORT}}}\n",
+        "3:18",
+        "ptp[1].management",
+        "the same socket as ptp[0].management",
+        None,
+    ),
+    (
+        "the control socket where that for reading would be",
+        f"ptp: {{management: /run/a, {PORT}}}\nobserve: {{control: /run/aro}}\n",
+        "1:19",
+        "ptp.management",
+        "the same socket as observe.control",
+        None,
+    ),
+    (
         "more must agree than there are",
         f"ptp: {{{PORT}}}\nsources: [{{ntp: a}}]\nsteering: {{minimum_sources: 3}}\n",
         "3:29",

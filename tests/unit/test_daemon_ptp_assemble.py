@@ -237,3 +237,10 @@ def test_a_clock_that_was_never_right_says_what_its_standard_prescribes() -> Non
     assert (248, 0xFE, 0x436A) == said("gptp", never)
     assert (248, 0xFE, 0xFFFF) == said("g8275.1", never)
     assert (248, 0xFE, 0xFFFF) == said("default-e2e", never)
+
+
+def test_a_gptp_instance_with_several_ports_is_a_bridge() -> None:
+    two = "ports: [{interface: eth0}, {interface: eth1}]"
+    assert settings(f"ptp: {{profile: gptp, {two}}}\n").relay
+    assert not settings("ptp: {profile: gptp, ports: [{interface: eth0}]}\n").relay
+    assert not settings(f"ptp: {{{two}}}\n").relay

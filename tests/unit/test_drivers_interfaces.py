@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from timesync_drivers.interfaces import local_addresses
+from timesync_drivers.interfaces import interface_address, local_addresses
 
 _GIVEN = ("198.51.100.7/24", "198.51.100.8/24", "203.0.113.9/32", "2001:db8::7/64", "2001:db8::8/64")
 _SCRIPT = "\n".join(
@@ -51,3 +51,10 @@ def test_without_netlink_loopback_is_left(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(socket, "socket", refuse)
     assert ["127.0.0.1", "::1"] == local_addresses()
+
+
+def test_the_address_of_one_interface() -> None:
+    loopback = socket.if_nametoindex("lo")
+    assert bytes((127, 0, 0, 1)) == interface_address(loopback, ipv6=False)
+    assert interface_address(loopback, ipv6=True) in (b"", bytes(15) + b"\x01")
+    assert b"" == interface_address(0x7FFF_FFFF, ipv6=False)

@@ -214,7 +214,7 @@ class Ptp(Model):
     ports: Annotated[tuple[PtpPort, ...], Field(min_length=1, max_length=64)]
     """Its ports, numbered from 1."""
     management: Annotated[str, Path(socket=True)] | None = None
-    """A Unix socket that `pmc` and `phc2sys` talk to; absent: none."""
+    """A Unix socket that `pmc` and `phc2sys` talk to; with `ro` at its end another one, to read only; absent: none."""
 
 
 def _one_or_many(value: Any) -> str:

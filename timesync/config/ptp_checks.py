@@ -51,9 +51,13 @@ def check_ptp(root: Mapping) -> Iterator[Problem]:
             yield from _check_role(root, instance, port)
             yield from _check_stamps(root, instance, port)
         path = value(root, *instance, "management")
-        if path is not None and path in sockets:
-            yield complain(root, (*instance, "management"), f"the same socket as {sockets[path]}")
-        sockets.setdefault(path, format_path((*instance, "management")))
+        if isinstance(path, str):
+            both = path, f"{path}ro"  # the second one is for reading only
+            taken = next((sockets[one] for one in both if one in sockets), None)
+            if taken is not None:
+                yield complain(root, (*instance, "management"), f"the same socket as {taken}")
+            for one in both:
+                sockets.setdefault(one, format_path((*instance, "management")))
 
 
 def ptp_doubts(config: Config, root: Mapping) -> Iterator[Problem]:

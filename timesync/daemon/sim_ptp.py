@@ -29,6 +29,8 @@ _OURS = "daemon"
 _VARIANCE = 0x4E5D
 """``offsetScaledLogVariance`` of a clock that is locked to a primary reference (ITU-T G.8275.1, 6.3)."""
 _GNSS = 0x20
+_MOST_CARDS = 64
+"""On one segment: ours and those of all peers that a file can describe."""
 
 
 @dataclass(slots=True)
@@ -68,8 +70,8 @@ class PtpStage:
 def simulated_ptp(world: World, described: PtpWorld, config: Config, host: SimHost, leaps: LeapTable) -> PtpStage:
     """Plug the cards into the machine, and connect the peers."""
     stage = PtpStage({}, {}, {}, {})
-    for interface, card in described.cards.items():
-        segment = stage.segments[interface] = PtpSegment(world, interface)
+    for index, (interface, card) in enumerate(described.cards.items()):
+        segment = stage.segments[interface] = PtpSegment(world, interface, first=1 + _MOST_CARDS * index)
         phc = None if card.phc is None else host.clocks[ClockId(card.phc)]
         stage.cards[interface] = segment.card(_OURS, phc=phc, interface=interface, model=_card_model(card))
         host.cards[interface] = stage.cards[interface]

@@ -80,18 +80,20 @@ class PtpSegment:
         lost: Messages that vanished on the way, or found a card without a link.
     """
 
-    def __init__(self, world: World, name: str = "segment", default: Path = CABLE) -> None:
+    def __init__(self, world: World, name: str = "segment", default: Path = CABLE, first: int = 1) -> None:
         """No card is there yet.
 
         Args:
             world: Whose time it is.
             name: For random streams; unique in the world.
             default: How messages travel between cards that ``connect`` has not named.
+            first: Number of its first card, which its addresses are made of; segments of one machine differ in it.
         """
         self.world = world
         self.lost = 0
         self._name = name
         self._default = default
+        self._first = first
         self._cards: list[SimCard] = []
         self._ways: dict[tuple[str, str], Way] = {}
 
@@ -108,7 +110,7 @@ class PtpSegment:
         """
         if any(card.name == name for card in self._cards):
             raise ValueError(f"there is a card {name} already")
-        number = len(self._cards) + 1
+        number = self._first + len(self._cards)
         made = SimCard(self, name, interface, number, phc, model or CardModel())
         self._cards.append(made)
         return made
