@@ -224,9 +224,8 @@ def words(values: Sequence[float]) -> str:
 class Capture:
     """What went over an interface, as tshark reads it."""
 
-    def __init__(self, file: Path, log: Path) -> None:
+    def __init__(self, file: Path) -> None:
         self._file = file
-        self._log = log
 
     def read(self, *words: str) -> list[list[str]]:
         """Lines of ``tshark -T fields``, split."""
@@ -260,7 +259,7 @@ def capture(node: Node, directory: Path, interface: str = "eth0") -> Iterator[Ca
             return file.exists() and file.stat().st_size >= 24
 
         wait_until(listens, 15, "tshark listens", lambda: log.read_text(errors="replace"))
-        yield Capture(file, log)
+        yield Capture(file)
 
 
 def mac_of(node: Node, interface: str = "eth0") -> str:

@@ -45,7 +45,7 @@ def missing() -> str | None:
     for name in ("ip", "setpriv"):
         if shutil.which(name) is None:
             return f"the program {name} is not installed"
-    for name in ("chronyd", "chronyc", "ntpd", "ntpq", "ntpdate", "ntpdig", "gpsd", "gpsdctl"):
+    for name in ("chronyd", "chronyc", "ntpd", "ntpq", "ntpdate", "ntpdig", "gpsd", "gpsdctl", "ptp4l", "tshark"):
         if shutil.which(name, path=peer_environment()["PATH"]) is None:
             return f"{name} is not there: run tests/interop/install-peers.sh as root, or bin/test interop"
     probe = subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True)
