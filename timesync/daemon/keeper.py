@@ -30,16 +30,19 @@ class Keeper:
         self._directory = directory
         self._note = note
         self.warnings: dict[str, str] = {}
+        self._clocks: dict[ClockId, ClockMemory] = {}
         self._calibration = self._load_calibration()
 
     def clocks(self) -> dict[ClockId, ClockMemory]:
         """What is remembered of the clocks."""
         try:
             data = self._host.load(memory.FILE)
-            return {} if data is None else memory.decode(data)
+            found = {} if data is None else memory.decode(data)
         except (OSError, memory.DriftFileError) as error:
             self._warn("drift", f"the drift file cannot be used ({error}): starting without a known frequency")
             return {}
+        self._clocks = {**found, **self._clocks}
+        return found
 
     def calibration(self, name: str) -> Mapping[str, object]:
         """What a source had learnt of its own delays, for it to check; empty when nothing."""
@@ -49,8 +52,10 @@ class Keeper:
         """Keep what was learnt of clocks, and by sources of themselves."""
         self._calibration.update({name: dict(values) for name, values in calibrations.items() if values})
         files = {}
-        if clocks:
-            files[memory.FILE] = memory.encode(clocks)
+        # A card that is away, or a clock not measured yet, keeps what was known of it.
+        self._clocks.update(clocks)
+        if self._clocks:
+            files[memory.FILE] = memory.encode(self._clocks)
         if self._calibration:
             files[_CALIBRATION] = json.dumps(self._calibration, indent=1).encode() + b"\n"
         if not files:

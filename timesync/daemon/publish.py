@@ -62,7 +62,11 @@ class LeapBook:
 
     def month(self, at: Instant[Tai]) -> Leap:
         """The one to announce for the end of this month."""
-        return self._table.pending_month(self._table.utc(at)) if self._ruling is None else self._ruling.leap
+        utc, ruling = self._table.utc(at), self._ruling
+        if ruling is None or ruling.from_table or ruling.at is None or utc >= ruling.at:
+            # The table knows to the second; a vote counts only until its leap second is over.
+            return self._table.pending_month(utc)
+        return ruling.leap
 
     def vouched(self, at: Instant[Tai]) -> bool:
         """Whether TAI - UTC is known: the table has not expired."""

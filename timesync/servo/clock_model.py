@@ -183,7 +183,7 @@ class ClockModel:
         if memory is None:
             start = (0.0, _UNKNOWN_FREQUENCY)
         else:
-            start = (memory.frequency - self.ledger.environment, max(memory.deviation, _REMEMBERED_AT_LEAST))
+            start = (memory.frequency, max(memory.deviation, _REMEMBERED_AT_LEAST))
         source = Source(spec, Tracker(spec.link, spec.stamp_noise_s, *start), self.wander)
         self.sources[spec.source] = source
         return source
