@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -77,6 +78,10 @@ class SerialPort:
 
     def close(self) -> None:
         """Close it. A second call does nothing."""
+        if self._port.is_open:
+            # The kernel keeps the flag while anyone else, such as ldattach, holds the line: nobody could open it again.
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self._descriptor, termios.TIOCNXCL)
         self._port.close()
 
     def _wait_for_one(self) -> None:

@@ -16,6 +16,8 @@ ROLLOVER_WEEKS = 1024
 _ROLLOVER = ROLLOVER_WEEKS * 7 * DAY_S * UNITS_PER_S
 _JUMP_S = 0.4
 _REPEAT = Duration.from_s(0.5)
+_SAME = Duration.from_s(0.9)
+"""At one fix a second the time may be some nanoseconds before the second once and after it the next time."""
 _STALE = 2
 _ERRATIC = 3
 _FOLLOW = 8
@@ -137,7 +139,7 @@ class TimeWatch:
         self._stale = None
         if now - at > _FORGET:
             self._base = self._odd = None
-        if _second(mark.utc) == _second(utc) and mark.utc > utc:
+        if _second(mark.utc) == _second(utc) and mark.utc > utc and now - at < _SAME:
             # A receiver at several fixes a second: the first of each second is used.
             return Skip.SAME_SECOND
         return None
