@@ -20,9 +20,10 @@ from timesync.daemon.ptp_assemble import clock_identity, instance_settings, port
 from timesync.daemon.ptp_management import ManagedPort, ManagementNode
 from timesync.observe.snapshot import PortFacts, SourceFacts
 from timesync.ptp.effect import ParentChanged, PtpEffect, SendEvent, SendGeneral, StateChanged
-from timesync.ptp.instance import Instance, PortView
+from timesync.ptp.instance import Instance
 from timesync.ptp.link import LinkMemory
 from timesync.ptp.states import PortState
+from timesync.ptp.view import PortView
 from timesync.runtime.drive import Alarm
 from timesync.servo.command import SourceSpec
 from timesync.servo.view import ServoState

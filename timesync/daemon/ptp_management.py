@@ -15,12 +15,13 @@ from timesync.config.ptp import Ptp
 from timesync.config.ptp_profiles import ptp_profile
 from timesync.daemon.group import Surroundings
 from timesync.ptp.effect import PtpEffect
-from timesync.ptp.instance import Instance, InstanceView
+from timesync.ptp.instance import Instance
 from timesync.ptp.management import Responder
 from timesync.ptp.management_data import Description, ManagedClock, PortFacts
 from timesync.ptp.management_perform import perform
 from timesync.ptp.management_values import Local, ManagementSettings, Network, Outgoing, Where
 from timesync.ptp.states import PortState
+from timesync.ptp.view import InstanceView
 from timesync.transport import ManagementSocket, PtpSocket, TransportName
 from timesync.wire.ptp_management_data import NetworkProtocol
 from timesync.wire.ptp_management_np import PortTimestamping

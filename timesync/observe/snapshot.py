@@ -11,8 +11,8 @@ from timesync.base.ids import ClockId, ClockIdentity, SourceId, identity_text
 from timesync.base.measure import Leap, SourceStatus, StampSource
 from timesync.base.time import Instant, Mono
 from timesync.host import ServerCounters
-from timesync.ptp.instance import PortView
 from timesync.ptp.outlook import PTP_REFERENCE
+from timesync.ptp.view import PortView
 from timesync.servo.view import CoreView, SourceView
 
 SCHEMA = 1

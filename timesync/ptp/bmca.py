@@ -1,7 +1,7 @@
 """The best timeTransmitter clock algorithm: who is better, and what each port becomes (IEEE 1588-2019, 9.3).
 
-Four variants: the default one (9.3.3 and 9.3.4), the alternate one of ITU-T G.8275.1 and G.8275.2 (6.3 there), that of
-IEEE 802.1AS-2020 (10.3), and none, where roles are fixed.
+Five variants: the default one (9.3.3 and 9.3.4), the alternate one of ITU-T G.8275.1 and G.8275.2 (6.3 there), the
+selection of ITU-T G.8265.1 (6.7), that of IEEE 802.1AS-2020 (10.3), and none, where roles are fixed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ class Candidate:
     Attributes:
         announce: Its latest Announce.
         receiver: The port that heard it.
-        local_priority: ``localPriority`` of that port (G.8275); of the clock itself for its own candidate.
+        local_priority: ``localPriority`` of that port (G.8275), of the clock itself for its own candidate; the place
+            in the order of preference of its sender (G.8265.1).
     """
 
     announce: Announce
@@ -77,6 +78,8 @@ def compare(a: Candidate, b: Candidate, variant: Bmca) -> Comparison:
             return _compare_default(a, b)
         case Bmca.G8275:
             return _compare_telecom(a, b)
+        case Bmca.G8265:
+            return _compare_quality_level(a, b)
         case Bmca.GPTP:
             return _compare_gptp(a, b)
         case _:
@@ -156,6 +159,13 @@ def _telecom_rank(candidate: Candidate) -> tuple[int, int, int, int, int]:
         candidate.announce.priority2,
         candidate.local_priority,
     )
+
+
+def _compare_quality_level(a: Candidate, b: Candidate) -> Comparison:
+    """G.8265.1, 6.7: the quality level that ``clockClass`` stands for, and among equals the order of preference."""
+    rank_a = a.announce.quality.clock_class, a.local_priority, a.sender
+    rank_b = b.announce.quality.clock_class, b.local_priority, b.sender
+    return Comparison.BETTER if rank_a < rank_b else Comparison.WORSE
 
 
 def _compare_gptp(a: Candidate, b: Candidate) -> Comparison:

@@ -30,6 +30,7 @@ class Context:
         tokens: Numbers event messages on their way.
         relay: Of a time-aware bridge.
         time_base: ``gmTimeBaseIndicator``: how many times our own time jumped (802.1AS, 9.2.2.3).
+        one_step: Numbers of the ports whose card writes the time into Sync messages (7.3.8.3).
     """
 
     settings: InstanceSettings
@@ -41,6 +42,7 @@ class Context:
     tokens: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     relay: Relay | None = None
     time_base: int = 0
+    one_step: frozenset[int] = frozenset()
 
     def told(self, at: Instant[Tai]) -> Instant[Tai]:
         """A time as it is sent, on the grandmaster's timescale: what is no TAI was taken for UTC when it came in."""

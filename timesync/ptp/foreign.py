@@ -30,6 +30,9 @@ QUALIFIED = 8
 NOTED = 256
 """Those heard once that are remembered."""
 
+QUALITY_LEVELS = range(80, 110)
+"""Values of ``clockClass`` that stand for a quality level that may be used (G.8265.1, table 1); 110 is QL-DNU."""
+
 _DEFAULT_LOG_INTERVAL = 1
 _LOG_INTERVALS = -4, 4
 """Of senders, unless ours is outside: nobody can make himself immortal by an interval of years."""
@@ -53,6 +56,8 @@ class Heard(enum.Enum):
     """stepsRemoved has reached maxStepsRemoved (9.3.2.5)."""
     LOOP = "announce-loop"
     """This clock is in its path trace (16.2), or is its grandmaster."""
+    QUALITY = "announce-quality-level"
+    """Its ``clockClass`` says "do not use", or stands for no quality level (G.8265.1, table 1)."""
     UNACCEPTABLE = "announce-unacceptable"
     """Not in the acceptable timeTransmitter table (17.5)."""
     REPEATED = "announce-repeated"
@@ -102,8 +107,12 @@ class ForeignTable:
         self._noted: dict[PortIdentity, Instant[Mono]] = {}
         self._shadowed_until: Instant[Mono] | None = None
 
-    def on_announce(self, message: Announce, now: Instant[Mono]) -> Heard:
-        """An Announce of this instance's domain came in by this port."""
+    def on_announce(self, message: Announce, now: Instant[Mono], preference: int | None = None) -> Heard:
+        """An Announce of this instance's domain came in by this port.
+
+        ``preference`` is its sender's place in an order of preference; without one it has that of the port.
+        """
+        preference = self._port.local_priority if preference is None else preference
         sender = message.header.source
         known = self._qualified.get(sender)
         refusal = self._refusal(message, now)
@@ -113,11 +122,11 @@ class ForeignTable:
                 known.expires = now
             return refusal
         if known is not None:
-            return self._refresh(known, message, now)
+            return self._refresh(known, message, now, preference)
         if not self._qualifies(sender, self._interval(message), now):
             return self._note(sender, self._interval(message), now)
         self._noted.pop(sender, None)
-        candidate = Candidate(message, self._receiver, self._port.local_priority)
+        candidate = Candidate(message, self._receiver, preference)
         self._qualified[sender] = _Foreign(candidate, now, self._expiry(message, now))
         return self._drop_worst(sender)
 
@@ -180,11 +189,13 @@ class ForeignTable:
             return Heard.STEPS
         if message.grandmaster == self._instance.identity or self._instance.identity in path_of(message):
             return Heard.LOOP
+        if self._instance.bmca is Bmca.G8265 and message.quality.clock_class not in QUALITY_LEVELS:
+            return Heard.QUALITY
         if self._acceptable and self._acceptable.isdisjoint((sender, sender.clock)):
             return Heard.UNACCEPTABLE
         return None
 
-    def _refresh(self, known: _Foreign, message: Announce, now: Instant[Mono]) -> Heard:
+    def _refresh(self, known: _Foreign, message: Announce, now: Instant[Mono], preference: int) -> Heard:
         """Another Announce of one that is qualified."""
         before = known.candidate.announce
         behind = before.header.sequence_id - message.header.sequence_id & 0xFFFF
@@ -192,7 +203,7 @@ class ForeignTable:
             return Heard.REPEATED
         # One that was given up, and not yet cleared away, is new to the decisions made since.
         unchanged = now < known.expires and _content(before) == _content(message)
-        known.candidate = Candidate(message, self._receiver, self._port.local_priority)
+        known.candidate = Candidate(message, self._receiver, preference)
         known.heard = now
         known.expires = self._expiry(message, now)
         return Heard.UNCHANGED if unchanged else Heard.CHANGED

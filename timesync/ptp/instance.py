@@ -6,24 +6,28 @@ An ordinary clock has one port and a boundary clock several; there is no differe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import assert_never
 
-from timesync.base.ids import PortIdentity, identity_text
+from timesync.base.ids import identity_text
 from timesync.base.machine import Dropped, Rng, Status
 from timesync.base.measure import Stamp
 from timesync.base.time import Duration, Instant, Mono
 from timesync.ptp.bmca import Decision, Question, decide, elect, own_candidate
-from timesync.ptp.context import Context, PortCounters
-from timesync.ptp.datasets import DataSets, DefaultDS, as_grandmaster, as_time_receiver, as_unannounced
+from timesync.ptp.context import Context
+from timesync.ptp.datasets import DefaultDS, as_grandmaster, as_time_receiver, as_unannounced
 from timesync.ptp.effect import ParentChanged, PtpEffect, StateChanged
+from timesync.ptp.following import FOLLOWING_STATES
 from timesync.ptp.foreign import ForeignTable, Heard
 from timesync.ptp.gptp.relay import Relay
 from timesync.ptp.link import LinkMemory
+from timesync.ptp.negotiation import Negotiation
 from timesync.ptp.port import Port
 from timesync.ptp.settings import Bmca, InstanceSettings, LocalQuality, Role
 from timesync.ptp.signals import Signals
 from timesync.ptp.states import PortEvent, PortState
+from timesync.ptp.view import InstanceView, port_view
 from timesync.wire import ptp
 from timesync.wire.error import WireError
 from timesync.wire.ptp_message import (
@@ -54,61 +58,20 @@ _TYPES: dict[type, MessageType] = {
     Management: MessageType.MANAGEMENT,
 }
 _CMLDS_SDO = 0x200
-_FOLLOWING = (PortState.UNCALIBRATED, PortState.TIME_RECEIVER)
+_WATCHES_SYNC = (Bmca.GPTP, Bmca.G8265)
 _DEAF = (PortState.INITIALIZING, PortState.FAULTY, PortState.DISABLED)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PortView:
-    """A port at one moment, for status and management.
-
-    Attributes:
-        number: ``portNumber``.
-        name: Its interface.
-        identity: ``portIdentity``.
-        state: ``portState``.
-        parent: Whom it takes time from; None when from nobody.
-        mean_delay: ``meanLinkDelay`` of a peer-to-peer port; None otherwise, or before the first.
-        as_capable: gPTP; None elsewhere.
-        reason: Why it is, or is not, asCapable.
-        rate_ratio: ``neighborRateRatio``; None while unknown.
-        counters: Messages and drops.
-    """
-
-    number: int
-    name: str
-    identity: PortIdentity
-    state: PortState
-    parent: PortIdentity | None
-    mean_delay: Duration | None
-    as_capable: bool | None
-    reason: str
-    rate_ratio: float | None
-    counters: PortCounters
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceView:
-    """An instance at one moment.
-
-    Attributes:
-        settings: As configured.
-        default: ``defaultDS``.
-        sets: The other data sets.
-        ports: One view each.
-    """
-
-    settings: InstanceSettings
-    default: DefaultDS
-    sets: DataSets
-    ports: tuple[PortView, ...]
+def _accept_all(number: int, address: str) -> bool:
+    del number, address
+    return True
 
 
 class Instance:
     """An ordinary or boundary clock in one domain."""
 
-    def __init__(self, settings: InstanceSettings, rng: Rng) -> None:
-        """Nothing is sent before ``start``."""
+    def __init__(self, settings: InstanceSettings, rng: Rng, accept: Callable[[int, str], bool] = _accept_all) -> None:
+        """Nothing is sent before ``start``; ``accept`` says which addresses a port grants unicast messages."""
         local = LocalQuality()
         default = DefaultDS.of(settings, local)
         self.context = Context(settings, local, default, as_grandmaster(default, local), rng)
@@ -116,6 +79,11 @@ class Instance:
         self.ports = {one.number: Port(one, self.context) for one in settings.ports}
         self._foreign = {one.number: ForeignTable(one, settings, rng) for one in settings.ports}
         self._signals = {one.number: Signals(one, self.context, self.ports[one.number]) for one in settings.ports}
+        self.unicast = {
+            one.number: Negotiation(self.ports[one.number], self.context, partial(accept, one.number))
+            for one in settings.ports
+            if one.unicast is not None
+        }
         self._receipt: dict[int, Instant[Mono]] = {}
         self._known = local
         self._claim: Callable[[LocalQuality], LocalQuality] | None = None
@@ -125,26 +93,12 @@ class Instance:
 
     def view(self) -> InstanceView:
         """For status and management."""
+        gptp = self.context.settings.gptp
         return InstanceView(
             settings=self.context.settings,
             default=self.context.default,
             sets=self.context.sets,
-            ports=tuple(self._port_view(port) for port in self.ports.values()),
-        )
-
-    def _port_view(self, port: Port) -> PortView:
-        gptp = self.context.settings.gptp
-        return PortView(
-            number=port.settings.number,
-            name=port.settings.name,
-            identity=port.identity,
-            state=port.state,
-            parent=port.parent if port.state in _FOLLOWING else None,
-            mean_delay=port.mean_delay,
-            as_capable=port.link.as_capable if gptp else None,
-            reason=port.link.reason if gptp else "",
-            rate_ratio=port.link.peer.rate_ratio,
-            counters=port.counters,
+            ports=tuple(port_view(port, self.unicast.get(number), gptp=gptp) for number, port in self.ports.items()),
         )
 
     def deadline(self) -> Instant[Mono] | None:
@@ -152,6 +106,7 @@ class Instance:
         due = [port.deadline() for port in self.ports.values()]
         due += [table.deadline() for table in self._foreign.values()]
         due += [signals.deadline() for signals in self._signals.values()]
+        due += [negotiation.deadline() for negotiation in self.unicast.values()]
         due += self._receipt.values()
         return min((at for at in due if at is not None), default=None)
 
@@ -178,7 +133,14 @@ class Instance:
             self._receipt.pop(number, None)
             effects += port.event(PortEvent.FAULT_DETECTED, now, "the link is down")
         self._signals[number].link(now, up=up)
+        if number in self.unicast:
+            effects += self.unicast[number].link(now, up=up)
         return effects + self._decide(now)
+
+    def use_one_step(self, number: int, *, used: bool) -> None:
+        """The card of a port writes the time into Sync messages by itself, or does not (7.3.8.3)."""
+        ports = self.context.one_step
+        self.context.one_step = ports | {number} if used else ports - {number}
 
     def set_quality(self, local: LocalQuality, now: Instant[Mono]) -> list[PtpEffect]:
         """The core knows better, or worse, what this clock may claim of its time."""
@@ -227,7 +189,8 @@ class Instance:
         self._foreign[number].clear()
         self._receipt.pop(number, None)
         self._signals[number].link(now, up=False)
-        effects = list(port.event(PortEvent.DESIGNATED_DISABLED, now, "management switched it off"))
+        given_back = list(self.unicast[number].link(now, up=False)) if number in self.unicast else []
+        effects = given_back + list(port.event(PortEvent.DESIGNATED_DISABLED, now, "management switched it off"))
         return effects + self._decide(now)
 
     def servo(self, number: int, now: Instant[Mono], *, locked: bool) -> list[PtpEffect]:
@@ -263,9 +226,11 @@ class Instance:
         for number, port in self.ports.items():
             effects += port.on_deadline(now)
             effects += self._signals[number].on_deadline(now)
+            if number in self.unicast:
+                effects += self.unicast[number].on_deadline(now)
         for number, port in self.ports.items():
-            if port.take_timeout() and port.parent is not None and self.context.settings.bmca is Bmca.GPTP:
-                # 802.1AS, 10.3.11.2.1: who announces himself and sends no time is no grandmaster.
+            if port.take_timeout() and port.parent is not None and self.context.settings.bmca in _WATCHES_SYNC:
+                # 802.1AS, 10.3.11.2.1: who announces himself and sends no time is no grandmaster. G.8265.1, 6.7.3.2.
                 self._foreign[number].give_up(port.parent, now)
         expired = [table.expire(now) for table in self._foreign.values()]
         for number in [number for number, at in self._receipt.items() if at <= now]:
@@ -277,7 +242,10 @@ class Instance:
 
     def on_sent(self, number: int, token: int, stamp: Stamp | None, now: Instant[Mono]) -> list[PtpEffect]:
         """The transmit stamp of an event message."""
-        return list(self.ports[number].on_sent(token, stamp, now))
+        effects = list(self.ports[number].on_sent(token, stamp, now))
+        if number in self.unicast:
+            effects += self.unicast[number].on_sent(token, stamp)
+        return effects
 
     def on_message(
         self, number: int, data: bytes, stamp: Stamp | None, source: str, now: Instant[Mono]
@@ -299,15 +267,22 @@ class Instance:
     def _dispatch(
         self, port: Port, message: Message, stamp: Stamp | None, source: str, now: Instant[Mono]
     ) -> list[PtpEffect]:
+        negotiation = self.unicast.get(port.settings.number)
+        if negotiation is not None and not negotiation.admits(message, source, now):
+            return list(negotiation.stranger(message, source, now))
         match message:
             case Announce():
-                return self._on_announce(port, message, now)
+                preference = None if negotiation is None else negotiation.preference(source)
+                return self._on_announce(port, message, preference, now)
             case Sync() | DelayReq() | PdelayReq() | PdelayResp():
                 return [*port.on_event(message, stamp, source, now), *self._pass_on(now)]
             case FollowUp() | DelayResp() | PdelayRespFollowUp():
                 return [*port.on_general(message, now), *self._pass_on(now)]
             case Signaling():
-                return list(self._signals[port.settings.number].on_signaling(message, now))
+                effects = list(self._signals[port.settings.number].on_signaling(message, now))
+                return (
+                    effects if negotiation is None else effects + list(negotiation.on_signaling(message, source, now))
+                )
             case Management():
                 # Management is answered by whoever owns the view; see timesync.ptp.management.
                 return []
@@ -322,7 +297,9 @@ class Instance:
 
     # -- decisions
 
-    def _on_announce(self, port: Port, message: Announce, now: Instant[Mono]) -> list[PtpEffect]:
+    def _on_announce(
+        self, port: Port, message: Announce, preference: int | None, now: Instant[Mono]
+    ) -> list[PtpEffect]:
         if port.state in _DEAF:
             return []
         if self.context.settings.gptp and not port.link.as_capable:
@@ -330,7 +307,7 @@ class Instance:
             return []
         if self.context.settings.bmca is Bmca.NONE:
             return []
-        heard = self._foreign[port.settings.number].on_announce(message, now)
+        heard = self._foreign[port.settings.number].on_announce(message, now, preference)
         if heard.refused:
             port.counters.drops[heard.value] += 1
             return [Dropped(heard.value)]
@@ -391,6 +368,8 @@ class Instance:
             self.context.relay.receive_by(receiving, clock)
         for number, decision in decisions.items():
             effects += self._recommend(self.ports[number], decision, now)
+        for negotiation in self.unicast.values():
+            effects += negotiation.follow(now)
         if receiving is not None:
             # The core need not wait for what the other ports may hear.
             others = (port for number, port in self.ports.items() if number != receiving)
@@ -419,7 +398,7 @@ class Instance:
         return [ParentChanged(receiving, text)]
 
     def _recommend(self, port: Port, decision: Decision, now: Instant[Mono]) -> Iterator[PtpEffect]:
-        event = decision.event(port.parent if port.state in _FOLLOWING else None)
+        event = decision.event(port.parent if port.state in FOLLOWING_STATES else None)
         before = port.state
         effects: Iterable[PtpEffect] = list(port.event(event, now, decision.reason))
         if decision.state is PortState.TIME_RECEIVER:

@@ -44,7 +44,9 @@ class Leader:
         self._settings = settings
 
     def begin(self, timers: Timers, now: Instant[Mono]) -> None:
-        """Send at once, and then at the intervals."""
+        """Send at once, and then at the intervals; to single clients only see ``negotiation``."""
+        if self._settings.unicast is not None and self._settings.unicast.only:
+            return
         if self.intervals.announce is not None:
             timers.start("announce", now)
         timers.start("sync", now)
@@ -82,12 +84,16 @@ class Leader:
 
     def send_sync(self, now: Instant[Mono]) -> Iterator[PtpEffect]:
         """A Sync, now."""
-        header = self._headers.make(MessageType.SYNC, log_interval=self.intervals.sync, flags=Flags.TWO_STEP)
         token = next(self._context.tokens)
+        self._counters.sent[MessageType.SYNC] += 1
+        if self._settings.number in self._context.one_step:
+            header = self._headers.make(MessageType.SYNC, log_interval=self.intervals.sync)
+            yield SendEvent(port=self._settings.number, data=one_step(header, self._settings), token=token)
+            return
+        header = self._headers.make(MessageType.SYNC, log_interval=self.intervals.sync, flags=Flags.TWO_STEP)
         while len(self._waiting) >= _KEPT:
             del self._waiting[next(iter(self._waiting))]
         self._waiting[token] = _Waiting(header, now)
-        self._counters.sent[MessageType.SYNC] += 1
         yield SendEvent(port=self._settings.number, data=ptp.encode(Sync(header)), token=token)
 
     def on_sent(self, token: int, stamp: Stamp | None) -> Iterator[PtpEffect]:
@@ -143,3 +149,8 @@ class Leader:
         if not self._context.settings.gptp:
             return ()
         return (gptp_tlv.FollowUpInformation(time_base_indicator=self._context.time_base).to_tlv(),)
+
+
+def one_step(header: Header, settings: PortSettings) -> bytes:
+    """A Sync into which the card writes when it left (7.3.8.3): what its stamp lacks is in ``correctionField``."""
+    return ptp.encode(Sync(replace(header, correction=settings.egress_latency)))

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 from timesync.base.ids import ALL_CLOCKS, PortIdentity
 from timesync.base.time import UNITS_PER_S, Duration, Instant, Mono
-from timesync.ptp.instance import PortView
 from timesync.ptp.management_change import clock_change, port_change, port_command
 from timesync.ptp.management_data import ManagedClock, clock_data, port_data
 from timesync.ptp.management_events import Subscribers
@@ -30,6 +29,7 @@ from timesync.ptp.management_values import (
     Where,
 )
 from timesync.ptp.states import PortState
+from timesync.ptp.view import PortView
 from timesync.wire import ptp
 from timesync.wire.error import WireError
 from timesync.wire.ptp_management import (

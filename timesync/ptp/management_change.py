@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from timesync.base.time import Duration
-from timesync.ptp.instance import PortView
 from timesync.ptp.management_data import NO_THRESHOLD, UNCERTAIN
 from timesync.ptp.settings import LocalQuality
+from timesync.ptp.view import PortView
 from timesync.wire import ptp_management_data as data_sets
 from timesync.wire import ptp_management_np as np
 from timesync.wire.ptp_management import ManagementData, ManagementId

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from timesync.base.time import ZERO, Duration, Instant, Tai
-from timesync.ptp.instance import InstanceView, PortView
 from timesync.ptp.settings import DelayMechanism, LocalQuality, PortSettings, Role
+from timesync.ptp.view import InstanceView, PortView
 from timesync.wire import ptp_management_data as data_sets
 from timesync.wire import ptp_management_np as np
 from timesync.wire.gptp_tlv import FollowUpInformation

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import assert_never
 
 from timesync.base.ids import ClockId, PortIdentity
 from timesync.base.machine import Dropped, Measured, Noted, Status
-from timesync.base.measure import Leap, Measurement, SourceStatus, Stamp, StampSource
+from timesync.base.measure import Measurement, SourceStatus, Stamp
 from timesync.base.time import Duration, Instant, Mono, Tai
 from timesync.ptp import outlook
 from timesync.ptp.context import Context, Headers, PortCounters
 from timesync.ptp.delay_request import DelayRequester, Exchange, shifted
 from timesync.ptp.effect import PtpEffect, SendEvent, StateChanged
 from timesync.ptp.follower import SyncPairing, SyncSample
+from timesync.ptp.following import FOLLOWING_STATES, Following
 from timesync.ptp.gptp.relay import information
 from timesync.ptp.leader import Leader
 from timesync.ptp.link import Link
@@ -23,6 +24,7 @@ from timesync.ptp.states import PortEvent, PortState, transition
 from timesync.ptp.timers import Timers, interval
 from timesync.wire import ptp
 from timesync.wire.ptp_message import (
+    NO_FLAGS,
     DelayReq,
     DelayResp,
     EventMessage,
@@ -35,38 +37,10 @@ from timesync.wire.ptp_message import (
     Sync,
 )
 
-_FOLLOWING = (PortState.UNCALIBRATED, PortState.TIME_RECEIVER)
 _SILENT = (PortState.INITIALIZING, PortState.FAULTY, PortState.DISABLED)
-_REACH = 0xFF
-_LEAST_WATCH = Duration.from_s(1)
-_FIRST_WATCH = Duration.from_s(3)
-"""For the first Sync: how often they come is not known yet."""
 _KEPT_ASKING = 32
 
 GeneralReceived = FollowUp | DelayResp | PdelayRespFollowUp
-
-
-@dataclass(slots=True)
-class _Following:
-    """What is known of the time that comes in by the port.
-
-    Attributes:
-        reach: Of the last eight Sync messages, newest in bit 0.
-        received: Sync messages joined.
-        measured: Measurements made.
-        log_interval: Of Sync, as last said.
-        uncertain: The last Sync or Announce called itself uncertain.
-        last: The newest Sync.
-        time_base: ``gmTimeBaseIndicator`` of the grandmaster, as last said.
-    """
-
-    reach: int = 0
-    received: int = 0
-    measured: int = 0
-    log_interval: int = 0
-    uncertain: bool = False
-    last: SyncSample | None = None
-    time_base: int | None = None
 
 
 class Port:
@@ -84,7 +58,7 @@ class Port:
         self.link = Link(settings, context, self._headers, self.counters, self._timers)
         self._pairing = SyncPairing()
         self._requester = DelayRequester(settings.intervals.delay, context.rng)
-        self._following = _Following(log_interval=settings.intervals.sync)
+        self._following = Following(log_interval=settings.intervals.sync)
         self._asking: dict[int, int] = {}
         self._timed_out = False
 
@@ -147,7 +121,7 @@ class Port:
             self._leader.intervals = self.settings.intervals
         elif before in _SILENT:
             self.link.begin(now)
-        if before in _FOLLOWING and after not in _FOLLOWING:
+        if before in FOLLOWING_STATES and after not in FOLLOWING_STATES:
             self._forget()
         if after is PortState.TIME_TRANSMITTER:
             self._leader.begin(self._timers, now)
@@ -166,8 +140,15 @@ class Port:
         if parent != self.parent or not self._timers.runs("sync-watch"):
             self._forget()
             self.parent = parent
-            self._following = _Following(log_interval=self.settings.intervals.sync)
+            self._following = Following(log_interval=self.settings.intervals.sync)
             self._watch(now)
+
+    def paced(self, sync: int | None, delay: int | None) -> None:
+        """How often the parent granted Sync, and answers to Delay_Req: unicast messages do not say so themselves."""
+        if sync is not None:
+            self._following.log_interval = sync
+        if delay is not None:
+            self._requester.log_interval = delay
 
     def _forget(self) -> None:
         self._pairing.reset()
@@ -241,6 +222,7 @@ class Port:
         match message:
             case Sync():
                 if self._is_from_parent(message.header.source):
+                    self._following.address = source
                     self._following.uncertain = Flags.SYNCHRONIZATION_UNCERTAIN in message.header.flags
                     yield from self._joined(self._pairing.on_sync(message, stamp, now), now)
             case DelayReq():
@@ -276,7 +258,7 @@ class Port:
                 assert_never(message)
 
     def _is_from_parent(self, source: PortIdentity) -> bool:
-        if self.state not in _FOLLOWING or source.clock == self.identity.clock:
+        if self.state not in FOLLOWING_STATES or source.clock == self.identity.clock:
             return False
         return source == self.parent or (self.parent is None and self._context.settings.bmca is Bmca.NONE)
 
@@ -291,12 +273,7 @@ class Port:
         if self._context.settings.gptp and not self.link.as_capable:
             yield self._drop("not-as-capable")
             return
-        following = self._following
-        following.received += 1
-        following.reach = (following.reach << 1 | 1) & _REACH
-        if sample.sync.log_interval < 0x7F:
-            following.log_interval = sample.sync.log_interval
-        following.last = sample
+        self._following.joined(sample)
         self._watch(now)
         yield from self._time_base(sample)
         match self.settings.mechanism:
@@ -322,16 +299,23 @@ class Port:
     def _ask(self, now: Instant[Mono]) -> Iterator[PtpEffect]:
         """Send a Delay_Req (11.3.2)."""
         sample = self._following.last
-        if sample is None or self.state not in _FOLLOWING:
+        if sample is None or self.state not in FOLLOWING_STATES:
             return
         sequence = self._requester.asked(sample, now)
-        header = replace(self._headers.make(MessageType.DELAY_REQ, sequence=sequence))
+        alone = self.settings.hybrid or Flags.UNICAST in sample.sync.flags
+        flags = Flags.UNICAST if alone else NO_FLAGS
+        header = self._headers.make(MessageType.DELAY_REQ, sequence=sequence, flags=flags)
         token = next(self._context.tokens)
         self._asking[token] = sequence
         if len(self._asking) > _KEPT_ASKING:
             del self._asking[next(iter(self._asking))]
         self.counters.sent[MessageType.DELAY_REQ] += 1
-        yield SendEvent(port=self.settings.number, data=ptp.encode(DelayReq(header)), token=token)
+        yield SendEvent(
+            port=self.settings.number,
+            data=ptp.encode(DelayReq(header)),
+            token=token,
+            destination=self._following.address if alone else None,
+        )
 
     def _exchanged(self, exchange: Exchange) -> Iterator[PtpEffect]:
         """A Sync and a Delay_Req with all four stamps."""
@@ -355,7 +339,6 @@ class Port:
     def _measured(
         self, offset: Duration, delay: Duration | None, at: Instant[Tai], sample: SyncSample
     ) -> Iterator[PtpEffect]:
-        self._following.measured += 1
         stamp = sample.arrival
         if not self._context.sets.time_properties.ptp_timescale:
             # ARB: what comes is no TAI. Those who give such time with a date give their system's (linuxptp with
@@ -395,18 +378,12 @@ class Port:
             yield Noted("warning", "time-base", text, self.settings.source)
 
     def _watch(self, now: Instant[Mono]) -> None:
-        """Expect the next Sync in time (802.1AS ``syncReceiptTimeout``; a long one where the profile has none)."""
-        count, least = self.settings.sync_receipt_timeout, Duration(0)
-        if count is None:
-            count, least = 3, _LEAST_WATCH
-        if not self._following.received:
-            least = _FIRST_WATCH
-        self._timers.start("sync-watch", now + max(interval(self._following.log_interval) * count, least))
+        """Expect the next Sync in time."""
+        self._timers.start("sync-watch", now + self._following.patience(self.settings))
 
     def _missed(self, now: Instant[Mono]) -> Iterator[PtpEffect]:
         """No Sync came for too long."""
-        first = self._following.reach & 1
-        self._following.reach = self._following.reach << 1 & _REACH
+        first = self._following.missed()
         self._watch(now)
         self._timed_out = self.settings.sync_receipt_timeout is not None
         if first:
@@ -416,25 +393,8 @@ class Port:
 
     def status(self) -> SourceStatus:
         """The port as a source of time."""
-        following, sets = self._following, self._context.sets
-        quality = outlook.quality(sets, uncertain=following.uncertain, precision_s=self.settings.stamp_noise_s)
-        last = following.last
-        return SourceStatus(
-            source=self.settings.source,
-            reach=following.reach,
-            poll_s=2.0 ** min(max(following.log_interval, -10), 22),
-            sent=following.received + (0 if following.reach else 1),
-            received=following.received,
-            dropped=sum(self.counters.drops.values()),
-            stratum=quality.stratum,
-            leap=Leap.NONE if quality.leap is Leap.UNKNOWN and not following.uncertain else quality.leap,
-            reference_id=outlook.PTP_REFERENCE,
-            authenticated=False,
-            interleaved=False,
-            timestamping=StampSource.USER if last is None else last.arrival.source,
-            excluded=None if self.state in _FOLLOWING else f"the port is {self.state.name.lower().replace('_', ' ')}",
-            stepped_back=False,
-        )
+        dropped = sum(self.counters.drops.values())
+        return self._following.status(self.settings, self._context.sets, self.state, dropped)
 
     def _drop(self, reason: str) -> Dropped:
         self.counters.drops[reason] += 1

@@ -23,6 +23,8 @@ class Bmca(enum.Enum):
 
     DEFAULT = "1588"
     G8275 = "g8275"
+    G8265 = "g8265"
+    """By quality level and an order of preference (ITU-T G.8265.1, 6.7); a timeReceiver gives no time."""
     GPTP = "802.1as"
     NONE = "none"
     """Roles are fixed."""
@@ -52,6 +54,25 @@ class Intervals:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnicastSettings:
+    """Unicast negotiation by a port (16.1).
+
+    Attributes:
+        servers: Addresses that are asked for their time, the preferred one first.
+        grants: Others are granted what they ask for.
+        only: Nothing goes multicast, and what comes multicast is not heard.
+        duration_s: For how long grants are asked, and given at most (``durationField``).
+        clients: Of those that ask, so many at most are granted anything.
+    """
+
+    servers: tuple[str, ...] = ()
+    grants: bool = False
+    only: bool = False
+    duration_s: int = 300
+    clients: int = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortSettings:
     """One port.
 
@@ -76,6 +97,8 @@ class PortSettings:
         acceptable: Port identities or clock identities in hex that may be followed; empty: all.
         neighbor_threshold: gPTP ``meanLinkDelayThresh``; None: not judged.
         allowed_lost_responses: gPTP.
+        unicast: Unicast negotiation; None: all is multicast.
+        authenticated: Only messages whose AUTHENTICATION TLV is right come to it.
     """
 
     number: int
@@ -98,6 +121,8 @@ class PortSettings:
     acceptable: frozenset[str] = frozenset()
     neighbor_threshold: Duration | None = None
     allowed_lost_responses: int = 9
+    unicast: UnicastSettings | None = None
+    authenticated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from timesync.base.time import Duration, Instant, Mono
 from timesync.ptp.context import Context, Headers, PortCounters
 from timesync.ptp.datasets import announced
 from timesync.ptp.effect import PtpEffect, SendEvent, SendGeneral
+from timesync.ptp.leader import one_step
 from timesync.ptp.settings import PortSettings
 from timesync.ptp.timers import interval
 from timesync.ptp.unicast import Signaler, is_for
@@ -260,8 +261,12 @@ class UnicastServer:
         return SendGeneral(port=self._port.number, data=ptp.encode(message), destination=client[0])
 
     def _sync(self, client: Client, contract: _Contract) -> PtpEffect:
-        header = self._header(MessageType.SYNC, contract, Flags.UNICAST | Flags.TWO_STEP, 0x7F)
         token = next(self._context.tokens)
+        if self._port.number in self._context.one_step:
+            header = self._header(MessageType.SYNC, contract, Flags.UNICAST, 0x7F)
+            data = one_step(header, self._port)
+            return SendEvent(port=self._port.number, data=data, token=token, destination=client[0])
+        header = self._header(MessageType.SYNC, contract, Flags.UNICAST | Flags.TWO_STEP, 0x7F)
         while len(self._waiting) >= _WAITING:
             del self._waiting[next(iter(self._waiting))]
         self._waiting[token] = header, client[0]
