@@ -199,7 +199,7 @@ class Bench:
                 clock.base += command.by
                 clock.epoch += 1
                 clock.steps += 1
-                self.controller.stepped(command.clock, command.by, before, clock.epoch)
+                self.notes.append(self.controller.stepped(command.clock, command.by, before, clock.epoch))
             elif isinstance(command, Noted):
                 self.notes.append(command)
             elif isinstance(command, Report):

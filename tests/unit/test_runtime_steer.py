@@ -34,8 +34,9 @@ class Core:
     def applied(self, clock: ClockId, rate: Rate, at: Instant[Tai]) -> None:
         self.rates.append(rate)
 
-    def stepped(self, clock: ClockId, by: Duration, before: Instant[Tai], epoch: int) -> None:
+    def stepped(self, clock: ClockId, by: Duration, before: Instant[Tai], epoch: int) -> Noted:
         self.steps.append((by, epoch))
+        return Noted("warning", "step", f"{clock} by {by}")
 
     def deadline(self) -> Instant[Mono] | None:
         return None
@@ -78,6 +79,7 @@ def test_the_core_learns_what_was_taken_and_others_that_the_clock_moved() -> Non
     assert [(MS, 1)] == scene.core.steps
     assert [False, True] == scene.moves
     assert MS == scene.host.system.true_offset()
+    assert [f"system by {MS}"] == [note.text for note in scene.notes]
 
 
 def test_a_report_carries_the_leap_second_and_tai_utc() -> None:
@@ -91,7 +93,7 @@ def test_four_steps_a_minute_and_no_more() -> None:
     for _ in range(6):
         scene.do(StepClock(SYSTEM, MS))
     assert 4 == scene.host.system.epoch == len(scene.core.steps)
-    assert ["too-many-steps"] * 2 == [note.name for note in scene.notes]
+    assert ["step"] * 4 + ["too-many-steps"] * 2 == [note.name for note in scene.notes]
 
     scene.world.run_for(S * 60)
     scene.do(StepClock(SYSTEM, MS))

@@ -8,7 +8,8 @@ import pytest
 from servo_support import START, SYSTEM, Bench, BenchClock, mono, status, tai
 
 from timesync.base.ids import ClockId, LinkId, SourceId
-from timesync.base.measure import Measurement
+from timesync.base.measure import Measurement, SourceStatus
+from timesync.base.rate import Rate
 from timesync.base.time import Duration
 from timesync.servo.command import ClockMemory, ClockSpec, CoreSettings, SetFrequency, StepClock
 from timesync.servo.steering import SteeringSettings
@@ -102,9 +103,11 @@ def test_a_step_by_others_is_undone_and_the_frequency_kept(by: float) -> None:
     clock = bench.clocks[SYSTEM]
     clock.base += Duration.from_s(by)
     clock.epoch += 1
-    bench.controller.foreign_step(SYSTEM, bench.reading(SYSTEM), clock.epoch)
+    clock.rate = 1e-4
+    bench.controller.foreign_step(SYSTEM, bench.reading(SYSTEM), clock.epoch, Rate(clock.rate))
     assert ServoState.ACQUIRING is bench.state()
     model = bench.controller.clocks[SYSTEM]
+    assert Rate(1e-4) == model.ledger.rate
     estimate = model.estimate(bench.reading(SYSTEM))
     assert estimate is not None
     assert 2e-5 == pytest.approx(estimate.frequency, abs=2e-7)
@@ -115,6 +118,38 @@ def test_a_step_by_others_is_undone_and_the_frequency_kept(by: float) -> None:
         bench.run(30)
         assert abs(clock.offset_s) < 5e-6
         assert abs(clock.offset_s) <= bench.bound_s()
+
+
+def test_the_frequency_that_others_left_is_not_taken_for_the_oscillators() -> None:
+    spec = ClockSpec(clock=SYSTEM, disciplined=False, max_frequency=0.0)
+    bench = Bench([BenchClock(SYSTEM, 2e-5, x=0.5)], specs=[spec])
+    bench.source("a")
+    bench.run(120)
+    clock = bench.clocks[SYSTEM]
+    clock.base += Duration.from_s(-3.0)
+    clock.epoch += 1
+    clock.rate = 1e-4
+    bench.controller.foreign_step(SYSTEM, bench.reading(SYSTEM), clock.epoch, Rate(clock.rate))
+    for _ in range(10):
+        bench.run(6)
+        estimate = bench.controller.clocks[SYSTEM].estimate(bench.reading(SYSTEM))
+        assert estimate is not None
+        assert 2e-5 == pytest.approx(estimate.frequency, abs=1e-6)
+        assert clock.offset_s == pytest.approx(estimate.offset_s, abs=5e-6)
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_a_step_is_told_of_when_the_clock_was_set_and_not_when_it_refused(refuses: bool) -> None:
+    bench = Bench([BenchClock(SYSTEM, 0.0, x=5.0, refuses_steps=refuses)])
+    bench.source("a")
+    bench.run(4)
+    asked = [command for command in bench.commands if isinstance(command, StepClock)]
+    assert 1 <= len(asked)
+    told = [(note.level, note.text) for note in bench.noted("step")]
+    if refuses:
+        assert [] == told
+    else:
+        assert [("warning", f"clock system was 5 s off: stepped by {asked[0].by}")] == told
 
 
 def test_a_step_that_nobody_performs_is_asked_for_again_but_not_at_once() -> None:
@@ -150,6 +185,45 @@ def test_a_measurement_of_an_older_epoch_is_ignored() -> None:
     assert before == bench.controller.sources()[0].tracker.samples
 
 
+@pytest.mark.parametrize(
+    ("fallen", "state", "why"),
+    [
+        (status("a", reach=0), SourceState.UNREACHABLE, "nothing has come from it, 8 times in a row"),
+        (status("a", excluded="its key is not known"), SourceState.EXCLUDED, "its key is not known"),
+        (replace(status("a"), stratum=16), SourceState.EXCLUDED, "says of itself that it is not synchronized"),
+    ],
+    ids=["silent", "excluded", "unsynchronized"],
+)
+def test_a_source_that_is_no_longer_used_is_told_of_once_and_once_when_it_is_back(
+    fallen: SourceStatus, state: SourceState, why: str
+) -> None:
+    bench = _locked()
+    assert (1, []) == (len(bench.noted("selected")), bench.noted("deselected"))
+    bench.sources[0].up = False
+    for _ in range(3):
+        bench.perform(bench.controller.on_status(fallen, bench.now()))
+        bench.run(40)
+    assert state is bench.controller.sources()[0].ruling.state
+    expected = [("info", f"a is no longer used: {why}", SourceId("a"))]
+    assert expected == [(note.level, note.text, note.source) for note in bench.noted("deselected")]
+    bench.sources[0].up = True
+    bench.sources[0].next_s = bench.t
+    bench.perform(bench.controller.on_status(status("a"), bench.now()))
+    bench.run(10)
+    assert (2, 1) == (len(bench.noted("selected")), len(bench.noted("deselected")))
+
+
+def test_a_source_that_falls_away_while_others_are_waited_for_is_told_of_too() -> None:
+    spec = ClockSpec(clock=SYSTEM, disciplined=False, max_frequency=0.0)
+    bench = Bench([BenchClock(SYSTEM, 1e-5)], specs=[spec])
+    bench.source("a")
+    bench.run(2)
+    assert SourceState.SELECTED is bench.controller.sources()[0].ruling.state
+    bench.source("b", up=False)
+    bench.perform(bench.controller.on_status(status("a", reach=0), bench.now()))
+    assert [SourceId("a")] == [note.source for note in bench.noted("deselected")]
+
+
 def _pair() -> Bench:
     bench = Bench([BenchClock(SYSTEM, 3e-5, x=0.3), BenchClock(PHC, -2e-5, x=-40.0)])
     bench.source("a")
@@ -173,6 +247,37 @@ def test_a_child_goes_on_following_a_parent_in_holdover() -> None:
     bench.run(300)
     assert (ServoState.HOLDOVER, ServoState.HOLDOVER) == (bench.state(), bench.state(PHC))
     assert abs(bench.clocks[PHC].offset_s - bench.clocks[SYSTEM].offset_s) < 5e-6
+
+
+def test_a_link_to_a_clock_that_knows_no_time_says_so() -> None:
+    bench = _pair()
+    link = bench.controller.sources()[1]
+    assert (SourceState.SELECTED, []) == (link.ruling.state, bench.noted("deselected"))
+    bench.sources[0].up = False
+    clock = bench.clocks[SYSTEM]
+    clock.base += Duration.from_s(7.0)
+    clock.epoch += 1
+    bench.controller.foreign_step(SYSTEM, bench.reading(SYSTEM), clock.epoch, Rate(clock.rate))
+    bench.run(3)
+    assert (SourceState.WAITING, "clock system does not know the time itself") == (
+        link.ruling.state,
+        link.ruling.reason,
+    )
+    texts = [note.text for note in bench.noted("deselected")]
+    assert ["link is no longer used: clock system does not know the time itself"] == texts
+
+
+def test_a_link_to_a_clock_that_others_have_set_waits_for_a_measurement() -> None:
+    bench = _pair()
+    clock = bench.clocks[PHC]
+    clock.base += Duration.from_s(7.0)
+    clock.epoch += 1
+    bench.controller.foreign_step(PHC, bench.reading(PHC), clock.epoch, Rate(clock.rate))
+    bench.perform(bench.controller.on_status(status("link"), bench.now()))
+    ruling = bench.controller.sources()[1].ruling
+    assert (SourceState.WAITING, "no measurement since one of the two clocks was set") == (ruling.state, ruling.reason)
+    bench.run(10)
+    assert SourceState.SELECTED is bench.controller.sources()[1].ruling.state
 
 
 def test_a_removed_source_is_gone_and_the_clock_in_holdover() -> None:

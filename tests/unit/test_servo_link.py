@@ -49,7 +49,7 @@ def test_noise_that_delay_does_not_explain_is_base(seed: int) -> None:
         excess = model.observe_delay(1e-2 + (up + down) / 2)
         model.learn(excess, (up - down) / 2, 0.0)
     assert _slope(model, sigma) < 0.12
-    assert sigma / math.sqrt(2) == pytest.approx(model.base_s, rel=0.25)
+    assert sigma / math.sqrt(2) == pytest.approx(math.sqrt(model.variance(0.0)), rel=0.25)
 
 
 def test_what_the_state_explains_is_not_blamed_on_the_link() -> None:
@@ -58,7 +58,7 @@ def test_what_the_state_explains_is_not_blamed_on_the_link() -> None:
     for _ in range(4000):
         model.observe_delay(None)
         model.learn(0.0, rng.gauss(0.0, math.hypot(3e-6, 4e-6)), (4e-6) ** 2)
-    assert 3e-6 == pytest.approx(model.base_s, rel=0.2)
+    assert 3e-6 == pytest.approx(math.sqrt(model.variance(0.0)), rel=0.2)
 
 
 def test_the_minimum_is_that_of_the_last_128_samples() -> None:
@@ -76,14 +76,14 @@ def test_noise_never_falls_below_that_of_the_stamps() -> None:
     model = LinkModel(1e-6)
     for _ in range(1000):
         model.learn(model.observe_delay(1e-3), 0.0, 0.0)
-    assert 1e-6 == pytest.approx(model.base_s)
+    assert 1e-6 == pytest.approx(math.sqrt(model.variance(0.0)))
 
 
 def test_one_wild_sample_does_not_rewrite_the_model() -> None:
     model = _learnt(1, 0.0, 0.0, 1e-6)
-    before = model.base_s
+    before = math.sqrt(model.variance(0.0))
     model.learn(0.0, 1.0, 0.0)
-    assert model.base_s < 1.2 * before
+    assert math.sqrt(model.variance(0.0)) < 1.2 * before
 
 
 def test_a_link_without_delays_has_no_minimum_and_no_excess() -> None:

@@ -59,6 +59,22 @@ def test_holdover_lasts_as_long_as_configured() -> None:
     assert ServoState.FREERUN is _state(standing)
 
 
+def test_a_clock_that_runs_freely_goes_on_saying_for_how_long_and_how_badly() -> None:
+    standing, bench = _fed(100.0)
+    standing.judge(_estimate(0.0), 1e-3, 3, mono(5))
+    standing.fed(bench.controller.clocks[SYSTEM], [], bench.now())
+    standing.judge(_estimate(0.0), 1e-3, 3, mono(106))
+    assert ServoState.FREERUN is _state(standing)
+    assert "no usable source for 1.68 min; the error may have grown to 1 ms" == standing.reason
+    standing.judge(_estimate(0.0), 4e-3, 3, mono(405))
+    assert "no usable source for 6.67 min; the error may have grown to 4 ms" == standing.reason
+    assert ["locked", "freerun"] == [note.name for note in standing.notes() if isinstance(note, Noted)]
+
+    standing.configure(CoreSettings(served=SYSTEM, holdover_s=1000.0))
+    standing.judge(_estimate(0.0), 5e-3, 3, mono(505))
+    assert (ServoState.FREERUN, []) == (_state(standing), standing.notes())
+
+
 def test_a_clock_that_was_never_fed_goes_on_waiting() -> None:
     standing = Standing(CoreSettings(served=SYSTEM))
     standing.judge(_estimate(0.0), 1e-3, 0, mono(1e6))

@@ -134,8 +134,9 @@ class Helmsman:
             self._complain(clock, error)
             return
         self._steps[clock.id] = [*recent, now]
-        self._controller.stepped(clock.id, command.by, before, clock.epoch)
+        noted = self._controller.stepped(clock.id, command.by, before, clock.epoch)
         self._moved(clock.id, True)
+        self._note(noted)
 
     def _report(self, command: Report) -> None:
         clock = self._host.clocks[command.clock]

@@ -45,6 +45,24 @@ class Estimate:
     frequency_deviation: float
 
 
+@dataclass(slots=True)
+class Corrections:
+    """What was done to one clock so far, which decides what may still be done to it.
+
+    Attributes:
+        updates: How often it was corrected since it was last at some arbitrary time: the first corrections may be
+            steps.
+        updated_at: What it read at the last correction; None before any.
+        steps: How often it was stepped by us.
+        led: References of its own have fed it.
+    """
+
+    updates: int = 0
+    updated_at: Instant[Tai] | None = None
+    steps: int = 0
+    led: bool = False
+
+
 class Source:
     """A source and what is known of it."""
 
@@ -164,11 +182,8 @@ class ClockModel:
         self.wander = Wander() if memory is None else Wander(memory.wander)
         self.fusion = Fusion(self.wander)
         self.sources: dict[SourceId, Source] = {}
-        self.updates = 0
-        self.steps = 0
-        self.updated_at: Instant[Tai] | None = None
+        self.corrections = Corrections()
         self.follows: Link | None = None
-        self.led = False
         self.habits = Habits() if memory is None else Habits(memory.celsius, memory.slope, memory.slope_deviation)
         self._origin: Duration | None = None
         self._distance: tuple[float, Instant[Mono]] | None = None
@@ -187,6 +202,11 @@ class ClockModel:
         source = Source(spec, Tracker(spec.link, spec.stamp_noise_s, *start), self.wander)
         self.sources[spec.source] = source
         return source
+
+    @property
+    def steps(self) -> int:
+        """How often it was stepped by us."""
+        return self.corrections.steps
 
     def free_offset(self, m: Measurement, correction: Duration) -> float:
         """The free clock's offset in this measurement, in seconds from this model's own origin."""
@@ -209,7 +229,7 @@ class ClockModel:
         The free clock's own time starts anew there: carried back over a jump of unknown size, no state would hold.
         """
         self.ledger.stepped(Duration(0), at, epoch)
-        self.updates = 0
+        self.corrections.updates = 0
         self._origin = None
         free = self.ledger.free(at)
         self.fusion.moved(free, _ANYTHING)

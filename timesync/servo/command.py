@@ -132,7 +132,7 @@ class SetFrequency:
 
 @dataclass(frozen=True, slots=True)
 class StepClock:
-    """Set the clock forward by this much; answer with ``Controller.stepped``."""
+    """Set the clock forward by this much; answer with ``Controller.stepped``, unless the clock refuses."""
 
     clock: ClockId
     by: Duration

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from timesync.base.ids import ClockId, SourceId
 from timesync.base.machine import Noted
-from timesync.base.measure import Leap, Measurement, SourceStatus
+from timesync.base.measure import Measurement, SourceStatus
 from timesync.base.rate import Rate
 from timesync.base.time import Duration, Instant, Mono, Tai
 from timesync.servo.clock_model import ClockModel, Link, Source
@@ -30,35 +29,24 @@ from timesync.servo.command import (
     SourceSpec,
     StepClock,
 )
-from timesync.servo.fusion import Member
-from timesync.servo.graph import CrossLink, Feed, plan
+from timesync.servo.election import LEAST_SAMPLES, Election
 from timesync.servo.lineage import Lineage
-from timesync.servo.select import Candidate, Ruling, Selector, words
+from timesync.servo.select import words
 from timesync.servo.standing import Standing
 from timesync.servo.steering import Refuse, Slew, Step, correct
 from timesync.servo.tracker import Verdict
-from timesync.servo.view import ServoState, SourceState
+from timesync.servo.view import ServoState
 
 _RESTEER_S = 32.0
 _RETRY_S = 1.0
 """Before a step is asked for again that nobody performed."""
 
-_COASTING_COST_S = 1e3
-"""Cost of a clock in holdover as a root of the tree: others follow it only for want of a reference."""
-
 _FELT = 1e-11
 """A smaller change of frequency by temperature is left to the next measurement's steering."""
-
-_FAR_WORSE = 6.0
-"""A source with a bound so many times the clock's own does not end a holdover."""
 
 _FREE_STEP_S = 20e-6
 """linuxptp's ``first_step_threshold``."""
 
-_FIRST_WAIT_S = 5.0
-_LEAST_SAMPLES = 2
-_TOO_FAR_S = 3.0
-_UNSYNCHRONIZED_STRATUM = 16
 _WORST = Duration.from_s(16)
 """The kernel's own limit for its error estimates, beyond which it calls itself unsynchronized."""
 
@@ -70,19 +58,16 @@ class Controller:
         self._settings = settings
         self._clocks = {spec.clock: ClockModel(spec, now.clocks[spec.clock]) for spec in clocks}
         self._owner: dict[SourceId, ClockModel] = {}
-        self._selectors = {clock: Selector(settings.minimum_sources) for clock in self._clocks}
-        self._feeds: dict[ClockId, Feed] = {}
         self._deadlines: dict[ClockId, tuple[Instant[Mono], Rate | None]] = {}
         self._standing = {clock: Standing(settings) for clock in self._clocks}
         self.lineage = Lineage(self._clocks, self._standing)
-        self._first_measured: Instant[Mono] | None = None
+        self._election = Election(settings, self._clocks, self._standing, self.lineage)
 
     # -- what the core is made of ------------------------------------------------------------------------------
 
     def add_clock(self, spec: ClockSpec, now: Now) -> None:
         """Follow one more clock: a device that appeared late."""
         self._clocks[spec.clock] = ClockModel(spec, now.clocks[spec.clock])
-        self._selectors[spec.clock] = Selector(self._settings.minimum_sources)
         self._standing[spec.clock] = Standing(self._settings)
 
     def add_source(self, spec: SourceSpec) -> None:
@@ -97,15 +82,15 @@ class Controller:
         if model is None:
             return []
         del model.sources[source]
-        self._selectors[model.spec.clock].forget(source)
-        return self._select(model, now)
+        self._election.forget(model.spec.clock, source)
+        return self._election.hold(model, now)
 
     def configure(self, settings: CoreSettings) -> None:
         """Behave differently from now on; clocks and what is known of them stay."""
         self._settings = settings
-        for clock in self._clocks:
-            self._selectors[clock].configure(settings.minimum_sources)
-            self._standing[clock].configure(settings)
+        self._election.configure(settings)
+        for standing in self._standing.values():
+            standing.configure(settings)
 
     @property
     def clocks(self) -> Mapping[ClockId, ClockModel]:
@@ -127,7 +112,7 @@ class Controller:
 
     def feed(self, clock: ClockId) -> tuple[SourceId, ...]:
         """The sources that feed a clock now."""
-        feed = self._feeds.get(clock)
+        feed = self.lineage.feeds.get(clock)
         return () if feed is None else tuple(feed.sources)
 
     def sources(self) -> list[Source]:
@@ -173,16 +158,15 @@ class Controller:
         self._standing[model.spec.clock].present()
         if source.spec.parent is not None:
             m = replace(m, quality=self.lineage.quality(source.spec.parent, now))
-        if self._first_measured is None:
-            self._first_measured = now.mono
+        self._election.measured(now.mono)
         verdict, offset, variance = model.sample(source, m, now.mono)
         commands = self._pace(model, source, verdict)
         if verdict is not Verdict.OUTLIER and math.isnan(offset):
             # Whom it follows knows no truth any more: it is on its own at once.
-            commands += self._select(model, now)
+            commands += self._election.hold(model, now)
         if verdict is Verdict.OUTLIER or math.isnan(offset):
             return commands + self._report(model, now)
-        commands += self._select(model, now)
+        commands += self._election.hold(model, now)
         free = model.ledger.free(m.at)
         fused = model.fusion.sample(source_id, free, offset, variance)
         model.claim(now.clocks[model.spec.clock], now.mono)
@@ -204,7 +188,7 @@ class Controller:
             status.leap,
             status.stratum,
         ):
-            return [*self._select(model, now), *self._report(model, now)]
+            return [*self._election.hold(model, now), *self._report(model, now)]
         return []
 
     def applied(self, clock: ClockId, rate: Rate, at: Instant[Tai]) -> None:
@@ -214,17 +198,27 @@ class Controller:
         model.ledger.steered(rate, at)
         self._disturb(model, (change * model.spec.frequency_latency_s) ** 2 / 12)
 
-    def stepped(self, clock: ClockId, by: Duration, at: Instant[Tai], epoch: int) -> None:
-        """The clock was set forward by ``by`` on our command; it read ``at`` just before."""
+    def stepped(self, clock: ClockId, by: Duration, at: Instant[Tai], epoch: int) -> Noted:
+        """The clock was set forward by ``by`` on our command; it read ``at`` just before.
+
+        Returns:
+            What is to be said of it: only now, since a clock may refuse to be stepped.
+        """
         model = self._clocks[clock]
         model.ledger.stepped(by, at, epoch)
-        model.steps += 1
+        model.corrections.steps += 1
+        return Noted("warning", "step", f"clock {clock} was {words(-by.s())} off: stepped by {by}")
 
-    def foreign_step(self, clock: ClockId, at: Instant[Tai], epoch: int) -> None:
-        """Somebody else set the clock by an unknown amount; it reads ``at`` now. Its frequency is still known."""
+    def foreign_step(self, clock: ClockId, at: Instant[Tai], epoch: int, rate: Rate) -> None:
+        """Somebody else set the clock by an unknown amount, or its driver was loaded anew.
+
+        It reads ``at`` now and runs at the frequency adjustment ``rate``, which need not be the one that we set last.
+        What is known of its oscillator holds still.
+        """
         self._clocks[clock].moved(at, epoch)
         for link in self._links_of(clock):
             link.moved()
+        self.applied(clock, rate, at)
         self._standing[clock].lost("somebody else has set the clock")
 
     def on_temperature(self, clock: ClockId, celsius: float, now: Now) -> list[Command]:
@@ -259,12 +253,10 @@ class Controller:
             if after is not None:
                 commands.append(SetFrequency(clock, after))
             else:
-                commands += self._select(model, now)
+                commands += self._election.hold(model, now)
                 commands += self._steer(model, now, counted=False)
             commands += self._report(model, now)
         return commands
-
-    # -- selection ---------------------------------------------------------------------------------------------
 
     def _pace(self, model: ClockModel, source: Source, verdict: Verdict) -> list[Command]:
         """Advise the source's poll interval."""
@@ -273,7 +265,7 @@ class Controller:
             return []
         before = advisor.exponent
         if verdict is Verdict.USED:
-            if source.tracker.samples > 2 * _LEAST_SAMPLES:
+            if source.tracker.samples > 2 * LEAST_SAMPLES:
                 advisor.settled(source.tracker.model.typical_s, model.wander.value, source.answered)
         else:
             advisor.alarmed()
@@ -284,119 +276,6 @@ class Controller:
             commands.append(Probe(source.spec.source))
         return commands
 
-    def _excluded(self, source: Source, candidate: Candidate | None) -> Ruling | None:
-        """Why a source does not even stand for election; None when it does."""
-        status = source.status
-        parent = source.spec.parent
-        if parent is not None and self.lineage.follows(parent, source.spec.clock):
-            return Ruling(SourceState.CANDIDATE, f"clock {parent} itself follows this clock")
-        if source.spec.noselect:
-            return Ruling(SourceState.EXCLUDED, "configured with noselect")
-        if status is not None and status.excluded is not None:
-            return Ruling(SourceState.EXCLUDED, status.excluded)
-        if status is not None and status.sent >= 1 and status.reach == 0 and (status.sent > 3 or candidate):
-            count = min(status.sent, 8)
-            asked = f"none of the last {count} requests was answered"
-            due = f"nothing has come from it, {count} times in a row"
-            return Ruling(SourceState.UNREACHABLE, due if source.advisor is None else asked)
-        if (
-            status is not None
-            and status.received
-            and (status.stratum >= _UNSYNCHRONIZED_STRATUM or status.leap is Leap.UNKNOWN)
-        ):
-            return Ruling(SourceState.EXCLUDED, "says of itself that it is not synchronized")
-        if candidate is None:
-            return Ruling(SourceState.WAITING, "no measurement yet")
-        if candidate.samples < _LEAST_SAMPLES:
-            return Ruling(SourceState.WAITING, f"{candidate.samples} of {_LEAST_SAMPLES} measurements needed so far")
-        if candidate.bound_s > _TOO_FAR_S:
-            return Ruling(SourceState.EXCLUDED, f"its error bound of {words(candidate.bound_s)} is too large")
-        return None
-
-    def _hurried(self, model: ClockModel, ready: AbstractSet[SourceId], now: Now) -> bool:
-        """At the very start, wait a little for sources that are still to answer: the first step should be right."""
-        if model.updates or self._first_measured is None:
-            return False
-        if (now.mono - self._first_measured).s() > _FIRST_WAIT_S:
-            return False
-        waiting = (s for s in model.sources.values() if s.spec.source not in ready and s.spec.parent is None)
-        return any(s.ruling.state is SourceState.WAITING for s in waiting)
-
-    def _select(self, model: ClockModel, now: Now) -> list[Command]:
-        """Hold the election for one clock."""
-        reading = now.clocks[model.spec.clock]
-        standing: list[Candidate] = []
-        for source in model.sources.values():
-            candidate = model.candidate(source, reading, now.mono)
-            ruling = self._excluded(source, candidate)
-            if ruling is not None:
-                source.ruling = ruling
-            else:
-                assert candidate is not None
-                standing.append(candidate)
-        if self._hurried(model, {c.source for c in standing}, now):
-            return []
-        rulings = self._selectors[model.spec.clock].select(standing)
-        self._keep_alone(model, standing, rulings, now)
-        notes: list[Command] = []
-        for source_id, ruling in rulings.items():
-            source = model.sources[source_id]
-            notes += _noted(source, ruling)
-            source.ruling = ruling
-        self._plan()
-        feed = self._feeds.get(model.spec.clock)
-        members = (
-            {}
-            if feed is None
-            else {
-                source_id: Member(model.sources[source_id].track, model.sources[source_id].path_s)
-                for source_id in feed.sources
-                if source_id in model.sources
-            }
-        )
-        self._follow(model, feed)
-        if feed is not None and feed.parent is None and feed.sources and not model.led:
-            # Until now another clock's time had to do, which may have been poor: it may be set once more.
-            model.led, model.updates = True, 0 if model.spec.set_freely else model.updates
-        model.fusion.choose(members, model.ledger.free(reading))
-        model.claim(reading, now.mono)
-        fed = [model.sources[source_id] for source_id in members]
-        above = None if feed is None or feed.parent is None else self._standing[feed.parent]
-        self._standing[model.spec.clock].fed(model, fed, now, above)
-        return notes
-
-    def _keep_alone(
-        self, model: ClockModel, standing: Iterable[Candidate], rulings: dict[SourceId, Ruling], now: Now
-    ) -> None:
-        """A clock that was led by a primary reference is not given to a far worse source while it is better alone.
-
-        What it claims of itself in holdover must agree with that source, though: a lie is not kept up.
-        """
-        place = self._standing[model.spec.clock]
-        best = place.best
-        if place.state not in (ServoState.LOCKED, ServoState.HOLDOVER) or best is None or best.quality is None:
-            return
-        bound = model.error_bound_s(now.clocks[model.spec.clock], now.mono)
-        chosen = [c for c in standing if rulings[c.source].state is SourceState.SELECTED]
-        if bound is None or best.quality.stratum or not chosen or any(c.trusted for c in chosen):
-            return
-        nearest = min(chosen, key=lambda c: c.bound_s)
-        if nearest.bound_s <= _FAR_WORSE * bound or abs(nearest.offset_s) > bound + nearest.bound_s:
-            return
-        for c in chosen:
-            rulings[c.source] = Ruling(
-                SourceState.CANDIDATE,
-                f"agrees, but is good to {words(c.bound_s)} only: alone the clock is still within {words(bound)}",
-            )
-
-    @staticmethod
-    def _follow(model: ClockModel, feed: Feed | None) -> None:
-        """A clock that follows another wanders against it as the link between them shows."""
-        link = None if feed is None or feed.parent is None else model.sources.get(feed.sources[0])
-        model.follows = link if isinstance(link, Link) else None
-        if model.follows is not None:
-            model.wander.value = model.follows.wander.value
-
     def _links_of(self, clock: ClockId) -> list[Link]:
         """The links in which a clock takes part, at either end."""
         return [
@@ -405,25 +284,6 @@ class Controller:
             for source in model.sources.values()
             if isinstance(source, Link) and clock in (source.spec.clock, source.spec.parent)
         ]
-
-    def _plan(self) -> None:
-        """Which clock is fed by what."""
-        references: dict[ClockId, tuple[float, tuple[SourceId, ...]]] = {}
-        links: list[CrossLink] = []
-        for clock, model in self._clocks.items():
-            chosen = [s for s in model.sources.values() if s.ruling.state is SourceState.SELECTED]
-            own = [s for s in chosen if s.spec.parent is None]
-            if own:
-                cost = min(s.path_s + (s.tracker.model.typical_s or 1.0) for s in own)
-                references[clock] = (cost, tuple(s.spec.source for s in own))
-            elif self._standing[clock].coasting:
-                references[clock] = (_COASTING_COST_S, ())
-            links += [
-                CrossLink(s.spec.source, clock, s.spec.parent, s.tracker.model.typical_s or 1.0)
-                for s in chosen
-                if s.spec.parent is not None
-            ]
-        self._feeds = self.lineage.feeds = plan(references, links)
 
     # -- steering ----------------------------------------------------------------------------------------------
 
@@ -438,7 +298,7 @@ class Controller:
         estimate = model.estimate(now.clocks[clock])
         if estimate is None or not model.spec.disciplined:
             return []
-        feed = self._feeds.get(clock)
+        feed = self.lineage.feeds.get(clock)
         sources = () if feed is None else feed.sources
         spacing = min((model.sources[s].spacing_s for s in sources if s in model.sources), default=_RESTEER_S)
         # What the clock can do counts as well, less what its own frequency error takes of it.
@@ -449,17 +309,18 @@ class Controller:
             initial_step_anything=self._settings.steering.initial_step_anything or model.spec.set_freely,
             step_threshold_s=self._step_threshold_s(model),
         )
-        action = correct(estimate.offset_s, estimate.deviation_s, estimate.frequency, spacing, model.updates, limits)
+        action = correct(
+            estimate.offset_s, estimate.deviation_s, estimate.frequency, spacing, model.corrections.updates, limits
+        )
         if isinstance(action, Refuse):
             self._standing[clock].refused(action.offset_s, self._settings.steering.panic_s)
             return []
         if counted:
-            model.updates += 1
-            model.updated_at = now.clocks[clock]
+            model.corrections.updates += 1
+            model.corrections.updated_at = now.clocks[clock]
         if isinstance(action, Step):
             self._deadlines[clock] = (now.mono if counted else now.mono + Duration.from_s(_RETRY_S), None)
-            text = f"clock {clock} was {words(estimate.offset_s)} off: stepped by {action.by}"
-            return [StepClock(clock, action.by), Noted("warning", "step", text)]
+            return [StepClock(clock, action.by)]
         return self._slew(model, action, now)
 
     def _step_threshold_s(self, model: ClockModel) -> float:
@@ -495,7 +356,7 @@ class Controller:
         bound = model.error_bound_s(reading, now.mono)
         standing = self._standing[model.spec.clock]
         model.watched(reading, now.mono, locked=standing.state is ServoState.LOCKED)
-        standing.judge(estimate, bound, model.updates, now.mono, steered=model.spec.disciplined)
+        standing.judge(estimate, bound, model.corrections.updates, now.mono, steered=model.spec.disciplined)
         if not model.spec.disciplined:
             return self.news(model.spec.clock)
         if estimate is None or bound is None:
@@ -507,18 +368,3 @@ class Controller:
             min(Duration.from_s(bound), _WORST),
         )
         return [report, *self.news(model.spec.clock)]
-
-
-def _noted(source: Source, ruling: Ruling) -> list[Command]:
-    """A line when a source falls from grace or comes back to it."""
-    before = source.ruling.state
-    if ruling.state is before:
-        return []
-    name, identity = source.spec.name, source.spec.source
-    if ruling.state is SourceState.FALSETICKER:
-        return [Noted("warning", "falseticker", f"{name} is not believed: {ruling.reason}", identity)]
-    if ruling.state is SourceState.SELECTED:
-        return [Noted("info", "selected", f"{name} is selected: {ruling.reason}", identity)]
-    if before is SourceState.SELECTED:
-        return [Noted("info", "deselected", f"{name} is no longer used: {ruling.reason}", identity)]
-    return []

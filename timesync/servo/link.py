@@ -72,11 +72,6 @@ class LinkModel:
         """
         return self._leaning / self._information if self._information > 0 else self._hidden()
 
-    @property
-    def base_s(self) -> float:
-        """Standard deviation of a sample without excess delay."""
-        return math.sqrt(self._base)
-
     def assume(self, variance: float) -> None:
         """Samples scatter by this much more than anything learnt so far explains: learn anew from there."""
         self._base = max(variance, self._floor)

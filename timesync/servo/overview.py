@@ -98,7 +98,7 @@ def overview(controller: Controller, now: Now) -> CoreView:
         root_delay=root_delay,
         root_dispersion=max(dispersion, Duration(0)),
         dispersion_rate=growth,
-        reference_time=model.updated_at,
+        reference_time=model.corrections.updated_at,
         sources=_views(controller, now, links=False),
         links=_views(controller, now, links=True),
         clocks=tuple(view_clock(controller, m, now) for m in controller.clocks.values()),

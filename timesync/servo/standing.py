@@ -138,7 +138,7 @@ class Standing:
             return
         if self._fed:
             self._judge_fed(estimate, updates)
-        elif self.state in (ServoState.LOCKED, ServoState.HOLDOVER):
+        elif self.state in (ServoState.LOCKED, ServoState.HOLDOVER, ServoState.FREERUN):
             self._judge_alone(bound_s, now)
 
     def _judge_fed(self, estimate: Estimate, updates: int) -> None:
@@ -158,7 +158,8 @@ class Standing:
     def _judge_alone(self, bound_s: float, now: Instant[Mono]) -> None:
         assert self._fed_at is not None
         alone = (now - self._fed_at).s()
-        if alone <= self._holdover_s:
+        # Holdover that has ended does not begin anew when more of it is configured: the clock was given up.
+        if alone <= self._holdover_s and self.state is not ServoState.FREERUN:
             left = words(self._holdover_s - alone)
             self._enter(
                 ServoState.HOLDOVER, f"no usable source for {words(alone)}: {self._alone}; holdover for {left} more"
