@@ -204,6 +204,13 @@ class Outbox(Protocol):
 class PulseOutput(Protocol):
     """A pulse a second out of a PTP hardware clock."""
 
+    def trouble(self) -> str | None:
+        """What is not as it was asked for, in a sentence; None when all is well.
+
+        Ask about once a second: an output that could not be begun anew, after a step of its clock, is tried again.
+        """
+        ...
+
     def close(self) -> None:
         """Stop the output."""
         ...

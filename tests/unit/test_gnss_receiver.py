@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from gnss_support import SYSTEM, Local, Story, leap_table, mark, mono, receiver_settings, second, utc
@@ -16,6 +17,7 @@ from timesync.gnss.event import (
     FixReport,
     Garbled,
     LeapReport,
+    PulseLock,
     PulseMark,
     Sawtooth,
     SetBaud,
@@ -25,6 +27,8 @@ from timesync.gnss.event import (
 from timesync.gnss.health import HealthSettings
 from timesync.gnss.label import Labelled, Numberer, NumbererSettings
 from timesync.gnss.latency import Truth
+from timesync.gnss.leap_watch import LeapWatch
+from timesync.gnss.listened import Listened
 from timesync.gnss.pulse_marks import PulseLink
 from timesync.gnss.receiver import ReceiverJudge
 
@@ -204,6 +208,16 @@ def test_a_week_number_rollover_is_refused_and_named() -> None:
     assert story.measured
 
 
+def test_a_date_from_before_the_build_that_no_rollover_explains_is_just_wrong() -> None:
+    story = Story()
+    story.said = lambda true_s: true_s - 5 * 365 * 86_400
+    story.run(0, 20)
+    assert [] == story.measured
+    trouble = story.judge.view(mono(20)).trouble
+    assert trouble is not None
+    assert trouble.endswith("which is before this program was made, and no week number rollover explains it")
+
+
 def test_a_week_number_rollover_on_the_run_is_a_jump_where_no_build_date_is_known() -> None:
     story = Story(health=HealthSettings())
     story.run(0, 30)
@@ -282,6 +296,40 @@ def test_jamming_and_the_antenna_are_said_and_several_signs_of_forgery_refused()
     assert ("info", "gnss-antenna") in [(note.level, note.name) for _, note in story.notes]
 
 
+@pytest.mark.parametrize("mode", [None, FixMode.THREE_D])
+def test_what_its_detectors_said_ends_when_they_have_been_silent_for_a_minute(mode: FixMode | None) -> None:
+    """A receiver that was reset forgets that it was to send UBX-SEC-SIG."""
+    story = Story()
+    story.mode = mode
+    story.run(0, 10)
+    story.tell(FixReport(spoofing="multiple", jamming="critical"), 10.0)
+    story.run(11, 68)
+    assert "the receiver sees several signs of forged signals" == story.excluded
+    story.tell(FixReport(spoofing="multiple"), 68.0)
+    story.run(69, 126)
+    assert story.excluded is not None
+    assert story.judge.pulses_excluded(mono(126)) is not None
+    story.run(126, 132)
+    assert story.excluded is None
+    assert story.judge.pulses_excluded(mono(132)) is None
+    sky = story.judge.view(mono(132)).sky
+    assert (None, None, mode) == (sky.spoofing, sky.jamming, sky.mode)
+
+
+def test_a_pulse_that_does_not_follow_the_satellites_is_not_used_and_the_messages_are() -> None:
+    story = Story()
+    story.run(0, 10)
+    story.tell(PulseLock(locked=False), 10.0)
+    story.run(10, 13)
+    assert "the receiver says that its pulse does not follow the satellites" == story.judge.pulses_excluded(mono(13))
+    assert story.excluded is None
+    story.tell(PulseLock(locked=True), 13.0)
+    assert story.judge.pulses_excluded(mono(13)) is None
+    story.tell(PulseLock(locked=False), 13.0)
+    story.run(13, 25)
+    assert story.judge.pulses_excluded(mono(25)) is None, "said each second, or not so any more"
+
+
 def test_a_receiver_that_counts_other_leap_seconds_than_the_table_is_refused() -> None:
     story = Story()
     story.run(0, 10)
@@ -310,6 +358,31 @@ def test_a_leap_second_is_announced_when_it_can_be_one() -> None:
     quality = story.measured[-1][1].quality
     assert quality is not None
     assert Leap.INSERT is quality.leap
+
+
+@pytest.mark.parametrize(
+    ("now", "at", "expected"),
+    [
+        ((2027, 1, 30), (2027, 3, 1), Leap.NONE),
+        ((2027, 1, 31), (2027, 2, 1), Leap.INSERT),
+        ((2027, 2, 1), (2027, 3, 1), Leap.INSERT),
+        ((2027, 6, 30), (2027, 7, 31), Leap.NONE),
+        ((2027, 6, 1), (2027, 7, 1), Leap.INSERT),
+        ((2027, 5, 31), (2027, 7, 1), Leap.NONE),
+        ((2026, 12, 1), (2027, 1, 1), Leap.INSERT),
+    ],
+)
+@pytest.mark.parametrize("as_told_s", [-1, 0])
+def test_a_leap_second_is_of_this_month_by_the_calendar(
+    now: tuple[int, int, int], at: tuple[int, int, int], expected: Leap, as_told_s: int
+) -> None:
+    """From 30 January to the end of February there are 29 days."""
+    noon = datetime(*now, 12, tzinfo=UTC).timestamp()
+    midnight = int(datetime(*at, tzinfo=UTC).timestamp()) + as_told_s
+    watch = LeapWatch(leap_table())
+    told: Instant[Utc] = Instant(int(noon) * UNITS_PER_S)
+    watch.on_report(LeapReport(leap=Leap.INSERT, at=Instant(midnight * UNITS_PER_S)), told)
+    assert expected is watch.leap(told)
 
 
 def test_the_kind_that_opens_the_burst_is_used_and_changes_only_for_good() -> None:
@@ -367,6 +440,82 @@ def test_one_of_two_devices_on_a_connection_is_listened_to_until_it_falls_silent
     fixed.tell(mark(fixed.local, 0, device="/dev/a"), 0.1)
     assert {} == fixed.judge.view(mono(1)).skipped
     assert fixed.judge.view(mono(1)).message is None
+
+
+def test_a_device_that_does_not_vouch_for_its_time_does_not_hold_back_one_that_does() -> None:
+    story = Story()
+    for n in range(20):
+        story.tell(mark(story.local, n, device="/dev/a", kind="TPV", trusted=False), n + 0.12)
+        story.tell(mark(story.local, n, device="/dev/b", kind="TPV", latency_s=0.2), n + 0.2)
+    assert "/dev/b" == story.judge.view(mono(20)).device
+    assert story.excluded is None
+    assert len(story.measured) >= 15
+    assert ["gnss-device"] == story.names()
+
+
+def test_a_device_gives_way_some_seconds_after_it_ceased_to_vouch_and_does_not_come_back_at_once() -> None:
+    story = Story()
+    for n in range(60):
+        story.tell(mark(story.local, n, device="/dev/a", kind="TPV", trusted=not 10 <= n < 30), n + 0.12)
+        story.tell(mark(story.local, n, device="/dev/b", kind="TPV", latency_s=0.2), n + 0.2)
+    changes = [at for at, note in story.notes if note.name == "gnss-device"]
+    assert [pytest.approx(19.5, abs=1)] == changes
+    assert "/dev/b" == story.judge.view(mono(60)).device
+
+
+def test_a_device_that_is_gone_gives_way_at_once() -> None:
+    story = Story()
+    for n in range(10):
+        story.tell(mark(story.local, n, device="/dev/a", kind="TPV"), n + 0.12)
+    story.tell(DeviceReport(device="/dev/a", present=False), 10.0)
+    story.tell(mark(story.local, 10, device="/dev/b", kind="TPV"), 10.12)
+    assert "/dev/b" == story.judge.view(mono(10.2)).device
+
+
+def test_what_was_learnt_of_one_device_is_not_believed_of_the_next() -> None:
+    story = Story()
+    story.truth = Truth(0.0, 1e-4, epoch=0)
+    for n in range(40):
+        story.tell(mark(story.local, n, device="/dev/a", kind="TPV", latency_s=0.4), n + 0.4)
+    story.tell(Sawtooth(device="/dev/a", second=utc(80), correction=Duration.from_ns(9)), 40.0)
+    story.tell(FixReport(device="/dev/a", spoofing="multiple", used=9, antenna="short"), 40.0)
+    story.tell(LeapReport(device="/dev/a", tai_utc=36), 40.0)
+    before = story.judge.view(mono(40)).latency
+    assert before is not None
+    assert before.delay_s == pytest.approx(0.4, abs=0.05)
+    assert "the receiver sees several signs of forged signals" == story.excluded
+    for n in range(41, 60):
+        story.tell(mark(story.local, n, device="/dev/b", kind="TPV", latency_s=0.1), n + 0.1)
+    view = story.judge.view(mono(60))
+    assert ("/dev/b", None, None, None, None) == (
+        view.device,
+        view.trouble,
+        view.sky.used,
+        view.sky.antenna,
+        view.tai_utc,
+    )
+    assert view.latency is not None
+    assert view.latency.delay_s == pytest.approx(0.1, abs=0.05)
+    assert Duration(0) == story.judge.sawtooth.take(second(80), mono(60))
+
+
+def test_the_first_words_of_the_first_device_are_kept() -> None:
+    """gpsd tells the fix before the time in one TPV: to forget it would end the trouble for a moment."""
+    story = Story()
+    for n in range(4):
+        story.tell(FixReport(device="/dev/a", mode=FixMode.NONE, used=3), n + 0.1)
+        story.tell(mark(story.local, n, device="/dev/a", kind="TPV", trusted=False), n + 0.1)
+    assert ["gnss-no-fix"] == story.names()
+
+
+def test_the_descriptions_of_devices_that_come_and_go_do_not_pile_up() -> None:
+    listened = Listened("")
+    listened.heard(DeviceReport(device="/dev/a", present=True, description="u-blox"), mono(0))
+    listened.heard(mark(Local(), 0, device="/dev/a"), mono(0))
+    for n in range(1000):
+        listened.heard(DeviceReport(device=f"/dev/pts/{n}", present=True, description="SiRF"), mono(1))
+    assert "u-blox" == listened.description
+    assert len(listened._descriptions) <= 33
 
 
 def test_a_step_of_our_own_clock_is_no_jump_of_the_receiver() -> None:
@@ -471,6 +620,20 @@ def test_gpsds_pulses_that_stop_are_noticed() -> None:
         story.second(n)
     assert 0 == story.statuses[SourceId("gps-pps")].reach
     assert 0xFF == story.statuses[GPS].reach
+
+
+def test_the_pulses_of_another_device_are_numbered_anew() -> None:
+    """gpsd numbered those of the first a second wrong: counted on, the first ones of the second would be so, too."""
+    story = _pulse_story()
+    for n in range(30):
+        story.tell(replace(_pulse(story, n, said=n - 1), device="/dev/a"), n + 0.01)
+        story.tell(mark(story.local, n, device="/dev/a", kind="TPV"), n + 0.12)
+    story.tell(DeviceReport(device="/dev/a", present=False), 30.0)
+    for n in range(30, 50):
+        story.tell(mark(story.local, n, device="/dev/b", kind="TPV"), n + 0.12)
+        story.tell(replace(_pulse(story, n), device="/dev/b"), n + 0.2)
+    pulses = [(at > 30, m.offset.s()) for at, m in story.measured if m.link == "gps-pps"]
+    assert [(False, 1.0)] * 28 + [(True, 0.0)] * 18 == pulses
 
 
 def test_sawtooth_goes_to_the_pulse_that_it_is_about() -> None:

@@ -14,7 +14,7 @@ from phc_support import CAPABILITIES, ETH0, FakeCard, Machine, SystemBase
 
 from timesync.base.measure import StampSource
 from timesync.base.time import Duration
-from timesync.devices import KernelPulses, PinPulses
+from timesync.devices import EdgeName, KernelPulses, PinPulses
 from timesync.host import ClockError, Trouble
 from timesync.runtime.phc_clock import PhcClock
 from timesync.runtime.pulses import EdgeSorter, KernelPulseInput, PinEvents, PinPulseInput, PinPulseOutput
@@ -230,9 +230,18 @@ def test_where_both_edges_are_stamped_the_wanted_one_is_picked() -> None:
     assert [one.stamp.at.ns() for one in source.pulses()] == [start + second * S for second in range(1, 5)]
 
 
+def _rare(lost: set[int]) -> set[int]:
+    """Some of them, so that there is a whole pulse between any two lost edges."""
+    kept: set[int] = set()
+    for one in sorted(lost):
+        if kept.isdisjoint({one - 1, one - 2, one - 3}):
+            kept.add(one)
+    return kept
+
+
 @given(
     width=st.integers(1000, 450 * MS),
-    missing=st.sets(st.integers(4, 38)),
+    missing=st.sets(st.integers(4, 38)).map(_rare),
     leading=st.booleans(),
     both=st.booleans(),
     first=st.integers(0, 1),
@@ -240,7 +249,7 @@ def test_where_both_edges_are_stamped_the_wanted_one_is_picked() -> None:
 def test_the_picked_edges_are_always_of_the_wanted_kind(
     width: int, missing: set[int], leading: bool, both: bool, first: int
 ) -> None:
-    """Forty edges of twenty pulses, any of them lost: what is picked is right, and without losses it is nearly all."""
+    """Forty edges of twenty pulses, single ones lost: what is picked is right, and without losses it is nearly all."""
     sorter = EdgeSorter("assert" if leading else "clear")
     wanted = 0 if leading else 1
     edges = [(n // 2 * S + n % 2 * width, n % 2) for n in range(first, 40) if (both or n % 2 == wanted)]
@@ -251,6 +260,39 @@ def test_the_picked_edges_are_always_of_the_wanted_kind(
         assert len(picked) == len(kept) - 2
     elif not missing:
         assert len(picked) >= 18
+
+
+@pytest.mark.parametrize("edge", ["assert", "clear"])
+@pytest.mark.parametrize("ppm", [-100, 0, 100])
+@pytest.mark.parametrize("bounce", [20_000, 3 * MS, 400 * MS])
+def test_a_bounce_does_not_silence_a_channel_that_stamps_one_kind_of_edge(
+    edge: EdgeName, ppm: int, bounce: int
+) -> None:
+    sorter = EdgeSorter(edge)
+    second = S + ppm * 1000
+    before = [sorter.wanted(n * second) for n in range(10)]
+    sorter.wanted(9 * second + bounce)
+    after = [sorter.wanted(n * second) for n in range(10, 20)]
+    assert [False, False, *[True] * 8] == before
+    assert [True] * 7 == after[3:]
+
+
+def test_a_step_of_the_clock_starts_the_sorting_of_edges_anew() -> None:
+    """The gap over the step would look like a pulse 300 ms wide, and the edges after it like those that end one."""
+    machine = Machine()
+    card = machine.plug("eth0", TAI_NS)
+    card.strict = False
+    clock = machine.clock()
+    source = PinPulseInput(PinPulses(ETH0), PinEvents(clock))
+    card.edges = [ExternalStamp(0, TAI_NS + n * S) for n in range(1, 5)]
+    machine.run(4.1)
+    assert 2 == len(source.pulses())
+    clock.step(Duration.from_s(1000.3))
+    stepped = TAI_NS + 4 * S + 1000 * S + 300 * MS
+    machine.run(4.5)
+    card.edges = [ExternalStamp(0, TAI_NS + 4 * S + 300 * MS)]  # was on its way when the clock was stepped
+    card.edges += [ExternalStamp(0, stepped + n * S) for n in range(1, 5)]
+    assert [stepped + n * S for n in range(3, 5)] == [pulse.stamp.at.ns() for pulse in source.pulses()]
 
 
 # --- pulses given out
@@ -281,6 +323,42 @@ def test_an_output_is_begun_anew_after_a_step_and_a_return() -> None:
     output.close()
     clock.step(Duration.from_s(1))
     assert other.calls[-1] == "no perout 0"
+
+
+def _refuses(**_: object) -> bool:
+    raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+
+
+def test_an_output_that_cannot_be_begun_anew_says_so_until_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, card, clock = _carded()
+    output = PinPulseOutput(clock, 1, None, Duration.from_s(0.1))
+    assert output.trouble() is None
+    with monkeypatch.context() as busy:
+        busy.setattr(card, "start_perout", lambda _, **times: _refuses(**times))
+        clock.step(Duration.from_s(100.25))
+        trouble = output.trouble()
+    assert trouble is not None
+    assert "no right pulse comes out on output channel 1 of the hardware clock eth0" in trouble
+    assert os.strerror(errno.EBUSY) in trouble
+    assert output.trouble() is None
+    assert card.calls[-1] == f"perout 1 from {TAI_NS + 102 * S} every {S} for {100 * MS}"
+
+
+def test_an_output_that_is_refused_gives_its_pin_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, card, clock = _carded()
+    card.pins[0] = before = replace(card.pins[0], function=PinFunction.EXTTS, channel=1)
+    monkeypatch.setattr(card, "start_perout", lambda _, **times: _refuses(**times))
+    with pytest.raises(ClockError, match=os.strerror(errno.EBUSY)):
+        PinPulseOutput(clock, 1, 0, Duration.from_s(0.1))
+    assert before == card.pins[0]
+
+
+def test_a_driver_that_takes_no_width_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, card, clock = _carded()
+    monkeypatch.setattr(card, "start_perout", lambda _, **__: False)
+    trouble = PinPulseOutput(clock, 1, 0, Duration.from_s(0.1)).trouble()
+    assert trouble is not None
+    assert "it takes no width, so not 0.1 s" in trouble
 
 
 def test_an_output_that_the_card_does_not_have_is_refused() -> None:

@@ -9,11 +9,8 @@ from timesync.base.time import UNITS_PER_S, Duration, Instant, Mono, Utc
 from timesync.base.utc import DAY_S, LeapTable, civil
 from timesync.gnss.event import TimeMark
 from timesync.gnss.latency import Truth
+from timesync.gnss.rollover import ROLLOVER, ROLLOVER_WEEKS, lacking, moved
 
-ROLLOVER_WEEKS = 1024
-"""The week number of GPS has ten bits (IS-GPS-200, 20.3.3.3.1.1)."""
-
-_ROLLOVER = ROLLOVER_WEEKS * 7 * DAY_S * UNITS_PER_S
 _JUMP_S = 0.4
 _REPEAT = Duration.from_s(0.5)
 _SAME = Duration.from_s(0.9)
@@ -25,9 +22,6 @@ _FOLLOW = 8
 
 _FORGET = Duration.from_s(300)
 """After so long without a time, an undisciplined clock says nothing about a jump any more."""
-
-_EARLY = 7 * DAY_S * UNITS_PER_S
-"""A machine that builds the program may be set wrong by a few days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +141,16 @@ class TimeWatch:
     def _impossible(self, utc: Instant[Utc]) -> Trouble | None:
         if self._build is None:
             return None
-        age = utc.scaled_ns - self._build.scaled_ns
-        if -_EARLY <= age < _ROLLOVER:
+        missing = lacking(utc, self._build)
+        if missing == 0:
             return None
-        lacking = -(age // _ROLLOVER)
-        right = written(Instant(utc.scaled_ns + lacking * _ROLLOVER))
-        place = "before this program was made" if age < 0 else "far in the future"
-        weeks = f"{abs(lacking) * ROLLOVER_WEEKS} weeks {'more' if lacking > 0 else 'less'} make it {right}"
+        place = "before this program was made" if utc < self._build else "far in the future"
+        if missing is None:
+            return Trouble(
+                "gnss-week", f"says {written(utc)}, which is {place}, and no week number rollover explains it"
+            )
+        right = written(moved(utc, missing))
+        weeks = f"{abs(missing) * ROLLOVER_WEEKS} weeks {'more' if missing > 0 else 'less'} make it {right}"
         return Trouble("gnss-week", f"says {written(utc)}, which is {place}: a week number rollover ({weeks})")
 
     def _jumped(self, standing: _Standing, now: Instant[Mono]) -> Skip | None:
@@ -208,7 +205,7 @@ def _second(utc: Instant[Utc]) -> int:
 
 def _leap(span: Duration) -> str:
     """How far a time jumped: by rollovers if it is so, else in seconds."""
-    rollovers = round(span.scaled_ns / _ROLLOVER)
-    if rollovers and abs(span.scaled_ns - rollovers * _ROLLOVER) < 2 * UNITS_PER_S:
+    rollovers = round(span.scaled_ns / ROLLOVER)
+    if rollovers and abs(span.scaled_ns - rollovers * ROLLOVER) < 2 * UNITS_PER_S:
         return f"{rollovers * ROLLOVER_WEEKS:+d} weeks (week number rollover)"
     return f"{span.s():+.3g} s"

@@ -120,6 +120,19 @@ class Sawtooth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PulseLock:
+    """Whether the next pulse follows the satellites (UBX-TIM-TP ``TpNotLocked``).
+
+    Attributes:
+        device: Which receiver.
+        locked: It does; else its own oscillator places it, and it marks no second.
+    """
+
+    device: str = ""
+    locked: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceReport:
     """A receiver appeared, was identified, or went.
 
@@ -155,4 +168,6 @@ class Garbled:
     reason: str
 
 
-ReceiverEvent = TimeMark | PulseMark | FixReport | LeapReport | Sawtooth | DeviceReport | Write | SetBaud | Garbled
+ReceiverEvent = (
+    TimeMark | PulseMark | FixReport | LeapReport | Sawtooth | PulseLock | DeviceReport | Write | SetBaud | Garbled
+)

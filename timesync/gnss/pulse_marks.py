@@ -72,6 +72,10 @@ class MarkedPulses:
         """Expect pulses from now on."""
         self.register.start(now)
 
+    def forget(self) -> None:
+        """The pulses to come are of another receiver."""
+        self._numberer.forget()
+
     def on_mark(
         self, mark: PulseMark, now: Instant[Mono], truth: Truth | None, trouble: Trouble | None, leap: Leap
     ) -> list[Effect]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 from timesync.base.ids import ClockId, LinkId, SourceId
 from timesync.base.machine import Dropped, Effect, Measured, Noted, Status
@@ -17,6 +19,7 @@ from timesync.gnss.event import (
     FixReport,
     Garbled,
     LeapReport,
+    PulseLock,
     PulseMark,
     ReceiverEvent,
     Sawtooth,
@@ -24,12 +27,14 @@ from timesync.gnss.event import (
     TimeMark,
     Write,
 )
-from timesync.gnss.health import Health, HealthSettings, Sky
+from timesync.gnss.health import Health, HealthSettings
 from timesync.gnss.label import PulseFigures
 from timesync.gnss.latency import Latency, LatencyBook, Truth
+from timesync.gnss.listened import Listened
 from timesync.gnss.pulse_marks import MarkedPulses, PulseLink
 from timesync.gnss.register import Register
 from timesync.gnss.sawtooth import SawtoothBook
+from timesync.gnss.sky_watch import Sky
 
 _COARSE_FOR = Duration.from_s(4)
 _COARSE_GROWTH = 6e-3
@@ -40,8 +45,6 @@ _MENDED = "week rollover"
 """How whoever reads the line says, once, that it moves the receiver's dates."""
 
 _MENDED_TEXT = "its dates are 1024 weeks or more in the past (week number rollover): they are moved ahead"
-_DEVICE_QUIET = Duration.from_s(10)
-"""When nothing names a device, another one is listened to after so long."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,27 +111,30 @@ class ReceiverView:
     pulses: PulseFigures | None
 
 
-class _Devices:
-    """Which of the devices on a connection is listened to."""
+@dataclass(slots=True)
+class _Device:
+    """What is known of the one receiver that is listened to, and of no other.
 
-    def __init__(self, wanted: str) -> None:
-        self.current = wanted
-        self.descriptions: dict[str, str] = {}
-        self._fixed = bool(wanted)
-        self._at: Instant[Mono] | None = None
+    Attributes:
+        health: How far it is believed.
+        latencies: Of its messages.
+        opener: Which of them tells the time.
+        newest: Its last measurement, the bound of that, and when it came.
+    """
 
-    def heard(self, event: ReceiverEvent, now: Instant[Mono]) -> bool:
-        """Whether an event is of the device that is listened to; one that tells a time may become that."""
-        device = getattr(event, "device", "")
-        if isinstance(event, DeviceReport) and event.description:
-            self.descriptions[device] = event.description
-        quiet = self._at is None or now - self._at > _DEVICE_QUIET
-        if isinstance(event, TimeMark) and not self._fixed and quiet:
-            self.current = device
-        ours = device in ("", self.current) or (not self._fixed and not self.current)
-        if ours and isinstance(event, TimeMark):
-            self._at = now
-        return ours
+    health: Health
+    latencies: LatencyBook
+    opener: Opener = field(default_factory=Opener)
+    newest: tuple[Measurement, float, Instant[Mono]] | None = None
+
+
+@dataclass(slots=True)
+class _Counts:
+    """What became of what came, for status."""
+
+    used: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    garbled: Counter[str] = field(default_factory=Counter)
 
 
 class ReceiverJudge:
@@ -139,10 +145,8 @@ class ReceiverJudge:
         self._settings = settings
         self._table = table
         self._remote = ClockId(f"gnss:{settings.name}")
-        self._health = Health(settings.health, table, now)
-        self._latencies = LatencyBook(settings.delay)
-        self._opener = Opener()
-        self._devices = _Devices(settings.device)
+        self._listened = Listened(settings.device)
+        self._device = self._new_device(now)
         self._register = Register(settings.source, settings.reference_id)
         self._register.start(now)
         self._sawtooth = SawtoothBook(table)
@@ -151,11 +155,10 @@ class ReceiverJudge:
             self._pulses = MarkedPulses(settings.pulses, settings.clock, self._remote, table)
             self._pulses.start(now)
         self._trouble: Trouble | None = None
-        self._odd_leap: str | None = None
-        self._skipped: dict[str, int] = {}
-        self._garbled: dict[str, int] = {}
-        self._used = 0
-        self._newest: tuple[Measurement, float, Instant[Mono]] | None = None
+        self._counts = _Counts()
+
+    def _new_device(self, now: Instant[Mono]) -> _Device:
+        return _Device(Health(self._settings.health, self._table, now), LatencyBook(self._settings.delay))
 
     # -- for others
 
@@ -166,59 +169,61 @@ class ReceiverJudge:
 
     def pulses_excluded(self, now: Instant[Mono]) -> str | None:
         """Why the pulses of this receiver mean nothing now, in words; None when they do."""
-        trouble = self._health.pulse_trouble(now)
+        trouble = self._device.health.pulse_trouble(now)
         return None if trouble is None else trouble.text
 
     def leap(self) -> Leap:
         """The leap second that it announces for the end of this month."""
-        return self._health.leap()
+        return self._device.health.leap()
 
     def coarse(self, epoch: int, now: Instant[Mono]) -> Coarse | None:
         """What its latest message says of the local clock in this epoch, to number pulses by; None when nothing."""
-        if self._newest is None or self._health.trouble(now) is not None:
+        newest = self._device.newest
+        if newest is None or self._device.health.trouble(now) is not None:
             return None
-        measurement, bound, at = self._newest
+        measurement, bound, at = newest
         if measurement.epoch != epoch or now - at > _COARSE_FOR:
             return None
         return Coarse(measurement.offset.s(), bound + _COARSE_GROWTH * (now - at).s(), self._settings.name)
 
     def leap_report(self) -> LeapReport:
-        """What it says of leap seconds, for the vote: only what is possible."""
-        said = self._health.said_leap
-        return LeapReport(device=said.device, tai_utc=said.tai_utc, leap=self._health.leap(), at=said.at)
+        """What it says of leap seconds, for the vote: only what is possible; UNKNOWN from one that says nothing."""
+        said = self._device.health.said_leap
+        leap = said.leap if said.leap is Leap.UNKNOWN else self._device.health.leap()
+        return LeapReport(device=said.device, tai_utc=said.tai_utc, leap=leap, at=said.at)
 
     def set_table(self, table: LeapTable) -> None:
         """Another leap second table from now on."""
         self._table = self._sawtooth.table = table
-        self._health.set_table(table)
+        self._device.health.set_table(table)
         if self._pulses is not None:
             self._pulses.table = table
 
     def memory(self) -> dict[str, float]:
         """What is worth keeping over a restart: the learnt latencies."""
-        return self._latencies.memory()
+        return self._device.latencies.memory()
 
     def restore(self, memory: Mapping[str, object]) -> None:
         """Latencies that were learnt before a restart."""
-        self._latencies.restore(memory)
+        self._device.latencies.restore(memory)
 
     def view(self, now: Instant[Mono]) -> ReceiverView:
         """For status."""
-        trouble, pulse_trouble = self._health.trouble(now), self._health.pulse_trouble(now)
-        kind = self._opener.kind
+        health, kind = self._device.health, self._device.opener.kind
+        trouble, pulse_trouble = health.trouble(now), health.pulse_trouble(now)
         return ReceiverView(
-            device=self._devices.current,
-            description=self._devices.descriptions.get(self._devices.current, ""),
-            sky=self._health.sky,
+            device=self._listened.current,
+            description=self._listened.description,
+            sky=health.sky(now),
             message=kind,
-            latency=None if kind is None else self._latencies.of(kind),
-            leap=self._health.leap(),
-            tai_utc=self._health.said_leap.tai_utc,
+            latency=None if kind is None else self._device.latencies.of(kind),
+            leap=health.leap(),
+            tai_utc=health.said_leap.tai_utc,
             trouble=None if trouble is None else trouble.text,
             pulse_trouble=None if pulse_trouble is None else pulse_trouble.text,
-            used=self._used,
-            skipped=dict(self._skipped),
-            garbled=dict(self._garbled),
+            used=self._counts.used,
+            skipped=dict(self._counts.skipped),
+            garbled=dict(self._counts.garbled),
             pulses=None if self._pulses is None else self._pulses.figures(),
         )
 
@@ -232,42 +237,66 @@ class ReceiverJudge:
             now: Monotonic time.
             truth: What the core knows of the local clock; None while it knows nothing.
         """
-        if not self._devices.heard(event, now) or (
-            isinstance(event, TimeMark) and self._settings.kinds and event.kind not in self._settings.kinds
-        ):
+        if isinstance(event, TimeMark) and self._settings.kinds and event.kind not in self._settings.kinds:
             return []
-        effects: list[Effect] = []
+        before = self._listened.current
+        if not self._listened.heard(event, now):
+            return []
+        effects = self._other_device(before, now) if self._listened.current != before else []
+        effects += self._heard(event, now, truth)
+        return effects + self._transitions(now)
+
+    def _other_device(self, before: str, now: Instant[Mono]) -> list[Effect]:
+        """Another receiver than ``before`` tells the time from now on: what was learnt of that one is not of this."""
+        if not before:
+            # The first one. The latencies are those of the last run, but the rest may be of any device.
+            if self._listened.mixed:
+                self._device = replace(self._new_device(now), latencies=self._device.latencies)
+            return []
+        self._device = self._new_device(now)
+        self._sawtooth.clear()
+        if self._pulses is not None:
+            self._pulses.forget()
+        text = f"{self._listened.current} tells the time now, no more {before}"
+        return [self._note("info", "gnss-device", text)]
+
+    def _heard(self, event: ReceiverEvent, now: Instant[Mono], truth: Truth | None) -> list[Effect]:
+        health = self._device.health
         match event:
             case TimeMark():
-                self._health.on_anything(now)
-                effects += self._on_time(event, now, truth)
+                health.on_anything(now)
+                return self._on_time(event, now, truth)
             case PulseMark():
-                effects += self._on_pulse(event, now, truth)
+                return self._on_pulse(event, now, truth)
             case FixReport():
-                self._health.on_anything(now)
-                self._health.on_fix(event, now)
+                health.on_anything(now)
+                health.on_fix(event, now)
             case LeapReport():
-                self._health.on_anything(now)
-                self._health.on_leap(event)
-                effects += self._leap_noted()
+                health.on_anything(now)
+                odd = health.on_leap(event)
+                return [] if odd is None else [self._note("warning", "gnss-leap", odd)]
             case Sawtooth():
-                self._health.on_anything(now)
+                health.on_anything(now)
                 self._sawtooth.heard(event, now)
+            case PulseLock():
+                health.on_anything(now)
+                health.on_pulse_lock(now, locked=event.locked)
             case DeviceReport():
-                self._health.on_device(now, present=event.present)
+                health.on_device(now, present=event.present)
             case Garbled():
-                self._health.on_garbled()
-                self._garbled[event.reason] = self._garbled.get(event.reason, 0) + 1
+                health.on_garbled()
+                self._counts.garbled[event.reason] += 1
                 if event.reason == _MENDED:
-                    effects.append(self._note("warning", "gnss-week-mended", _MENDED_TEXT))
+                    return [self._note("warning", "gnss-week-mended", _MENDED_TEXT)]
             case Write() | SetBaud():
-                # For whoever holds the line; they say nothing of the receiver.
-                return []
-        return effects + self._transitions(now)
+                pass  # for whoever holds the line; they say nothing of the receiver
+            case _:
+                assert_never(event)
+        return []
 
     def lost(self, now: Instant[Mono]) -> list[Effect]:
         """The connection to the receiver is gone."""
-        self._health.on_device(now, present=False)
+        self._device.health.on_device(now, present=False)
         return self._transitions(now)
 
     def deadline(self) -> Instant[Mono] | None:
@@ -282,30 +311,31 @@ class ReceiverJudge:
         if self._register.overdue(now):
             effects += self._status(now)
         if self._pulses is not None and self._pulses.register.overdue(now):
-            effects += self._pulses.status(self._health.pulse_trouble(now), self._health.leap())
+            effects += self._pulses.status(self._device.health.pulse_trouble(now), self._device.health.leap())
         return effects
 
     # -- messages
 
     def _on_time(self, mark: TimeMark, now: Instant[Mono], truth: Truth | None) -> list[Effect]:
-        before = self._opener.kind
-        counts = self._opener.counts(mark, now)
+        opener = self._device.opener
+        before = opener.kind
+        counts = opener.counts(mark, now)
         effects: list[Effect] = []
-        if before is not None and self._opener.kind != before:
-            text = f"the second is now told by {self._opener.kind}, no more by {before}"
+        if before is not None and opener.kind != before:
+            text = f"the second is now told by {opener.kind}, no more by {before}"
             effects.append(self._note("info", "gnss-burst", text))
         if not counts:
-            self._health.on_other_time(mark, now)
+            self._device.health.on_other_time(mark, now)
         if not counts or mark.stamp.clock != self._settings.clock:
             return effects
-        skip = self._health.on_time(mark, now, truth)
+        skip = self._device.health.on_time(mark, now, truth)
         if skip is Skip.SAME_SECOND:
             return effects
         self._register.heard(now, mark.stamp.source)
-        trouble = self._health.trouble(now)
+        trouble = self._device.health.trouble(now)
         if skip is not None or trouble is not None:
             reason = skip.value if skip is not None else "refused"
-            self._skipped[reason] = self._skipped.get(reason, 0) + 1
+            self._counts.skipped[reason] += 1
             self._register.dropped += 1
             return [*effects, Dropped(reason), *self._status(now)]
         effects += self._learn(mark, truth)
@@ -316,14 +346,14 @@ class ReceiverJudge:
         if truth is None or truth.epoch != mark.stamp.epoch:
             return []
         latency_s = (mark.stamp.at - self._table.tai(mark.utc)).s() - truth.offset_s
-        said = self._latencies.learn(mark.kind, latency_s, truth.bound_s)
+        said = self._device.latencies.learn(mark.kind, latency_s, truth.bound_s)
         if said is None:
             return []
-        level = "warning" if self._latencies.of(mark.kind).late else "info"
+        level = "warning" if self._device.latencies.of(mark.kind).late else "info"
         return [self._note(level, "gnss-latency", said)]
 
     def _measurement(self, mark: TimeMark, now: Instant[Mono]) -> Measurement:
-        latency = self._latencies.of(mark.kind)
+        latency = self._device.latencies.of(mark.kind)
         offset = mark.stamp.at - Duration.from_s(latency.delay_s) - self._table.tai(mark.utc)
         claimed = min(max(mark.accuracy_s or 0.0, 0.0), 1.0)
         bound = latency.bound_s + 3 * claimed
@@ -338,7 +368,7 @@ class ReceiverJudge:
             noise_s=latency.spread_s,
             quality=Quality(
                 stratum=0,
-                leap=self._health.leap(),
+                leap=self._device.health.leap(),
                 reference_id=self._settings.reference_id,
                 root_delay=Duration(0),
                 root_dispersion=Duration.from_s(bound),
@@ -346,28 +376,29 @@ class ReceiverJudge:
                 authenticated=False,
             ),
         )
-        self._used += 1
-        self._newest = measurement, bound, now
+        self._counts.used += 1
+        self._device.newest = measurement, bound, now
         return measurement
 
     def _on_pulse(self, mark: PulseMark, now: Instant[Mono], truth: Truth | None) -> list[Effect]:
         if self._pulses is None:
             return []
-        return self._pulses.on_mark(mark, now, truth, self._health.pulse_trouble(now), self._health.leap())
+        health = self._device.health
+        return self._pulses.on_mark(mark, now, truth, health.pulse_trouble(now), health.leap())
 
     # -- what is said
 
     def _status(self, now: Instant[Mono]) -> list[Effect]:
-        trouble = self._health.trouble(now)
+        trouble = self._device.health.trouble(now)
         excluded = None if trouble is None else trouble.text
-        return [Status(self._register.status(excluded, self._health.leap()))]
+        return [Status(self._register.status(excluded, self._device.health.leap()))]
 
     def _transitions(self, now: Instant[Mono]) -> list[Effect]:
         """Say what changed, and tell the core."""
         effects: list[Effect] = [
-            self._note(remark.level, remark.name, remark.text) for remark in self._health.remarks()
+            self._note(remark.level, remark.name, remark.text) for remark in self._device.health.remarks()
         ]
-        before, after = self._trouble, self._health.trouble(now)
+        before, after = self._trouble, self._device.health.trouble(now)
         if after != before:
             self._trouble = after
             if after is not None:
@@ -376,15 +407,9 @@ class ReceiverJudge:
                 effects.append(self._note("info", f"{before.name}-over", f"is believed again ({before.text}: over)"))
             effects += self._status(now)
         if self._pulses is not None:
-            trouble = self._health.pulse_trouble(now)
-            effects += self._pulses.status(trouble, self._health.leap(), always=False)
+            trouble = self._device.health.pulse_trouble(now)
+            effects += self._pulses.status(trouble, self._device.health.leap(), always=False)
         return effects
-
-    def _leap_noted(self) -> list[Effect]:
-        before, self._odd_leap = self._odd_leap, self._health.odd_leap()
-        if self._odd_leap is None or self._odd_leap == before:
-            return []
-        return [self._note("warning", "gnss-leap", self._odd_leap)]
 
     def _note(self, level: str, name: str, text: str) -> Noted:
         return Noted(level, name, f"{self._settings.name}: {text}", self._settings.source)

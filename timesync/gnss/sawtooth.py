@@ -41,6 +41,11 @@ class SawtoothBook:
         while len(self._by_second) > _KEPT:
             del self._by_second[next(iter(self._by_second))]
 
+    def clear(self) -> None:
+        """The pulses to come are of another receiver."""
+        self._by_second.clear()
+        self._next = None
+
     def take(self, second: Instant[Tai], now: Instant[Mono]) -> Duration:
         """The correction of the pulse that marks this second: true edge minus nominal one; zero when none is known.
 

@@ -263,5 +263,8 @@ class Splitter:
     def _drop(self, size: int) -> None:
         del self._held[:size]
         self._origin += size
+        # Of the pauses behind us one says as much as many; noise without end must not pile them up.
+        while len(self._gaps) > 1 and self._gaps[1] <= self._origin:
+            self._gaps.pop(0)
         while self._reads and self._reads[0].end <= self._origin:
             self._reads.pop(0)

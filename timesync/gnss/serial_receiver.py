@@ -11,7 +11,16 @@ from typing import assert_never
 
 from timesync.base.measure import Leap, Stamp
 from timesync.base.time import SCALE, UNITS_PER_S, Duration, Instant, Mono, Utc
-from timesync.gnss.event import DeviceReport, Garbled, LeapReport, ReceiverEvent, Sawtooth, TimeMark
+from timesync.gnss.event import (
+    DeviceReport,
+    Garbled,
+    LeapReport,
+    PulseLock,
+    ReceiverEvent,
+    Sawtooth,
+    TimeMark,
+)
+from timesync.gnss.rollover import mended
 from timesync.gnss.serial_frames import Arrival, Binary, Splitter, Text
 from timesync.gnss.serial_line import SerialLine
 from timesync.gnss.serial_sky import Sky, is_real
@@ -27,9 +36,6 @@ GPS_EPOCH_S = 315_964_800
 _TAI_GPS_S = 19
 _WEEK_S = 604_800
 _DAY = 86_400 * UNITS_PER_S
-_ROLLOVER = 1024 * _WEEK_S * UNITS_PER_S
-"""GPS sends ten bits of the week number (IS-GPS-200, 20.3.3.3.1.1)."""
-
 _CENTURY = 1980
 """Two digits of a year are of the hundred years that begin here: no receiver knows an earlier date."""
 
@@ -48,7 +54,8 @@ class SerialSettings:
         device: Its name in events.
         baud: Speed of the line in bits per second; None to find it out.
         remembered: The speed that was found another time, to begin with.
-        build_date: When this program was built: no receiver's date can be earlier.
+        build_date: When this program was built: no receiver's date can be earlier, and one that lost whole rollovers of
+            the week number is moved.
         configure: Ask a u-blox receiver for the messages that help, in its RAM. Without, it is only asked who it is.
     """
 
@@ -179,7 +186,7 @@ class SerialReceiver:
             case kinds.NavTimeGps():
                 self._times.gps_utc = message.leap
             case kinds.TimTp():
-                events += self._times.sawtooth(message)
+                events += self._times.pulse(message)
             case kinds.MonVer():
                 events += self._ublox.version(message, now)
             case kinds.Ack():
@@ -270,11 +277,11 @@ class _Times:
         self._epoch = utc
         events: list[ReceiverEvent] = []
         if trusted:
-            moved = self._mended(utc)
-            if moved != utc and not self._rollover_said:
+            right = mended(utc, self._build_date)
+            if right != utc and not self._rollover_said:
                 self._rollover_said = True
                 events.append(Garbled("week rollover"))
-            utc = moved
+            utc = right
             self._latest = utc, now
         if self._began is not None:
             events.append(
@@ -303,26 +310,27 @@ class _Times:
         leap = Leap.INSERT if message.change == 1 else Leap.DELETE
         return LeapReport(device=self._device, tai_utc=tai_utc, leap=leap, at=at)
 
-    def sawtooth(self, message: kinds.TimTp) -> list[ReceiverEvent]:
-        """TIM-TP, where it is about a pulse at a full second."""
+    def pulse(self, message: kinds.TimTp) -> list[ReceiverEvent]:
+        """TIM-TP: whether the pulse is any good, and its sawtooth where it is about a pulse at a full second."""
+        events: list[ReceiverEvent] = [PulseLock(device=self._device, locked=message.locked)]
         seconds, ms = divmod(message.tow_ms + (message.tow_sub >> 31), 1000)
-        if not message.quantization_valid or _WHOLE_MS < ms < 1000 - _WHOLE_MS:
-            return []
+        if not (message.locked and message.quantization_valid) or _WHOLE_MS < ms < 1000 - _WHOLE_MS:
+            return events
         seconds += GPS_EPOCH_S + message.week * _WEEK_S + (ms > 500)
         second: Instant[Utc] | None = None
         if message.utc_base:
-            second = self._mended(Instant(seconds * UNITS_PER_S))
+            second = self._possible(seconds)
         elif message.reference == 0 and self.gps_utc is not None:
-            second = self._mended(Instant((seconds - self.gps_utc) * UNITS_PER_S))
+            second = self._possible(seconds - self.gps_utc)
         # The edge is early by qErr: a counter started by a reference and stopped by the pulse becomes smooth when
         # qErr is added to what it says (measured on a ZED-F9T, anderswallin.net, October 2019).
         correction = Duration(-(message.quantization_ps * SCALE // 1000))
-        return [Sawtooth(device=self._device, second=second, correction=correction)]
+        return [*events, Sawtooth(device=self._device, second=second, correction=correction)]
 
-    def _mended(self, utc: Instant[Utc]) -> Instant[Utc]:
-        """The first instant from the build date on that a receiver which lost whole rollovers can mean."""
-        missing = self._build_date.scaled_ns - utc.scaled_ns
-        return utc if missing <= 0 else Instant(utc.scaled_ns - (-missing // _ROLLOVER) * _ROLLOVER)
+    def _possible(self, seconds: int) -> Instant[Utc] | None:
+        """The second of a pulse; None when it cannot be right, and the message is only known to be about the next."""
+        second = mended(Instant(seconds * UNITS_PER_S), self._build_date)
+        return None if second < self._build_date else second
 
     def _midnight(self, after_s: int, now: Instant[Mono]) -> Instant[Utc] | None:
         """The start of a UTC day so many seconds from now; None while the time is not known."""

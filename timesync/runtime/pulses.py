@@ -21,6 +21,10 @@ from timesync_drivers.pps import PpsDevice, PpsEdge
 _HALF_S = NS_PER_S // 2
 _KEPT = 64
 """Edges of a channel that nobody has asked for yet; more than the kernel's queue is not worth keeping."""
+_LONG_GAPS = 3
+"""So many gaps of a second in a row, and what is remembered of a pulse's width was a bounce or is of another signal."""
+_LEAST_MARGIN_NS = NS_PER_S // 1000
+"""How far such a gap may be off at least: clocks run wrong, and jitter."""
 _LEAD_NS = 2 * NS_PER_S
 """A periodic output begins so far ahead, so that its start is not past when the driver sees it."""
 _MISSING = "load its driver (dtoverlay=pps-gpio,gpiopin=18 on a Raspberry Pi, or ldattach for a serial port's DCD line)"
@@ -132,6 +136,7 @@ class PinPulseInput:
         """Route the pin and have the edge stamped. Raises ClockError."""
         self._events = events
         self._channel = spec.channel
+        self._edge: EdgeName = spec.edge
         self._before: PhcPin | None = None
         self._sequence = 0
         clock = events.clock
@@ -147,6 +152,7 @@ class PinPulseInput:
             self.close()
             raise
         self._edges = None if strict else EdgeSorter(spec.edge)
+        self._epoch = clock.epoch
 
     def pulses(self) -> Sequence[Pulse]:
         """The edges since the last call. Raises ClockError; GONE also once the device was away: open another one."""
@@ -158,11 +164,17 @@ class PinPulseInput:
                 "it is opened again by itself",
             )
         found = []
-        for event in self._events.take(self._channel):
-            if self._edges is not None and not self._edges.wanted(event.at_ns):
+        events = self._events.take(self._channel)
+        if clock.epoch != self._epoch:
+            self._epoch = clock.epoch
+            if self._edges is not None:
+                self._edges = EdgeSorter(self._edge)
+        for event in events:
+            stamp = clock.stamp_raw(event.at_ns)
+            # A gap from an edge before a step to one after it says nothing.
+            if self._edges is not None and (stamp is None or not self._edges.wanted(event.at_ns)):
                 continue
             self._sequence = (self._sequence + 1) % (1 << 32)
-            stamp = clock.stamp_raw(event.at_ns)
             if stamp is not None:
                 found.append(Pulse(stamp, self._sequence))
         return found
@@ -182,7 +194,8 @@ class EdgeSorter:
     """Picks one kind of edge where the hardware may stamp both and does not say which is which.
 
     A pulse a second is high for less than half a second, so the edge after the longer gap begins it. Edges are left
-    out until two gaps are known, and after one that was missed.
+    out until two gaps are known, and after one that was missed. When a second passes between all edges for a while,
+    only one kind is stamped, and a short gap before that was a bounce.
     """
 
     def __init__(self, edge: EdgeName) -> None:
@@ -190,6 +203,7 @@ class EdgeSorter:
         self._leading = edge == "assert"
         self._last_ns: int | None = None
         self._gaps = 0
+        self._long = 0
         self._width_ns: int | None = None
 
     def wanted(self, at_ns: int) -> bool:
@@ -201,6 +215,7 @@ class EdgeSorter:
         self._gaps += 1
         if gap < _HALF_S:
             self._width_ns = gap
+        self._count(gap)
         if self._gaps < 2:
             return False
         if self._width_ns is None:  # the hardware stamps but one kind: the one that was asked for
@@ -209,39 +224,77 @@ class EdgeSorter:
             return _HALF_S <= gap < NS_PER_S - self._width_ns // 2
         return gap < _HALF_S
 
+    def _count(self, gap: int) -> None:
+        """Forget the width after some gaps of a second in a row, since that is no gap of a card that stamps both."""
+        if self._width_ns is None:
+            return
+        margin = max(self._width_ns // 2, _LEAST_MARGIN_NS)
+        self._long = self._long + 1 if abs(gap - NS_PER_S) <= margin else 0
+        if self._long >= _LONG_GAPS:
+            self._long = 0
+            self._width_ns = None
+
 
 class PinPulseOutput:
     """A pulse at each full second of a hardware clock; begun anew whenever the clock is stepped or comes back."""
 
     def __init__(self, clock: PhcClock, channel: int, pin: int | None, width: Duration) -> None:
-        """Route the pin and begin. Raises ClockError."""
+        """Route the pin and begin. Raises ClockError, and then leaves the pin as it was."""
         self._clock = clock
         self._channel = channel
         self._pin = pin
-        self._width_ns = width.ns()
+        self._width = width
         self._before: PhcPin | None = None
-        self._begin()
+        self._trouble: ClockError | None = None
+        self._width_taken = True
+        try:
+            self._begin()
+        except ClockError:
+            self._give_back()
+            raise
         self._forget = clock.on_moved(self._again)
+
+    def trouble(self) -> str | None:
+        """See ``timesync.devices.PulseOutput``."""
+        if self._trouble is not None and self._clock.present:
+            self._again()
+        here = f"on output channel {self._channel} of the hardware clock {self._clock.id}"
+        if self._trouble is not None:
+            return f"no right pulse comes out {here}: {self._trouble}; {self._trouble.advice}"
+        if not self._width_taken:
+            return f"the pulses {here} are as wide as its driver makes them: it takes no width, so not {self._width}"
+        return None
 
     def close(self) -> None:
         """Stop the output, and give the pin back its function."""
         self._forget()
         with suppress(ClockError), self._clock.using(f"stop the output on channel {self._channel}") as device:
             device.stop_perout(self._channel)
-            if self._before is not None:
-                device.set_pin(self._before)
+        self._give_back()
 
     def _begin(self) -> None:
         with self._clock.using(f"give out pulses on channel {self._channel}") as device:
             before = _route(self._clock, device, self._pin, PinFunction.PEROUT, self._channel)
             self._before = before or self._before
             start = (device.clock.read_ns() + _LEAD_NS) // NS_PER_S * NS_PER_S
-            device.start_perout(self._channel, start_ns=start, period_ns=NS_PER_S, width_ns=self._width_ns)
+            self._width_taken = device.start_perout(
+                self._channel, start_ns=start, period_ns=NS_PER_S, width_ns=self._width.ns()
+            )
 
     def _again(self) -> None:
         # A driver counts from the start that it was given: after a step its edges would lie beside the second.
-        with suppress(ClockError):
+        try:
             self._begin()
+        except ClockError as error:
+            self._trouble = error
+        else:
+            self._trouble = None
+
+    def _give_back(self) -> None:
+        before = self._before
+        if before is not None:
+            with suppress(ClockError), self._clock.using(f"give back pin {before.index}") as device:
+                device.set_pin(before)
 
 
 def _route(clock: PhcClock, device: Hardware, pin: int | None, function: PinFunction, channel: int) -> PhcPin | None:

@@ -315,6 +315,9 @@ class _Output:
     def __init__(self, stop: Callable[[], None]) -> None:
         self._stop = stop
 
+    def trouble(self) -> None:
+        """Nothing: a simulated card always obeys."""
+
     def close(self) -> None:
         """Stop the output."""
         self._stop()
