@@ -159,6 +159,32 @@ def test_pulses_of_one_clock_are_stamped_by_the_other_at_full_seconds(host: Linu
         source.close()
 
 
+def test_a_queue_that_others_empty_is_read_without_waiting(host: LinuxHost) -> None:
+    """As before Linux 6.7, by the list in sysfs: there read() waits where somebody else was quicker.
+
+    Later kernels have that list as well, beside a queue for each that has the clock open: that is never emptied here,
+    so that poll() goes on promising events.
+    """
+    out_pin, in_pin = (int(pin) for pin in named("WIRE").split(":"))
+    reader = PhcDevice(named("PHC2"))
+    reader._own_queue = False
+    source = host.devices.open_pulses(PinPulses(SECOND, channel=0, pin=in_pin), SECOND)
+    output = host.devices.open_output(FIRST, 0, out_pin, Duration.from_s(0.1))
+    try:
+        while reader._take_shared():
+            pass  # of earlier tests
+        got: list[int] = []
+        until(lambda: got.extend(event.at_ns for event in reader.events()) or len(got) >= 3, "three events")
+        assert [(b - a) / NS_PER_S for a, b in pairwise(got)] == pytest.approx([1.0] * (len(got) - 1), abs=2e-4)
+        began = time.monotonic()
+        assert sum(len(reader.events()) for _ in range(10)) <= 1
+        assert time.monotonic() - began < 0.5
+    finally:
+        output.close()
+        source.close()
+        reader.close()
+
+
 def test_the_pps_of_a_hardware_clock_reaches_the_kernel(device: PhcDevice) -> None:
     if not device.capabilities.pps:
         pytest.skip("this clock has no PPS")

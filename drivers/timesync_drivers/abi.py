@@ -58,10 +58,8 @@ ADJ_FREQUENCY = 0x0002
 ADJ_MAXERROR = 0x0004
 ADJ_ESTERROR = 0x0008
 ADJ_STATUS = 0x0010
-ADJ_TIMECONST = 0x0020
 ADJ_TAI = 0x0080
 ADJ_SETOFFSET = 0x0100
-ADJ_MICRO = 0x1000
 ADJ_NANO = 0x2000
 ADJ_TICK = 0x4000
 ADJ_OFFSET_SINGLESHOT = 0x8001
@@ -89,9 +87,17 @@ TIME_ERROR = 5
 MAX_FREQ_SCALED_PPM = 500 << 16
 """MAXFREQ: what ADJ_FREQUENCY takes; the kernel clamps silently beyond."""
 
-# asm-generic/socket.h. The second form has 64-bit seconds on every ABI; kernels from 5.1 on know it.
-SO_TIMESTAMPING = 37 if LONG_SIZE == 8 else 65
+# asm-generic/socket.h: the older form has seconds of C's long, the newer 64-bit ones on every ABI (from Linux 5.1 on).
+SO_TIMESTAMPING_OLD = 37
+SO_TIMESTAMPING = SO_TIMESTAMPING_OLD if LONG_SIZE == 8 else 65
 SCM_TIMESTAMPING = SO_TIMESTAMPING
+ASK_TIMESTAMPING = SO_TIMESTAMPING_OLD
+"""The control message that asks for the stamp of one datagram: it has no times in it, and before Linux 6.8 (and its
+stable kernels of that time) a message of the newer number is refused with EINVAL."""
+SO_TIMESTAMPNS = 35 if LONG_SIZE == 8 else 64
+SCM_TIMESTAMPNS = SO_TIMESTAMPNS
+SCM_TIMESTAMPNS_BODY = struct.Struct("=2q")
+"""``struct timespec`` of 64-bit numbers: seconds, nanoseconds."""
 
 # linux/net_tstamp.h
 SOF_TIMESTAMPING_TX_HARDWARE = 1 << 0
@@ -104,7 +110,6 @@ SOF_TIMESTAMPING_OPT_ID = 1 << 7
 SOF_TIMESTAMPING_OPT_TSONLY = 1 << 11
 SOF_TIMESTAMPING_OPT_PKTINFO = 1 << 13
 SOF_TIMESTAMPING_OPT_TX_SWHW = 1 << 14
-HWTSTAMP_FLAG_BONDED_PHC_INDEX = 1
 HWTSTAMP_TX_OFF = 0
 HWTSTAMP_TX_ON = 1
 HWTSTAMP_FILTER_NONE = 0
@@ -172,6 +177,7 @@ PTP_EXTTS_REQUEST = _ioc(_IOC_WRITE, "=", 2, PTP_EXTTS_REQUEST_BODY.size)
 PTP_PEROUT_REQUEST = _ioc(_IOC_WRITE, "=", 3, PTP_PEROUT_REQUEST_BODY.size)
 PTP_ENABLE_PPS = _ioc(_IOC_WRITE, "=", 4, 4)
 PTP_SYS_OFFSET = _ioc(_IOC_WRITE, "=", 5, PTP_SYS_OFFSET_SIZE)
+PTP_MASK_EN_SINGLE = _ioc(_IOC_WRITE, "=", 20, 4)
 PTP_PIN_GETFUNC = _ioc(_IOC_READ | _IOC_WRITE, "=", 6, PTP_PIN_DESC.size)
 PTP_PIN_SETFUNC = _ioc(_IOC_WRITE, "=", 7, PTP_PIN_DESC.size)
 PTP_SYS_OFFSET_PRECISE = _ioc(_IOC_READ | _IOC_WRITE, "=", 8, PTP_SYS_OFFSET_PRECISE_BODY.size)
@@ -207,7 +213,7 @@ SIOCGHWTSTAMP = 0x89B1
 ETHTOOL_GET_TS_INFO = 0x41
 ETHTOOL_TS_INFO = struct.Struct("=IIiI12xI12x")
 """``struct ethtool_ts_info``: command, SOF_TIMESTAMPING_ bits, PHC index (-1: none), tx_types, rx_filters."""
-IFREQ_POINTER = struct.Struct("@16sP8x" if LONG_SIZE == 4 else "@16sP16x")
+IFREQ_POINTER = struct.Struct("@16sP12x" if LONG_SIZE == 4 else "@16sP16x")
 """``struct ifreq`` with ``ifr_data``: interface, address of the request."""
 
 # linux/net_tstamp.h: what cards do for PTP

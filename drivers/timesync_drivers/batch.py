@@ -17,6 +17,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final
 
+from timesync_drivers import abi
+
 PAYLOAD_SIZE: Final = 2052
 """Four octets more than any request that is taken seriously, so that a longer one is seen to be longer."""
 
@@ -25,11 +27,9 @@ _CONTROL_ROOM = 128
 _IN_SLOT = _NAME_ROOM + _CONTROL_ROOM + (PAYLOAD_SIZE + 7 & ~7)
 _OUT_CONTROL_ROOM = 48
 
-_WORD = struct.calcsize("@l")
+_WORD = abi.LONG_SIZE
 _HEAD = _WORD + 8  # struct cmsghdr: a size_t and two ints
-_STAMPS = 6 * _WORD  # struct scm_timestamping: three timespecs
-_STAMP_SPACE = _HEAD + _STAMPS
-_TIMESPEC = "qq" if _WORD == 8 else "ii"
+_STAMP_SPACE = _HEAD + abi.SCM_TIMESTAMPING_BODY.size
 
 
 class _Iovec(ctypes.Structure):
@@ -147,7 +147,7 @@ class Batch:
         self.inbox = bytearray(_IN_SLOT * slots)
         self.control_size = _STAMP_SPACE + kind.info_space
         left = _CONTROL_ROOM - _STAMP_SPACE - _HEAD - kind.info_size
-        stamp = f"{_HEAD}x{_TIMESPEC}{2 * _WORD}x{_TIMESPEC}"
+        stamp = f"{_HEAD}xqq16xqq"
         self.unpack = struct.Struct(f"={kind.name}{stamp}{_HEAD}x{kind.info_size}s{left}x{request}").unpack_from
         self._info = struct.Struct(kind.info)
         self.in_offsets = [slot * _IN_SLOT for slot in range(slots)]

@@ -180,17 +180,6 @@ class KernelClock:
         timex.tv_sec, timex.tv_usec = divmod(by_ns, NS_PER_S)
         self._call(timex)
 
-    def adjust_phase(self, by_ns: int) -> None:
-        """Let the servo in the hardware of a PHC take out ``by_ns``: positive moves the clock ahead.
-
-        EOPNOTSUPP from a clock without one, ERANGE beyond what it takes. Not for CLOCK_REALTIME, whose own PLL would
-        answer.
-        """
-        timex = abi.Timex()
-        timex.modes = abi.ADJ_OFFSET | abi.ADJ_NANO
-        timex.offset = by_ns
-        self._call(timex)
-
     def set_status(
         self, status: int, *, maximum_error_us: int, estimated_error_us: int, tai: int | None = None
     ) -> None:

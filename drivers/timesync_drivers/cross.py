@@ -18,9 +18,13 @@ METHODS: tuple[Method, ...] = ("precise", "extended", "plain")
 """In the order in which they are tried."""
 
 _GONE = frozenset({errno.ENODEV, errno.ENXIO, errno.EBADF})
+_MISSING = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL})
+"""What a driver or a kernel answers that has no such method, and never will."""
 _BUSY_TRIES = 10
 _FAILURES = 3
-"""So many readings in a row that a method refused while a later one served, and it is not asked again."""
+"""After so many failures in a row a method is left alone for a while: each can take as long as a time-out."""
+_SHORTEST_REST, _LONGEST_REST = 16, 4096
+"""How many readings that while lasts; it doubles with each failure after it."""
 _FEWEST, _MOST = 3, 15
 _BUDGET_NS = 300_000
 """A reading should not hold the daemon up longer; a clock behind MDIO takes 100 us and more a sample."""
@@ -44,30 +48,65 @@ class CrossReading:
     method: Method
 
 
+class _Way:
+    """One method, and whether it is worth asking.
+
+    Attributes:
+        method: Which.
+    """
+
+    def __init__(self, method: Method) -> None:
+        self.method = method
+        self._failures = 0
+        self._rest = 0
+        self._waits = 0
+
+    def resting(self) -> bool:
+        """Whether it is passed over this time."""
+        self._waits = max(0, self._waits - 1)
+        return self._waits > 0
+
+    def served(self) -> None:
+        """It is as good as new."""
+        self._failures = self._rest = self._waits = 0
+
+    def failed(self) -> None:
+        """It may serve the next time: PTM, say, times out now and then, and while the link sleeps."""
+        self._failures += 1
+        if self._failures >= _FAILURES:
+            self._rest = min(max(2 * self._rest, _SHORTEST_REST), _LONGEST_REST)
+            self._waits = self._rest + 1
+
+
 class CrossReader:
-    """Reads by the best method that the driver has; finds out which with the first reading."""
+    """Reads by the best method that the driver has.
+
+    One that the driver lacks is asked once. One that fails otherwise is asked again, ever more rarely while it fails.
+    """
 
     def __init__(self, file: int, ioctl: Callable[[int, int, bytearray], object] = fcntl.ioctl) -> None:
         """``file`` is an open PTP clock, ``ioctl`` the system call."""
         self._file = file
         self._ioctl = ioctl
-        self._methods = list(METHODS)
-        self._probed = False
-        self._failures = 0
+        self._ways = [_Way(method) for method in METHODS]
         self._samples = _FEWEST
 
     def read(self) -> CrossReading:
         """One reading; a busy driver is asked again. Raises OSError: ENODEV when the clock is gone."""
         last: OSError | None = None
-        for method in list(self._methods):
+        # The last one left is never passed over: there would be no reading.
+        for way in [way for way in self._ways[:-1] if not way.resting()] + self._ways[-1:]:
             try:
-                reading = self._patiently(method)
+                reading = self._patiently(way.method)
             except OSError as error:
-                if error.errno in _GONE:
+                # Where the processor's clock that the card latches is not the one that the kernel runs by, "precise"
+                # is refused as if the card were gone: only another method can tell.
+                if error.errno in _GONE and way.method != "precise":
                     raise
                 last = error
+                self._note(way, error)
                 continue
-            self._served(method)
+            way.served()
             return reading
         assert last is not None
         raise last
@@ -99,17 +138,11 @@ class CrossReader:
                     raise
         return self.read_by(method)
 
-    def _served(self, method: Method) -> None:
-        """Forget what stands before this method: at once when probing, later only if it keeps failing."""
-        first = self._methods[0]
-        if method == first:
-            self._failures = 0
+    def _note(self, way: _Way, error: OSError) -> None:
+        if error.errno in _MISSING and len(self._ways) > 1:
+            self._ways.remove(way)
         else:
-            self._failures += 1
-            if not self._probed or self._failures >= _FAILURES:
-                del self._methods[: self._methods.index(method)]
-                self._failures = 0
-        self._probed = True
+            way.failed()
 
     def _pace(self, reading: CrossReading) -> CrossReading:
         """As many samples the next time as fit into the budget."""

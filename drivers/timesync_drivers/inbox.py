@@ -6,17 +6,13 @@ import errno
 import os
 import socket
 import stat
-import struct
 from pathlib import Path
+
+from timesync_drivers import abi
 
 NS_PER_S = 1_000_000_000
 
-# asm-generic/socket.h: the old SO_TIMESTAMPNS where long has 64 bits, else the new one: both give a struct timespec
-# of two 64-bit numbers. SO_TIMESTAMPING, which sockets of the network take, has no effect on Unix sockets.
-SO_TIMESTAMPNS = 35 if struct.calcsize("l") == 8 else 64
-SCM_TIMESTAMPNS = SO_TIMESTAMPNS
-_TIMESPEC = struct.Struct("=2q")
-_ANCILLARY = socket.CMSG_SPACE(_TIMESPEC.size)
+_ANCILLARY = socket.CMSG_SPACE(abi.SCM_TIMESTAMPNS_BODY.size)
 
 MODE = 0o660
 MAX_DATAGRAM = 4096
@@ -40,7 +36,8 @@ class DatagramSocket:
             self._socket.bind(path)
             self._identity = _identity(self._path)
             self._path.chmod(mode)
-            self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            # SO_TIMESTAMPING, which sockets of the network take, has no effect on Unix sockets.
+            self._socket.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPNS, 1)
         except BaseException:
             self.close()
             raise
@@ -59,8 +56,8 @@ class DatagramSocket:
         except BlockingIOError:
             return None
         for level, kind, body in ancillary:
-            if (level, kind) == (socket.SOL_SOCKET, SCM_TIMESTAMPNS) and len(body) >= _TIMESPEC.size:
-                seconds, nanoseconds = _TIMESPEC.unpack_from(body)
+            if (level, kind) == (socket.SOL_SOCKET, abi.SCM_TIMESTAMPNS) and len(body) >= abi.SCM_TIMESTAMPNS_BODY.size:
+                seconds, nanoseconds = abi.SCM_TIMESTAMPNS_BODY.unpack_from(body)
                 return data, seconds * NS_PER_S + nanoseconds
         return data, None
 

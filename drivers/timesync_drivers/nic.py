@@ -13,7 +13,8 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from timesync_drivers import abi
 
@@ -82,13 +83,30 @@ class Setting:
 
 def stamping(interface: str) -> Stamping:
     """Ask a card. Raises OSError: ENODEV when there is no such interface."""
-    answer = ctypes.create_string_buffer(abi.ETHTOOL_TS_INFO.size)
-    struct.pack_into("=I", answer, 0, abi.ETHTOOL_GET_TS_INFO)
-    _request(interface, abi.SIOCETHTOOL, answer)
-    _, capabilities, phc, tx_types, rx_filters = abi.ETHTOOL_TS_INFO.unpack(answer.raw)
+    able = parse_ts_info(_ts_info(interface))
     present = setting(interface)
-    tx_type, rx_filter = (None, None) if present is None else (present.tx_type, present.rx_filter)
-    return Stamping(capabilities, phc if phc >= 0 else None, tx_types, rx_filters, tx_type, rx_filter)
+    return able if present is None else replace(able, tx_type=present.tx_type, rx_filter=present.rx_filter)
+
+
+def phc_index(interface: str) -> int | None:
+    """Index of the hardware clock of a network interface; None when it has none.
+
+    Asked by ETHTOOL_GET_TS_INFO, which knows bonds, VLANs and clocks in a PHY; by sysfs where that is refused or tells
+    none. Raises OSError: ENODEV when there is no such interface.
+    """
+    try:
+        index = parse_ts_info(_ts_info(interface)).phc
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EPERM}:
+            raise
+        index = None
+    return _sysfs_phc(interface) if index is None else index
+
+
+def parse_ts_info(data: bytes) -> Stamping:
+    """Read a ``struct ethtool_ts_info``."""
+    _, capabilities, phc, tx_types, rx_filters = abi.ETHTOOL_TS_INFO.unpack(data)
+    return Stamping(capabilities, phc if phc >= 0 else None, tx_types, rx_filters)
 
 
 def setting(interface: str) -> Setting | None:
@@ -195,6 +213,19 @@ class Nics:
     stamping: Callable[[str], Stamping] = stamping
     claim: Callable[[str, Stamping], Claim] = Claim
     name: Callable[[int], str] = socket.if_indextoname
+
+
+def _ts_info(interface: str) -> bytes:
+    answer = ctypes.create_string_buffer(abi.ETHTOOL_TS_INFO.size)
+    struct.pack_into("=I", answer, 0, abi.ETHTOOL_GET_TS_INFO)
+    _request(interface, abi.SIOCETHTOOL, answer)
+    return answer.raw
+
+
+def _sysfs_phc(interface: str) -> int | None:
+    for entry in sorted(Path("/sys/class/net", interface, "device/ptp").glob("ptp[0-9]*")):
+        return int(entry.name.removeprefix("ptp"))
+    return None
 
 
 def _request(interface: str, number: int, answer: ctypes.Array[ctypes.c_char]) -> None:

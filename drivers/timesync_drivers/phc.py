@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
 import select
-import socket
 import struct
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -16,11 +14,14 @@ from pathlib import Path
 from timesync_drivers import abi
 from timesync_drivers.clock import KernelClock
 from timesync_drivers.cross import CrossReader, CrossReading
+from timesync_drivers.nic import phc_index
 
 NS_PER_S = 1_000_000_000
 _OLDER = frozenset({errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY})
 """What an older kernel, or a driver without such a flag, answers to a newer request."""
 _EVENTS_A_READ = 32
+_FIFO_LINE = 64
+"""More than the three numbers of an event need, of 10, 20 and 10 digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,41 +93,6 @@ def clock_id(file: int) -> int:
     return ~file << 3 | 3
 
 
-def interface_phc(interface: str) -> int | None:
-    """Index of the hardware clock of a network interface; None when it has none.
-
-    Asked by ETHTOOL_GET_TS_INFO, which knows bonds, VLANs and clocks in a PHY; by sysfs where that is refused. Raises
-    OSError when there is no such interface.
-    """
-    name = interface.encode()
-    if not 0 < len(name) < 16:
-        raise OSError(errno.ENODEV, f"no interface can be called {interface!r}")
-    answer = ctypes.create_string_buffer(abi.ETHTOOL_TS_INFO.size)
-    struct.pack_into("=I", answer, 0, abi.ETHTOOL_GET_TS_INFO)
-    request = bytearray(abi.IFREQ_POINTER.pack(name, ctypes.addressof(answer)))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        try:
-            fcntl.ioctl(any_socket, abi.SIOCETHTOOL, request)
-        except OSError as error:
-            if error.errno not in {errno.EOPNOTSUPP, errno.EPERM}:
-                raise
-            return _sysfs_phc(interface)
-    index = parse_ts_info(answer.raw)
-    return index if index is not None else _sysfs_phc(interface)
-
-
-def parse_ts_info(data: bytes) -> int | None:
-    """The clock's index in a ``struct ethtool_ts_info``; None when there is none."""
-    index = int(abi.ETHTOOL_TS_INFO.unpack(data)[2])
-    return index if index >= 0 else None
-
-
-def _sysfs_phc(interface: str) -> int | None:
-    for entry in sorted(Path("/sys/class/net", interface, "device/ptp").glob("ptp[0-9]*")):
-        return int(entry.name.removeprefix("ptp"))
-    return None
-
-
 def device_path(name: str) -> str:
     """Where the clock of that name is: a path, ``ptpN``, an index, or an interface.
 
@@ -138,7 +104,7 @@ def device_path(name: str) -> str:
         return f"/dev/ptp{name}"
     if name.startswith("ptp") and name[3:].isascii() and name[3:].isdecimal():
         return f"/dev/{name}"
-    index = interface_phc(name)
+    index = phc_index(name)
     if index is None:
         raise OSError(errno.EOPNOTSUPP, f"the interface {name} has no PTP hardware clock")
     return f"/dev/ptp{index}"
@@ -171,6 +137,7 @@ class PhcDevice:
             raise
         self.clock = KernelClock(clock_id(self._file))
         self._cross = CrossReader(self._file)
+        self._own_queue = self._has_own_queue()
 
     def fileno(self) -> int:
         """The file descriptor; -1 once closed."""
@@ -240,15 +207,37 @@ class PhcDevice:
         poll = select.poll()
         poll.register(self._file, select.POLLIN)
         found: list[ExternalStamp] = []
-        # read() of a PTP clock waits even when the file is non-blocking, so it is asked only for what is there.
         while ready := poll.poll(0):
             if ready[0][1] & (select.POLLERR | select.POLLNVAL):
                 raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
-            data = os.read(self._file, _EVENTS_A_READ * abi.PTP_EXTTS_EVENT.size)
-            found += parse_events(data)
-            if len(data) < _EVENTS_A_READ * abi.PTP_EXTTS_EVENT.size:
+            taken = self._read() if self._own_queue else self._take_shared()
+            found += taken
+            if len(taken) < _EVENTS_A_READ:
                 break
         return found
+
+    def _read(self) -> list[ExternalStamp]:
+        """A row of events; waits where there is none, which is certain only of a queue of our own."""
+        return parse_events(os.read(self._file, _EVENTS_A_READ * abi.PTP_EXTTS_EVENT.size))
+
+    def _take_shared(self) -> list[ExternalStamp]:
+        """Events of the queue that all share, as many as are left.
+
+        read() of a PTP clock waits for the next pulse, even of a non-blocking file, where another program was quicker.
+        The attribute in sysfs takes from the same queue, one event at a time, and never waits. Without sysfs there is
+        only read().
+        """
+        found: list[ExternalStamp] = []
+        try:
+            while len(found) < _EVENTS_A_READ and (event := parse_fifo(_first_read(self._fifo()))) is not None:
+                found.append(event)
+        except FileNotFoundError:
+            return found or self._read()
+        return found
+
+    def _fifo(self) -> Path:
+        number = os.fstat(self._file).st_rdev
+        return Path(f"/sys/dev/char/{os.major(number)}:{os.minor(number)}/fifo")
 
     def start_perout(self, channel: int, *, start_ns: int, period_ns: int, width_ns: int | None) -> bool:
         """Begin a periodic output.
@@ -286,6 +275,17 @@ class PhcDevice:
         fcntl.ioctl(self._file, abi.PTP_CLOCK_GETCAPS, data)
         return parse_capabilities(data)
 
+    def _has_own_queue(self) -> bool:
+        """Whether events are queued for each that has the clock open (Linux 6.7); asked in a way that changes nothing.
+
+        Such kernels have a mask of channels for each, in which all are switched on at first.
+        """
+        try:
+            fcntl.ioctl(self._file, abi.PTP_MASK_EN_SINGLE, struct.pack("@I", 0))
+        except OSError as error:
+            return error.errno not in _OLDER
+        return True
+
     def _extts(self, request: int, channel: int, flags: int) -> None:
         fcntl.ioctl(self._file, request, bytearray(abi.PTP_EXTTS_REQUEST_BODY.pack(channel, flags)))
 
@@ -318,3 +318,26 @@ def parse_events(data: bytes | bytearray) -> list[ExternalStamp]:
         ExternalStamp(channel, seconds * NS_PER_S + nanoseconds)
         for seconds, nanoseconds, channel, _ in abi.PTP_EXTTS_EVENT.iter_unpack(data)
     ]
+
+
+def parse_fifo(line: bytes) -> ExternalStamp | None:
+    """Read a line of the ``fifo`` attribute in sysfs: channel, seconds, nanoseconds; None when the list is empty.
+
+    Raises OSError for another. An empty one is no octet, or a zero (Linux 6.12).
+    """
+    if not line.strip(b"\0"):
+        return None
+    try:
+        channel, seconds, nanoseconds = map(int, line.split())
+    except ValueError:
+        raise OSError(errno.EPROTO, f"the kernel's list of pulses has a line {line!r}") from None
+    return ExternalStamp(channel, seconds * NS_PER_S + nanoseconds)
+
+
+def _first_read(path: Path) -> bytes:
+    """What one read() gives: each takes an event."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(file, _FIFO_LINE)
+    finally:
+        os.close(file)

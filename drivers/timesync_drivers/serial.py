@@ -71,6 +71,9 @@ class SerialPort:
             self._port.baudrate = baud
             self._wait_for_one()
             termios.tcflush(self._descriptor, termios.TCIFLUSH)
+        except pyserial.SerialException as error:
+            code = _code(error)
+            raise OSError(code, os.strerror(code)) from error
         except ValueError as error:
             raise _invalid(f"no such speed: {baud} baud") from error
         except termios.error as error:

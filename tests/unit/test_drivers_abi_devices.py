@@ -11,6 +11,7 @@ import pytest
 
 from timesync_drivers import abi
 from timesync_drivers.cross import CrossReading, parse_extended, parse_plain, parse_precise
+from timesync_drivers.nic import Stamping, parse_ts_info
 from timesync_drivers.phc import (
     ExternalStamp,
     PhcCapabilities,
@@ -19,8 +20,8 @@ from timesync_drivers.phc import (
     clock_id,
     parse_capabilities,
     parse_events,
+    parse_fifo,
     parse_pin,
-    parse_ts_info,
 )
 from timesync_drivers.pps import PpsEdge, PpsEdges, parse_fdata
 
@@ -38,6 +39,9 @@ HEADERS = """
 #include <linux/sockios.h>
 #include <sys/socket.h>
 #include <sys/timex.h>
+#ifndef PTP_MASK_EN_SINGLE /* from Linux 6.7 on */
+#define PTP_MASK_EN_SINGLE _IOW(PTP_CLK_MAGIC, 20, unsigned int)
+#endif
 """
 NUMBERS = [
     name
@@ -136,6 +140,15 @@ def test_events(run_c: Callable[[str], bytes]) -> None:
     ]
 
 
+def test_an_event_as_sysfs_has_it(run_c: Callable[[str], bytes]) -> None:
+    """By the format of extts_fifo_show in drivers/ptp/ptp_sysfs.c."""
+    line = run_c('printf("%u %lld %u\\n", 1u, 1800000000LL, 5u);')
+    assert parse_fifo(line) == ExternalStamp(1, 1_800_000_000_000_000_005)
+    assert [None, None] == [parse_fifo(b""), parse_fifo(b"\0")]
+    with pytest.raises(OSError, match="a line b'1 2'"):
+        parse_fifo(b"1 2")
+
+
 def test_requests_are_what_the_kernel_will_read(run_c: Callable[[str], bytes]) -> None:
     extts = _filled("struct ptp_extts_request", "index = 2", "flags = PTP_ENABLE_FEATURE | PTP_RISING_EDGE")
     perout = _filled(
@@ -211,7 +224,8 @@ def test_the_time_out_and_the_parameters_lie_where_the_kernel_reads_them(run_c: 
 
 @pytest.mark.parametrize(("index", "expected"), [(3, 3), (0, 0), (-1, None)])
 def test_the_clock_of_an_interface(run_c: Callable[[str], bytes], index: int, expected: int | None) -> None:
-    assert parse_ts_info(run_c(_filled("struct ethtool_ts_info", f"phc_index = {index}", "tx_types = 255"))) == expected
+    data = run_c(_filled("struct ethtool_ts_info", f"phc_index = {index}", "tx_types = 255", "rx_filters = 7"))
+    assert parse_ts_info(data) == Stamping(0, expected, 255, 7)
 
 
 def test_the_setting_of_a_card(run_c: Callable[[str], bytes]) -> None:

@@ -66,6 +66,7 @@ def test_the_largest_frequency_is_that_of_the_tick_and_500_ppm() -> None:
     assert max_frequency_scaled_ppm(100) == 100_500 * PPM
 
 
+@pytest.mark.skipif(abi.LONG_SIZE != 8, reason="the program reads the layout of a 64-bit ABI")
 def test_the_state_of_the_real_clock_is_what_the_c_library_tells_another_process() -> None:
     program = (
         "import ctypes, struct; data = ctypes.create_string_buffer(208);"
@@ -184,12 +185,6 @@ def test_the_nanoseconds_of_a_step_are_never_negative(
     clock.step(by_ns)
     call = recorder.calls[0]
     assert (0x2100, seconds, nanoseconds) == (call["modes"], call.get("tv_sec", 0), call.get("tv_usec", 0))
-
-
-def test_a_phase_goes_to_the_hardware_in_nanoseconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, recorder = _recorded(monkeypatch, -29)
-    clock.adjust_phase(-250)
-    assert recorder.calls == [{"modes": 0x2001, "offset": -250}]
 
 
 def test_status_errors_and_tai_go_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:

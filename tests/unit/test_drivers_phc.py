@@ -51,8 +51,6 @@ class Driver:
             ["precise", "extended", "plain", "plain"],
             "plain",
         ),
-        # e1000e and igc: the ioctl is there, but PTM times out.
-        ({"precise": [errno.ETIMEDOUT], "extended": [0]}, ["precise", "extended", "extended"], "extended"),
         ({"precise": [errno.EBUSY, errno.EBUSY, 0]}, ["precise"] * 4, "precise"),
     ],
 )
@@ -69,18 +67,43 @@ def test_a_way_that_fails_now_and_then_is_kept() -> None:
     assert [reader.read().method for _ in range(4)] == ["precise", "extended", "extended", "precise"]
 
 
-def test_a_way_that_keeps_failing_is_given_up() -> None:
+def test_a_way_that_fails_at_first_is_not_given_up() -> None:
+    """e1000e and igc: PTM times out, while the link comes up for example."""
+    driver = Driver(precise=[errno.ETIMEDOUT, 0], extended=[0])
+    reader = CrossReader(3, driver)
+    assert [reader.read().method for _ in range(3)] == ["extended", "precise", "precise"]
+
+
+def test_a_way_that_keeps_failing_is_asked_ever_more_rarely() -> None:
+    """Each can take as long as a time-out."""
     driver = Driver(precise=[0, errno.ETIMEDOUT], extended=[0])
     reader = CrossReader(3, driver)
-    assert [reader.read().method for _ in range(6)] == ["precise"] + ["extended"] * 5
-    assert driver.asked.count("precise") == 4
+    assert [reader.read().method for _ in range(100)] == ["precise"] + ["extended"] * 99
+    assert driver.asked.count("precise") == 4 + 2
+    for _ in range(1000):
+        reader.read()
+    assert driver.asked.count("precise") <= 4 + 2 + 5
 
 
-def test_a_clock_that_is_gone_is_not_asked_again() -> None:
-    driver = Driver(precise=[errno.ENODEV])
+def test_a_way_that_failed_for_long_serves_again_when_it_can() -> None:
+    driver = Driver(precise=[errno.ETIMEDOUT] * 3 + [0], extended=[0])
+    reader = CrossReader(3, driver)
+    served = [reader.read().method for _ in range(21)]
+    assert served == ["extended"] * 19 + ["precise"] * 2
+
+
+def test_no_clock_for_the_hardware_to_latch_is_not_taken_for_a_clock_that_is_gone() -> None:
+    """get_device_system_crosststamp says ENODEV while the kernel runs by another clocksource than the card latches."""
+    driver = Driver(precise=[errno.ENODEV, 0], extended=[0])
+    reader = CrossReader(3, driver)
+    assert [reader.read().method for _ in range(2)] == ["extended", "precise"]
+
+
+def test_a_clock_that_is_gone_is_not_asked_by_all_ways() -> None:
+    driver = Driver(precise=[errno.ENODEV], extended=[errno.ENODEV], plain=[0])
     with pytest.raises(OSError, match="No such device"):
         CrossReader(3, driver).read()
-    assert driver.asked == ["precise"]
+    assert driver.asked == ["precise", "extended"]
 
 
 def test_when_no_way_serves_the_last_refusal_is_told() -> None:
@@ -124,3 +147,30 @@ def test_what_is_no_clock_is_not_opened() -> None:
         PhcDevice("/dev/null")
     assert caught.value.errno == errno.ENOTTY
     assert _open_files() == before
+
+
+class Shared(PhcDevice):
+    """A clock whose events are in a queue that others read as well, which is a pipe and a list of lines here."""
+
+    def __init__(self, file: int, fifo: Path) -> None:
+        self._file = file
+        self._own_queue = False
+        self._lines = fifo
+
+    def _fifo(self) -> Path:
+        return self._lines
+
+
+@pytest.mark.parametrize("empty", [b"", b"\0"])
+def test_where_another_program_was_quicker_nothing_is_waited_for(tmp_path: Path, empty: bytes) -> None:
+    """poll() saw an event that somebody else has taken since: read() would wait for the next one."""
+    fifo = tmp_path / "fifo"
+    fifo.write_bytes(empty)
+    ready, far = os.pipe()
+    try:
+        os.write(far, bytes(abi.PTP_EXTTS_EVENT.size))
+        assert [] == Shared(ready, fifo).events()
+        assert bytes(abi.PTP_EXTTS_EVENT.size) == os.read(ready, 1000), "the file itself was not read"
+    finally:
+        os.close(ready)
+        os.close(far)

@@ -132,6 +132,14 @@ def test_an_unplugged_line_raises(pty: Pty, port: SerialPort) -> None:
     assert caught.value.errno in (errno.EIO, errno.ENODEV)
 
 
+def test_an_unplugged_line_has_a_reason_when_its_speed_is_changed(pty: Pty, port: SerialPort) -> None:
+    """pyserial's own error has none: whoever asks for ``errno`` must not get None."""
+    pty.hang_up()
+    with pytest.raises(OSError, match=r".") as caught:
+        port.set_baud(4800)
+    assert errno.EIO == caught.value.errno
+
+
 def test_a_terminal_without_the_ioctl_cannot_be_hurried(port: SerialPort) -> None:
     assert port.low_latency is False
 

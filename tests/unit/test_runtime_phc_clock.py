@@ -96,15 +96,6 @@ def test_a_step_moves_the_reading_and_the_epoch() -> None:
     assert _seconds(machine, clock, 2) == []
 
 
-def test_phase_needs_a_servo_in_hardware() -> None:
-    _, card, clock = _plugged()
-    with pytest.raises(ClockError, match="no servo"):
-        clock.adjust_phase(Duration.from_ns(50))
-    card.capabilities = replace(CAPABILITIES, adjust_phase=True)
-    clock.adjust_phase(Duration.from_ns(-50))
-    assert card.phase_ns == -50
-
-
 def test_a_report_has_nowhere_to_go() -> None:
     _, card, clock = _plugged()
     clock.report(ClockReport(True, Duration.from_ns(1), Duration.from_ns(2), Leap.NONE, 37))
@@ -393,7 +384,6 @@ def test_while_away_everything_that_needs_the_device_says_gone() -> None:
     for act in (
         lambda: clock.adjust_frequency(Rate(0.0)),
         lambda: clock.step(Duration.from_s(1)),
-        lambda: clock.adjust_phase(Duration.from_s(1)),
         clock.cross,
         lambda: clock.hardware,
     ):
@@ -426,6 +416,23 @@ def test_it_comes_back_as_a_new_epoch_perhaps_as_another_card() -> None:
     forget()
     clock.step(Duration.from_s(1))
     assert moved == [1]
+
+
+def test_one_that_is_back_and_refuses_says_why() -> None:
+    machine, card, clock = _plugged()
+    assert clock.away is None
+    card.vanish()
+    clock.read()
+    assert clock.away is not None
+    assert "vanished" in clock.away
+    machine.plug("eth0", TAI_NS).failing = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    with pytest.raises(ClockError, match="Permission denied"):
+        clock.reopen()
+    assert "Permission denied" in clock.away
+    assert "udev" in clock.away
+    machine.plug("eth0", TAI_NS)
+    assert clock.reopen()
+    assert clock.away is None
 
 
 def test_one_that_is_missing_at_the_start_cannot_be_made() -> None:

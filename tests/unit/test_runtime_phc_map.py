@@ -176,20 +176,6 @@ def test_a_rate_that_was_learnt_wrong_is_learnt_anew() -> None:
     assert not any(alarms[5:])
 
 
-def test_what_the_hardwares_own_servo_was_told_is_allowed_once() -> None:
-    clock = Ticking()
-    for _ in range(5):
-        clock.run(1)
-        clock.watch.check(clock.progress(), 0)
-    clock.watch.allow(-500_000)
-    clock.phc_ns -= 500_000
-    clock.run(1)
-    assert clock.watch.check(clock.progress(), 0) is None
-    clock.phc_ns -= 500_000
-    clock.run(1)
-    assert clock.watch.check(clock.progress(), 0) is not None
-
-
 # --- the timescale
 
 

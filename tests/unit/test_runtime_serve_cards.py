@@ -108,13 +108,12 @@ class Bench:
 
     def _stamped(self, descriptor: int) -> int:
         got = self._receive(descriptor)
-        word = struct.calcsize("@l")
         head = batches._NAME_ROOM + batches._HEAD
         for offset in self._batch.in_offsets[:got]:
-            seconds, nanoseconds = struct.unpack_from("@ll", self._batch.inbox, offset + head)
+            seconds, nanoseconds = struct.unpack_from("=qq", self._batch.inbox, offset + head)
             wire_ns = seconds * S + nanoseconds - ON_THE_WIRE_NS
             card_ns = _card_ns(wire_ns, self.base_ns) + self.error_ns
-            struct.pack_into("@ll", self._batch.inbox, offset + head + 4 * word, *divmod(card_ns, S))
+            struct.pack_into("=qq", self._batch.inbox, offset + head + 32, *divmod(card_ns, S))
             self.wire_ns.append(wire_ns)
         return got
 
@@ -236,9 +235,9 @@ class Scripted:
 
     def stamp(self, number: int, *, kernel_ns: int = 0, card_ns: int = 0) -> None:
         """The kernel or the card stamps the datagram of this number (linux/errqueue.h)."""
-        stamps = struct.pack("@6l", *divmod(kernel_ns, S), 0, 0, *divmod(card_ns, S))
+        stamps = struct.pack("=6q", *divmod(kernel_ns, S), 0, 0, *divmod(card_ns, S))
         error = struct.pack("=IBBBBII", errno.ENOMSG, 4, 0, 0, 0, 0, number)
-        self.queue.append([(socket.SOL_SOCKET, 37, stamps), (socket.IPPROTO_IP, 11, error)])
+        self.queue.append([(socket.SOL_SOCKET, STAMPS, stamps), (socket.IPPROTO_IP, 11, error)])
 
 
 @pytest.fixture
@@ -249,6 +248,7 @@ def scripted() -> tuple[Scripted, ServingSocket]:
 
 Sent = Callable[[int], list[tuple[int, int]]]
 TX_HARDWARE, TX_SOFTWARE = 1, 2  # linux/net_tstamp.h
+STAMPS = 37 if struct.calcsize("@l") == 8 else 65  # asm-generic/socket.h: SO_TIMESTAMPING with 64-bit seconds
 
 
 def test_the_cards_stamp_comes_after_the_kernels_and_counts(scripted: tuple[Scripted, ServingSocket]) -> None:

@@ -11,7 +11,18 @@ import pytest
 
 from timesync.base.measure import Leap
 from timesync.wire.error import WireError
-from timesync.wire.shm import COUNT_OFFSET, KEY, LAYOUT, MODE_COUNTED, SIZE, VALID_OFFSET, ShmSample, decode, encode
+from timesync.wire.shm import (
+    COUNT_OFFSET,
+    KEY,
+    LAYOUT,
+    MODE_COUNTED,
+    SIZE,
+    VALID_OFFSET,
+    ShmSample,
+    decode,
+    encode,
+    layout_of,
+)
 
 SAMPLE = ShmSample(
     clock_ns=1_794_983_616_123_456_789,
@@ -65,6 +76,29 @@ def test_the_compiler_lays_it_out_alike(tmp_path: Path) -> None:
     known = bytes.fromhex(data)
     assert SAMPLE == decode(known)
     assert known == encode(SAMPLE)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler on this machine")
+@pytest.mark.parametrize(
+    ("flags", "time_size", "time_align"),
+    [
+        (("-m64",), 8, 8),
+        (("-m32",), 4, 4),
+        (("-m32", "-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64"), 8, 4),
+        # i386 aligns 64-bit numbers as no other 32-bit machine does; so, it does as an Arm with 64-bit times.
+        (("-m32", "-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64", "-malign-double"), 8, 8),
+    ],
+)
+def test_on_a_32_bit_machine_its_times_may_have_64_bits(
+    tmp_path: Path, flags: tuple[str, ...], time_size: int, time_align: int
+) -> None:
+    source, program = tmp_path / "probe.c", tmp_path / "probe"
+    source.write_text(PROBE)
+    if subprocess.run(["gcc", *flags, "-o", program, source], check=False, capture_output=True).returncode:
+        pytest.skip("this C compiler cannot compile for that (gcc-multilib)")
+    _, data = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split("\n")
+    fields = LAYOUT.unpack(encode(SAMPLE))
+    assert bytes.fromhex(data) == layout_of(time_size, time_align).pack(*fields)
 
 
 def test_the_key_of_unit_zero_spells_its_name() -> None:

@@ -14,7 +14,6 @@ from timesync.base.measure import Leap
 from timesync.wire.error import WireError
 from timesync.wire.sock import SIZE, SockSample, decode, encode
 
-WIDE = pytest.mark.skipif(struct.calcsize("l") != 8, reason="the bytes are those of a 64-bit machine")
 LITTLE = pytest.mark.skipif(
     struct.pack("=H", 1) != b"\x01\x00", reason="the bytes are those of a little-endian machine"
 )
@@ -57,13 +56,22 @@ def test_the_compiler_lays_it_out_alike(tmp_path: Path) -> None:
     assert bytes.fromhex(data) == encode(sample)
 
 
-@WIDE
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="no C compiler on this machine")
+@pytest.mark.parametrize("flags", [("-m32",), ("-m32", "-D_TIME_BITS=64", "-D_FILE_OFFSET_BITS=64")])
+def test_a_program_of_32_bits_is_understood_whatever_its_times_have(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    source, program = tmp_path / "probe.c", tmp_path / "probe"
+    source.write_text(PROBE)
+    if subprocess.run(["gcc", *flags, "-o", program, source], check=False, capture_output=True).returncode:
+        pytest.skip("this C compiler cannot compile for 32 bits (gcc-multilib)")
+    _, data = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split("\n")
+    assert SockSample(1_794_983_616_123_456, -0.25, pulse=True, leap=Leap.DELETE) == decode(bytes.fromhex(data))
+
+
 @LITTLE
 def test_the_golden_datagram() -> None:
     sample = SockSample(1_794_983_616_123_456, -0.25, pulse=False, leap=Leap.INSERT)
-    assert 40 == SIZE
-    assert GOLDEN == encode(sample)
     assert sample == decode(GOLDEN)
+    assert (SIZE == 40) == (encode(sample) == GOLDEN)
 
 
 @pytest.mark.parametrize("leap", list(Leap))
@@ -77,7 +85,7 @@ def _with(**fields: float) -> bytes:
     values: dict[str, float] = {"s": 1, "us": 2, "offset": 0.0, "pulse": 0, "leap": 0, "pad": 0, "magic": 0x534F434B}
     values |= fields
     return struct.pack(
-        "@ll d ii ii",
+        "=qq d ii ii",
         int(values["s"]),
         int(values["us"]),
         values["offset"],

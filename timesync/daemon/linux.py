@@ -161,7 +161,7 @@ class LinuxHost:
 
         One that was there once stays among ``clocks``: it can be read, by reckoning, but not steered.
         """
-        away = {clock.id: "its device has vanished; it is taken up as soon as it is back" for clock in self._away()}
+        away = {clock.id: clock.away for clock in self._away() if clock.away is not None}
         return {clock: text for clock, (_, text) in self._absent.items()} | away
 
     def retry_missing(self) -> list[ClockId]:
@@ -308,7 +308,7 @@ async def _in_thread(call: Callable[[], T]) -> T:
 
 
 def _came_back(clock: PhcClock) -> bool:
-    """Whether a clock was taken up again; one that is there but refuses is not, and is asked again."""
+    """Whether a clock was taken up again; one that is there but refuses is not: its ``away`` says why."""
     try:
         return clock.reopen()
     except ClockError:

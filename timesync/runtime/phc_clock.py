@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from itertools import pairwise
 
 from timesync.base.ids import ClockId
@@ -13,9 +13,10 @@ from timesync.base.serving import ServingMap
 from timesync.base.time import NS_PER_S, Duration, Instant
 from timesync.base.utc import LeapTable
 from timesync.host import ClockError, ClockLimits, ClockReport, Trouble
-from timesync.runtime.phc_hardware import GONE, Hardware, HardwareClock, Surroundings, refused
+from timesync.runtime.phc_hardware import Hardware, HardwareClock, Surroundings
 from timesync.runtime.phc_map import PhcMap
 from timesync.runtime.phc_scale import PhcScale, Timescale
+from timesync.runtime.phc_slot import PhcSlot
 from timesync.runtime.phc_steps import PhcSteps
 from timesync.runtime.phc_watch import PhcWatch
 from timesync.runtime.steer_guard import culprit
@@ -62,14 +63,12 @@ class PhcClock:
             around: The rest of the machine.
         """
         self._id = clock
-        self._name = name
         self._table = table
-        self._open_device = open_device
         self._around = around or Surroundings()
         self._scale = PhcScale(timescale, table)
         self._map = PhcMap()
         self._steps = PhcSteps(self._around)
-        self._device: Hardware | None = None
+        self._slot = PhcSlot(name, open_device, self._lost)
         self._set: int | None = None  # the frequency that we have set
         self._take_up()
 
@@ -96,32 +95,21 @@ class PhcClock:
     @property
     def present(self) -> bool:
         """Whether the device is there."""
-        return self._device is not None
+        return self._slot.present
+
+    @property
+    def away(self) -> str | None:
+        """Why the device is not in use, with advice; None while it is."""
+        return self._slot.away
 
     @property
     def hardware(self) -> Hardware:
         """The open device, for its pins and channels. Raises ClockError, GONE."""
-        if self._device is None:
-            raise ClockError(
-                Trouble.GONE,
-                f"the hardware clock {self._name} is not there",
-                "it is taken up again as soon as it is there; the kernel's log tells what became of the device",
-            )
-        return self._device
+        return self._slot.device
 
-    @contextmanager
-    def using(self, what: str) -> Iterator[Hardware]:
+    def using(self, what: str) -> AbstractContextManager[Hardware]:
         """Do something with the device; OSError becomes ClockError, and a device that has vanished is let go."""
-        device = self.hardware
-        try:
-            yield device
-        except ClockError:
-            raise
-        except OSError as error:
-            said = refused(self._who(device), what, error)
-            if error.errno in GONE and device is self._device:
-                self._lose()
-            raise said from error
+        return self._slot.using(what)
 
     def read(self) -> Stamp:
         """The present reading in TAI; while the device is away, where it should be."""
@@ -143,7 +131,7 @@ class PhcClock:
                 self._map.clear()
         raise ClockError(
             Trouble.UNSUPPORTED,
-            f"{self._who(device)} cannot be read beside the system clock, which is stepped again and again",
+            f"{self._slot.who} cannot be read beside the system clock, which is stepped again and again",
             "let only one program steer the system clock",
         )
 
@@ -189,7 +177,7 @@ class PhcClock:
             if limit == 0:
                 raise ClockError(
                     Trouble.UNSUPPORTED,
-                    f"{self._who(device)} takes no frequency adjustment",
+                    f"{self._slot.who} takes no frequency adjustment",
                     "set `discipline: false` for this clock: it can only be read",
                 )
             self._observe(device)
@@ -210,25 +198,13 @@ class PhcClock:
 
         Between readings half a second apart a slew of 5000 ppm would put a pulse some 100 µs beside its place.
         """
-        if self._device is None:
+        if not self.present:
             return
         with suppress(ClockError):
             self.cross()
         # A change within what is read off by chance is left to learning, which would else begin anew at each.
         if abs(by) > _BEND:
             self._map.rate_changed(-by)
-
-    def adjust_phase(self, by: Duration) -> None:
-        """Let the servo in the hardware add ``by`` in its own time. Raises ClockError, UNSUPPORTED without one."""
-        with self.using(f"adjust its phase by {by}") as device:
-            if not device.capabilities.adjust_phase:
-                raise ClockError(
-                    Trouble.UNSUPPORTED,
-                    f"{self._who(device)} has no servo of its own in hardware",
-                    "steer it by frequency",
-                )
-            device.clock.adjust_phase(by.ns())
-            self._watch.allow(by.ns())
 
     def step(self, by: Duration) -> None:
         """Add ``by`` to the TAI reading; the epoch goes up by one. Raises ClockError.
@@ -242,7 +218,7 @@ class PhcClock:
             if self.epoch != epoch:
                 raise ClockError(
                     Trouble.UNSUPPORTED,
-                    f"{self._who(device)} was not stepped by {by}: something else moved it just before",
+                    f"{self._slot.who} was not stepped by {by}: something else moved it just before",
                     "let only one program steer the clock",
                 )
             before = device.clock.read_ns()
@@ -279,7 +255,7 @@ class PhcClock:
                 newest = self.cross()
         except ClockError:
             return None
-        if self._device is None or self._steps.unsettled() or not self._map.known:
+        if not self.present or self._steps.unsettled() or not self._map.known:
             return None
         return ServingMap(newest.device_ns, newest.system_ns - newest.device_ns, 1.0 / self._map.rate)
 
@@ -297,17 +273,18 @@ class PhcClock:
     def reopen(self) -> bool:
         """Take the device up again if it is back; whether that was so.
 
-        Raises ClockError when it is there but refuses.
+        Raises ClockError when it is there but refuses; ``away`` says why from then on.
         """
-        if self._device is not None:
+        if self.present:
             return False
         try:
             self._take_up()
         except ClockError as error:
+            self._slot.stay_away(error)
             if error.trouble is Trouble.GONE:
                 return False
             raise
-        self._steps.note(f"{self._who(self.hardware)} is back")
+        self._steps.note(f"{self._slot.who} is back")
         self._steps.count += 1
         self._steps.tell()
         return True
@@ -318,20 +295,14 @@ class PhcClock:
 
     def close(self) -> None:
         """Let the device go."""
-        if self._device is not None:
-            self._device.close()
-            self._device = None
+        self._slot.close()
 
     def _take_up(self) -> None:
-        try:
-            device = self._open_device(self._name)
-        except OSError as error:
-            raise refused(f"the hardware clock {self._name}", "open it", error) from error
-        self._device = device
+        self._slot.open()
         self._set = None
         self._map = PhcMap()
         try:
-            with self.using("read it"):
+            with self.using("read it") as device:
                 self._limits = _limits(device)
                 progress = device.clock.progress()
                 self._watch = PhcWatch(_LATENCY.ns(), progress, self._around.slept_ns())
@@ -342,10 +313,8 @@ class PhcClock:
             self.close()
             raise
 
-    def _lose(self) -> None:
-        device = self.hardware
-        self._steps.note(f"{self._who(device)} has vanished: its time is only reckoned until it is back")
-        self.close()
+    def _lost(self, who: str) -> None:
+        self._steps.note(f"{who} has vanished: its time is only reckoned until it is back")
         self._set = None
         self._map.clear()
 
@@ -359,7 +328,7 @@ class PhcClock:
         if changed and self._set is not None:
             present, wanted = state.scaled_ppm / 65_536, self._set / 65_536
             self._steps.note(
-                f"{self._culprit()} steers {self._who(device)} too: its frequency is {present:+.4f} ppm where "
+                f"{self._culprit()} steers {self._slot.who} too: its frequency is {present:+.4f} ppm where "
                 f"{wanted:+.4f} ppm was set"
             )
             self._set = state.scaled_ppm
@@ -377,7 +346,7 @@ class PhcClock:
             self._scale.settle(progress.at_ns)
             suspended = slept > _SLEPT_NS
             cause = f"while the machine was suspended for {slept / 1e9:.1f} s" if suspended else f"by {self._culprit()}"
-            self._steps.note(f"{self._who(device)} was moved by {moved / 1e6:+.3f} ms {cause}")
+            self._steps.note(f"{self._slot.who} was moved by {moved / 1e6:+.3f} ms {cause}")
         self._stepped(device, expected, progress.at_ns)
 
     def _hold_utc(self, device: Hardware) -> None:
@@ -388,7 +357,7 @@ class PhcClock:
             return
         device.clock.step(due * NS_PER_S)
         self._scale.leapt(due)
-        self._steps.note(f"{self._who(device)} holds UTC and was stepped by {due:+d} s for the leap second")
+        self._steps.note(f"{self._slot.who} holds UTC and was stepped by {due:+d} s for the leap second")
         self._stepped(device, before, before + due * NS_PER_S)
 
     def _stepped(self, device: Hardware, before_ns: int, after_ns: int) -> None:
@@ -406,10 +375,6 @@ class PhcClock:
 
     def _stamp(self, reading_ns: int, source: StampSource) -> Stamp:
         return Stamp(self._id, self.epoch, self._scale.tai(reading_ns), source)
-
-    def _who(self, device: Hardware) -> str:
-        where = "" if device.path == self._name else f" ({device.path})"
-        return f"the hardware clock {self._name}{where}"
 
     def _culprit(self) -> str:
         return culprit(self._around.daemons())

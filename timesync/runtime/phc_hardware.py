@@ -42,10 +42,6 @@ class HardwareClock(Protocol):
         """Add at once."""
         ...
 
-    def adjust_phase(self, by_ns: int) -> None:
-        """Add by the servo in the hardware."""
-        ...
-
 
 class Hardware(Protocol):
     """What is needed of ``timesync_drivers.phc.PhcDevice``."""

@@ -66,11 +66,6 @@ class PhcWatch:
         """What the oscillator does by itself is not known any more: the first adjustment ends one left by others."""
         self._learnt = False
 
-    def allow(self, span_ns: int) -> None:
-        """The clock may be moved by so much in addition, by its own servo on our order."""
-        self._allowed_ns += abs(span_ns)
-        self._clean = False
-
     def check(self, progress: Progress, slept_ns: int) -> int | None:
         """How far the clock was moved since the last call, in ns; None when it went as it should."""
         self._advance(progress.raw_ns)

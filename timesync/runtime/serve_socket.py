@@ -18,10 +18,6 @@ from timesync_drivers.spread import spread_by_address
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
-# The older form (asm-generic/socket.h), with seconds of C's long on every ABI, unlike abi.SO_TIMESTAMPING:
-# timesync_drivers.batch lays its buffers out for this one.
-_SO_TIMESTAMPING = 37
-_TIMESPECS = struct.Struct("@6l")
 # The card's too, where it is set to stamp: both kinds of a packet then come together, and both of a reply one after
 # the other.
 _WITHOUT_ID = (
@@ -36,9 +32,9 @@ _STAMPING = _WITHOUT_ID | abi.SOF_TIMESTAMPING_OPT_ID
 _IP_PKTINFO = 8  # linux/in.h; the socket module has it from Python 3.14 on
 _PACKET_INFO4 = struct.Struct("=I8s")
 _PACKET_INFO6 = struct.Struct("=16sI")
-_ASK_FOR_STAMP = (socket.SOL_SOCKET, _SO_TIMESTAMPING, struct.pack("@I", abi.SOF_TIMESTAMPING_TX_SOFTWARE))
+_ASK_FOR_STAMP = (socket.SOL_SOCKET, abi.ASK_TIMESTAMPING, struct.pack("@I", abi.SOF_TIMESTAMPING_TX_SOFTWARE))
 _BOTH = abi.SOF_TIMESTAMPING_TX_SOFTWARE | abi.SOF_TIMESTAMPING_TX_HARDWARE
-_ASK_FOR_BOTH = (socket.SOL_SOCKET, _SO_TIMESTAMPING, struct.pack("@I", _BOTH))
+_ASK_FOR_BOTH = (socket.SOL_SOCKET, abi.ASK_TIMESTAMPING, struct.pack("@I", _BOTH))
 
 RECEIVE_BUFFER: Final = 1 << 20
 MAX_WAITING: Final = 256
@@ -114,7 +110,7 @@ class ServingSocket:
         stamp_ns = card_ns = interface = 0
         local: bytes | None = None
         for level, kind, value in ancillary:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
+            if level == socket.SOL_SOCKET and kind == abi.SCM_TIMESTAMPING:
                 stamp_ns, card_ns = _stamps_of(value)
             elif level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
                 interface, local = _PACKET_INFO4.unpack(value)
@@ -172,7 +168,7 @@ class ServingSocket:
             number: int | None = None
             stamp_ns = card_ns = 0
             for level, kind, value in ancillary:
-                if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPING:
+                if level == socket.SOL_SOCKET and kind == abi.SCM_TIMESTAMPING:
                     stamp_ns, card_ns = _stamps_of(value)
                 elif (level, kind) in (
                     (socket.IPPROTO_IP, abi.IP_RECVERR),
@@ -202,16 +198,16 @@ class ServingSocket:
         """Make the kernel count stamped datagrams from 0: it does when OPT_ID goes from off to on."""
         self._waiting.clear()
         self._next_id = 0
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _WITHOUT_ID)
+        self.socket.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPING, _WITHOUT_ID)
         with contextlib.suppress(BlockingIOError):
             while True:
                 self.socket.recvmsg(1, 256, socket.MSG_ERRQUEUE)
-        self.socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING)
+        self.socket.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPING, _STAMPING)
 
 
 def _stamps_of(value: bytes) -> tuple[int, int]:
     """The kernel's and the network card's, ns; 0 for one that is missing."""
-    seconds, nanoseconds, _, _, card_seconds, card_nanoseconds = _TIMESPECS.unpack_from(value)
+    seconds, nanoseconds, _, _, card_seconds, card_nanoseconds = abi.SCM_TIMESTAMPING_BODY.unpack_from(value)
     return seconds * 1_000_000_000 + nanoseconds, card_seconds * 1_000_000_000 + card_nanoseconds
 
 
@@ -271,7 +267,7 @@ def _bind(address: SocketAddress, *, share: bool) -> socket.socket:
         else:
             bound.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        bound.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPING, _STAMPING)
+        bound.setsockopt(socket.SOL_SOCKET, abi.SO_TIMESTAMPING, _STAMPING)
         bound.bind(address)
     except OSError as error:
         bound.close()

@@ -125,10 +125,6 @@ class VirtualCard:
         """Add at once."""
         self._there().step(Duration.from_ns(by_ns))
 
-    def adjust_phase(self, by_ns: int) -> None:  # noqa: ARG002 - the Protocol's signature
-        """It has no servo of its own: EOPNOTSUPP."""
-        raise _error(errno.EOPNOTSUPP)
-
     def cross(self) -> CrossReading:
         """Between two readings of CLOCK_REALTIME, as PTP_SYS_OFFSET_EXTENDED does it in the kernel."""
         window, before, at_ns = self._beside(real_ns)

@@ -1,7 +1,8 @@
 """The shared memory segment of the NTP reference implementation's driver 28: a native C structure.
 
 ``struct shmTime``: what a reference clock said and when, by CLOCK_REALTIME, that was received. ``count`` is odd-proof:
-a writer raises it before and after, a reader compares it.
+a writer raises it before and after, a reader compares it. It has a ``time_t`` in it, so that programs of a 32-bit
+machine meet in it only if they agree on that: ours goes with the machine's other programs (``timesync.wire.time_t``).
 """
 
 from __future__ import annotations
@@ -11,17 +12,39 @@ from dataclasses import dataclass
 
 from timesync.base.measure import Leap
 from timesync.wire.error import WireError
+from timesync.wire.time_t import TIME_ALIGN, TIME_SIZE, format_of
 
-LAYOUT = struct.Struct("@ii li li ii ii II 8i 0l")
-"""int mode, count; time_t clock s; int clock µs; time_t receive s; int receive µs; int leap, precision, nsamples;
-int valid; unsigned clock ns, receive ns; int dummy[8]; and what the compiler adds to align the next one."""
+
+def layout_of(time_size: int, time_align: int) -> struct.Struct:
+    """The structure as the C compiler lays it out.
+
+    int mode, count; time_t clock s; int clock µs; time_t receive s; int receive µs; int leap, precision, nsamples;
+    int valid; unsigned clock ns, receive ns; int dummy[8]; and what the compiler adds to align the next one.
+
+    Args:
+        time_size: Octets of a ``time_t``.
+        time_align: At which multiple of octets one begins.
+    """
+    head = _head(time_size, time_align)
+    size = struct.calcsize(f"{head}5i2I8i")
+    return struct.Struct(f"{head}5i2I8i{-size % time_align}x")
+
+
+def _head(time_size: int, time_align: int) -> str:
+    """Up to and with the second ``time_t``, which stands behind an int."""
+    time = format_of(time_size)
+    return f"=2i{time}i{-(8 + time_size + 4) % time_align}x{time}"
+
+
+LAYOUT = layout_of(TIME_SIZE, TIME_ALIGN)
+"""That of this machine's programs."""
 
 SIZE = LAYOUT.size
 KEY = 0x4E54_5030
 """``NTP0``; the unit is added."""
 
 MODE_COUNTED = 1
-VALID_OFFSET = struct.calcsize("@ii li li ii i")
+VALID_OFFSET = struct.calcsize(f"{_head(TIME_SIZE, TIME_ALIGN)}4i")
 """Where ``valid`` is."""
 COUNT_OFFSET = 4
 """Where ``count`` is."""

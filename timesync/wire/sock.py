@@ -1,7 +1,9 @@
 """The samples of chrony's SOCK reference clock driver: one native C structure for each datagram.
 
 ``struct sock_sample`` of chrony's refclock_sock.c: the time of the measurement by the system clock, and how far the
-reference was ahead of it.
+reference was ahead of it. It has a ``struct timeval`` in it, of 32 or of 64 bits. Either is read, whatever this
+machine's programs mostly have: the length tells which. What is written has the size of theirs
+(``timesync.wire.time_t``).
 """
 
 from __future__ import annotations
@@ -12,11 +14,14 @@ from dataclasses import dataclass
 
 from timesync.base.measure import Leap
 from timesync.wire.error import WireError
+from timesync.wire.time_t import TIME_SIZE, format_of
 
-_SAMPLE = struct.Struct("@ll d ii ii")
-"""struct timeval tv; double offset; int pulse; int leap; int _pad; int magic."""
+_LAYOUTS = {layout.size: layout for layout in (struct.Struct(f"=2{format_of(time_size)}d4i") for time_size in (4, 8))}
+"""struct timeval tv; double offset; int pulse; int leap; int _pad; int magic. It has no gaps, however doubles and
+``time_t`` are aligned."""
 
-SIZE = _SAMPLE.size
+SIZE = 2 * TIME_SIZE + struct.calcsize("=d4i")
+"""Of what is written."""
 _MAGIC = 0x534F_434B
 _US_PER_S = 1_000_000
 _LARGEST_S = 1e10
@@ -43,9 +48,10 @@ class SockSample:
 
 def decode(data: bytes) -> SockSample:
     """Read a datagram. Raises WireError."""
-    if len(data) != SIZE:
-        raise WireError(f"length: {len(data)} octets instead of {SIZE}")
-    seconds, microseconds, offset_s, pulse, leap, _, magic = _SAMPLE.unpack(data)
+    layout = _LAYOUTS.get(len(data))
+    if layout is None:
+        raise WireError(f"length: {len(data)} octets instead of {' or '.join(map(str, _LAYOUTS))}")
+    seconds, microseconds, offset_s, pulse, leap, _, magic = layout.unpack(data)
     if magic != _MAGIC:
         raise WireError(f"magic: 0x{magic & 0xFFFF_FFFF:08x}")
     if not 0 <= microseconds < _US_PER_S:
@@ -60,4 +66,4 @@ def decode(data: bytes) -> SockSample:
 def encode(sample: SockSample) -> bytes:
     """Write a datagram."""
     seconds, microseconds = divmod(sample.kernel_us, _US_PER_S)
-    return _SAMPLE.pack(seconds, microseconds, sample.offset_s, int(sample.pulse), sample.leap.value, 0, _MAGIC)
+    return _LAYOUTS[SIZE].pack(seconds, microseconds, sample.offset_s, int(sample.pulse), sample.leap.value, 0, _MAGIC)
