@@ -6,10 +6,15 @@ import sys
 from pathlib import Path
 
 from timesync.config.reference import markdown as configuration
+from timesync.ptp.nodes_page import markdown as ptp_findings
 from timesync.ptp.states_page import markdown as port_states
 
 REFERENCE = Path(__file__).parent / "reference"
-PAGES = {REFERENCE / "configuration.md": configuration, REFERENCE / "ptp-port-states.md": port_states}
+PAGES = {
+    REFERENCE / "configuration.md": configuration,
+    REFERENCE / "ptp-findings.md": ptp_findings,
+    REFERENCE / "ptp-port-states.md": port_states,
+}
 
 
 def main(arguments: list[str]) -> int:

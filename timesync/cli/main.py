@@ -31,6 +31,7 @@ COMMANDS: dict[str, Lazy] = {
     "sources": Lazy("timesync.cli.reading:sources", "What the clocks are compared with."),
     "clocks": Lazy("timesync.cli.reading:clocks", "The clocks of this machine."),
     "ports": Lazy("timesync.cli.reading:ports", "The PTP ports."),
+    "ptp": Lazy("timesync.cli.ptp:ptp", "Look at PTP on the network: `ptp nodes` lists who talks."),
     "gptp-check": Lazy("timesync.cli.gptp_check:gptp_check", "What of gPTP's requirements the ports meet."),
     "why": Lazy("timesync.cli.reading:why", "Why the clock is as it is, or why a source is not used."),
     "wait": Lazy("timesync.cli.wait:wait", "Wait until the running daemon is synchronised."),
