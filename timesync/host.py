@@ -32,6 +32,7 @@ __all__ = [
     "ServerCounters",
     "ServerSettings",
     "ServingMap",
+    "Stream",
     "Trouble",
 ]
 
@@ -172,6 +173,22 @@ class Exchange(Protocol):
         ...
 
 
+class Stream(Protocol):
+    """A TCP connection."""
+
+    async def receive(self) -> bytes:
+        """Octets that came, some thousand at most; empty when the remote sends no more. Raises OSError."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send all of them, in one piece as far as the network lets. Raises OSError."""
+        ...
+
+    def close(self) -> None:
+        """Close it; nobody may be waiting in ``receive`` or ``send``."""
+        ...
+
+
 class NtpService(Protocol):
     """A running NTP server, in this process or in workers of its own."""
 
@@ -271,6 +288,10 @@ class Host(Protocol):
 
     async def resolve(self, name: str, port: int) -> list[Endpoint]:
         """The addresses of a name, in the resolver's order. Raises OSError."""
+        ...
+
+    async def connect(self, remote: Endpoint) -> Stream:
+        """A TCP connection to ``remote``; waits as long as the network does. Raises OSError."""
         ...
 
     def serve_ntp(self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None) -> NtpService:

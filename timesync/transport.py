@@ -96,6 +96,11 @@ class PtpSocket(Protocol):
         """Index of the PTP hardware clock that stamps, as in ``/dev/ptpN``; None with software stamps."""
         ...
 
+    @property
+    def bits_per_s(self) -> int | None:
+        """The rate of the interface now; None where it does not say."""
+        ...
+
     def send_event(self, data: bytes, token: int, *, destination: str | None = None, peer: bool = False) -> None:
         """Send an event message; its stamp comes as ``on_sent``, also where sending fails."""
         ...

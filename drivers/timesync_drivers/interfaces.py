@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 
 # linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
 _NETLINK_ROUTE = 0
@@ -34,6 +35,15 @@ def interface_address(index: int, *, ipv6: bool) -> bytes:
     ours = (address for of, address in _every_address() if of == index and (":" in address) is ipv6)
     first = next(ours, None)
     return b"" if first is None else socket.inet_pton(family, first)
+
+
+def interface_rate(interface: str, sysfs: Path = Path("/sys/class/net")) -> int | None:
+    """Bits in a second that an interface sends now; None where its driver does not say, or it has no link."""
+    try:
+        megabits = int((sysfs / interface / "speed").read_text())
+    except (OSError, ValueError):
+        return None
+    return megabits * 1_000_000 if megabits > 0 else None
 
 
 def _every_address() -> list[tuple[int, str]]:

@@ -9,40 +9,100 @@ set -eu
 cache="${TIMESYNC_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/timesync/peers}"
 version=4 # goes up when the list of packages changes
 stamp="$cache/version-$version"
-if [ -e "$stamp" ]; then
+signing="$cache/linuxptp-signing-1" # a newer ptp4l with what it needs; the number goes up when that changes
+if [ -e "$stamp" ] && [ -d "$signing" ]; then
     exit 0
 fi
 if [ "$(id -u)" -ne 0 ]; then
     echo "tests/interop: chrony, ntpsec, gpsd, linuxptp and tshark are not all in $cache, and only root can fetch them by apt-get" >&2
     exit 1
 fi
-echo "tests/interop: fetching chrony, ntpsec, adjtimex, gpsd, linuxptp and tshark by apt-get into $cache (3 MB, and 30 MB" \
-    "for what tshark needs if this machine has none of it; nothing is installed)"
-rm -rf "$cache"
-mkdir -p "$cache/archives/partial" "$cache/root"
 
-# Apart, because the packages exclude each other. What they depend on comes along where the machine lacks it.
-download() {
-    apt-get install -y -qq --no-install-recommends --download-only --reinstall \
-        -o APT::Sandbox::User=root -o Dir::Cache::archives="$cache/archives" "$@" >"$cache/apt.log" 2>&1
-}
-download_all() {
-    download chrony && download ntpsec ntpsec-ntpdate && download adjtimex && download gpsd &&
-        download tshark wireshark-common && download linuxptp
-}
-if ! download_all; then
-    # A fresh machine has no lists of packages yet, or old ones.
-    apt-get update -qq >"$cache/apt.log" 2>&1 || true
+fetch_all() {
+    echo "tests/interop: fetching chrony, ntpsec, adjtimex, gpsd, linuxptp and tshark by apt-get into $cache (3 MB, and 30 MB" \
+        "for what tshark needs if this machine has none of it; nothing is installed)"
+    rm -rf "$cache"
+    mkdir -p "$cache/archives/partial" "$cache/root"
+
+    # Apart, because the packages exclude each other. What they depend on comes along where the machine lacks it.
+    download() {
+        apt-get install -y -qq --no-install-recommends --download-only --reinstall \
+            -o APT::Sandbox::User=root -o Dir::Cache::archives="$cache/archives" "$@" >"$cache/apt.log" 2>&1
+    }
+    download_all() {
+        download chrony && download ntpsec ntpsec-ntpdate && download adjtimex && download gpsd &&
+            download tshark wireshark-common && download linuxptp
+    }
     if ! download_all; then
-        cat "$cache/apt.log" >&2
-        echo "tests/interop: apt-get could not download them (see above)" >&2
+        # A fresh machine has no lists of packages yet, or old ones.
+        apt-get update -qq >"$cache/apt.log" 2>&1 || true
+        if ! download_all; then
+            cat "$cache/apt.log" >&2
+            echo "tests/interop: apt-get could not download them (see above)" >&2
+            exit 1
+        fi
+    fi
+    for package in "$cache"/archives/*.deb; do
+        dpkg -x "$package" "$cache/root"
+    done
+    rm -rf "$cache/archives"
+    # ntpsec's Python modules look for their library beside themselves, or where it would be installed.
+    ln -s "$(find "$cache/root/usr/lib" -name libntpc.so)" "$cache/root/usr/lib/python3/dist-packages/ntp/libntpc.so"
+    : >"$stamp"
+}
+
+# The ptp4l of Debian 12 cannot sign messages; Debian 14's can. It wants a newer C library than this machine has, so
+# all that it depends on comes along, and a script starts it with its own loader.
+fetch_signing() {
+    echo "tests/interop: fetching Debian 14's linuxptp and its libraries by apt-get into $signing (14 MB with the list" \
+        "of packages; nothing is installed)"
+    work="$cache/signing.$$"
+    rm -rf "$work"
+    mkdir -p "$work/lists/partial" "$work/archives/partial" "$work/root"
+    keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+    mirror="$(debian_mirror)"
+    if [ -z "$mirror" ]; then
+        apt-get update -qq >"$work/apt.log" 2>&1 || true
+        mirror="$(debian_mirror)"
+    fi
+    echo "deb [signed-by=$keyring] $mirror forky main" >"$work/sources.list"
+    : >"$work/status" # nothing counts as installed
+    if ! { apart update && apart install --no-install-recommends --download-only linuxptp; } >"$work/apt.log" 2>&1; then
+        cat "$work/apt.log" >&2
+        echo "tests/interop: apt-get could not download it (see above)" >&2
         exit 1
     fi
+    for package in "$work"/archives/*.deb; do
+        dpkg -x "$package" "$work/root"
+    done
+    loader="$(find "$work/root/usr" -name 'ld-linux*.so.*' | head -n 1)"
+    libraries="$(dirname "$(find "$work/root/usr" -name libc.so.6 | head -n 1)")"
+    printf '#!/bin/sh\nhere="$(dirname "$0")"\nexec "$here%s" --library-path "$here%s" "$here/root/usr/sbin/ptp4l" "$@"\n' \
+        "${loader#"$work"}" "${libraries#"$work"}" >"$work/ptp4l"
+    chmod +x "$work/ptp4l"
+    "$work/ptp4l" -v >"$work/apt.log" 2>&1 || {
+        cat "$work/apt.log" >&2
+        echo "tests/interop: Debian 14's ptp4l does not run here (see above)" >&2
+        exit 1
+    }
+    rm -rf "$work/archives" "$work/lists" "$work"/*.bin "$signing"
+    mv "$work" "$signing"
+}
+# From where this machine has its own packages.
+debian_mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' | head -n 1
+}
+# apt-get with a world of its own: the machine's packages, lists and preferences do not count.
+apart() {
+    apt-get -y -qq -o APT::Sandbox::User=root -o Acquire::Languages=none -o Dir::Etc::sourcelist="$work/sources.list" \
+        -o Dir::Etc::sourceparts=- -o Dir::Etc::preferences=- -o Dir::Etc::preferencesparts=- \
+        -o Dir::State::lists="$work/lists" -o Dir::State::status="$work/status" -o Dir::Cache="$work" \
+        -o Dir::Cache::archives="$work/archives" "$@"
+}
+
+if [ ! -e "$stamp" ]; then
+    fetch_all
 fi
-for package in "$cache"/archives/*.deb; do
-    dpkg -x "$package" "$cache/root"
-done
-rm -rf "$cache/archives"
-# ntpsec's Python modules look for their library beside themselves, or where it would be installed.
-ln -s "$(find "$cache/root/usr/lib" -name libntpc.so)" "$cache/root/usr/lib/python3/dist-packages/ntp/libntpc.so"
-: >"$stamp"
+if [ ! -d "$signing" ]; then
+    fetch_signing
+fi

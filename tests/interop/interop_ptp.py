@@ -30,7 +30,7 @@ LIMIT_NS = 1_000
 
 _COUNTER = itertools.count()
 _OFFSET = re.compile(r"^ptp4l\[([\d.]+)\]: master offset +(-?\d+) s\d freq +\S+ path delay +(-?\d+)$", re.MULTILINE)
-_STATE = re.compile(r"^ptp4l\[[\d.]+\]: port (\d+): (\w+) to (\w+) on", re.MULTILINE)
+_STATE = re.compile(r"^ptp4l\[[\d.]+\]: port (\d+)(?: \([^)]*\))?: (\w+) to (\w+) on", re.MULTILINE)
 _CHOSEN = re.compile(r"selected (?:best master|local) clock (\S+)")
 _EXPERT_WARNING = 0x600000
 
@@ -113,10 +113,13 @@ def ptp4l(
     *options: str,
     config: str | None = None,
     interfaces: Sequence[str] = ("eth0",),
+    servers: Sequence[str] = (),
+    program: str | Path = "ptp4l",
 ) -> Iterator[Ptp4l]:
     """Debian's ptp4l with software timestamps; it steers no clock.
 
-    ``config`` is the name of a file that comes with it; options are those of the command line and win over it.
+    ``config`` is the name of a file that comes with it; options are those of the command line and win over it. Of
+    ``servers`` it asks unicast messages. ``program`` is another one than this machine's release has.
     """
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "ptp4l.log"
@@ -134,8 +137,15 @@ def ptp4l(
         "0",
     ]
     file = [] if config is None else ["-f", str(shipped(config))]
+    if servers:
+        # A table of servers can be in a file only, and there is one file only.
+        text = "[global]\n" if config is None else shipped(config).read_text()
+        table = ["[unicast_master_table]", "table_id 1", "logQueryInterval 0", *(f"UDPv4 {one}" for one in servers)]
+        tables = [f"[{name}]\nunicast_master_table 1" for name in interfaces]
+        (directory / "ptp4l.conf").write_text("\n".join([text, *table, *tables, ""]))
+        file = ["-f", str(directory / "ptp4l.conf")]
     ports = [word for name in interfaces for word in ("-i", name)]
-    command = node.command(["ptp4l", *file, *ports, "-m", "-q", *safe, *sockets, *quiet, *options])
+    command = node.command([program, *file, *ports, "-m", "-q", *safe, *sockets, *quiet, *options])
     with running(command, log, peer_environment()) as process:
         daemon = Ptp4l(log)
 
@@ -236,7 +246,8 @@ class Capture:
 
     def types(self, mac: str) -> set[int]:
         """Message types that were sent from this address."""
-        rows = self.read("-Y", f"ptp && eth.src == {mac}", "-e", "ptp.v2.messagetype")
+        # An ICMP error quotes the other side's message.
+        rows = self.read("-Y", f"ptp && !icmp && !icmpv6 && eth.src == {mac}", "-e", "ptp.v2.messagetype")
         return {int(kind, 0) for (kind,) in rows}
 
     def wrong(self, mac: str) -> list[list[str]]:

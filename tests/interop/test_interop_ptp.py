@@ -8,12 +8,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import pstdev
+from typing import Any
 
 import pytest
 from interop_ptp import (
     LIMIT_NS,
     TAI_UTC,
     capture,
+    hub_address,
     mac_of,
     port_of,
     ptp4l,
@@ -52,6 +54,8 @@ class Way:
         asks: Message types of the side that follows.
         gives: Message types of the side that is followed.
         unsaid_ns: By how much ptp4l finds a right TAI wrong, because no Announce tells it that it is TAI.
+        unicast: Everything is asked for, and given, by unicast.
+        grandmaster: More options of ptp4l where it gives the time.
     """
 
     name: str
@@ -62,6 +66,12 @@ class Way:
     asks: frozenset[int]
     gives: frozenset[int]
     unsaid_ns: float = 0.0
+    unicast: bool = False
+    grandmaster: tuple[str, ...] = ()
+
+    def servers(self, address: str) -> tuple[str, ...]:
+        """Whom ptp4l asks, where it does."""
+        return (address,) if self.unicast else ()
 
     @property
     def limit_ns(self) -> float:
@@ -94,6 +104,25 @@ _FIRST = ("--priority1", "100")
 _VETH = ("--neighborPropDelayThresh", "1000000")
 """Software stamps make a wire longer than the 800 ns of gPTP."""
 
+_GRANTS = ("--hybrid_e2e", "1", "--inhibit_multicast_service", "1", "--unicast_listen", "1")
+_NEGOTIATED = {
+    "asks": frozenset({DELAY_REQ, SIGNALING}),
+    "gives": _TIME | {ANNOUNCE, DELAY_RESP, SIGNALING},
+    "unicast": True,
+}
+
+
+def _negotiated(name: str, profile: str, port: str, *peer: str, config: str | None = None, **more: Any) -> Way:
+    return Way(
+        name=name,
+        profile=(profile, profile),
+        port=(f"unicast: {{servers: [{hub_address(0)}]{port}}}", f"unicast: {{clients: 4{port}}}"),
+        peer=peer,
+        config=None if config is None else (config, config),
+        **{**_NEGOTIATED, **more},
+    )
+
+
 WAYS = [
     _default("UDPv4", "udp4", "-4", "e2e"),
     _default("UDPv4", "udp4", "-4", "p2p"),
@@ -121,6 +150,29 @@ WAYS = [
         asks=frozenset({PDELAY_REQ, SIGNALING}),
         gives=_TIME | _LINK,
         unsaid_ns=TAI_UTC * 1e9,
+    ),
+    Way(
+        name="hybrid e2e",
+        profile=("default-e2e", "default-e2e"),
+        port=("hybrid: true", "hybrid: true"),
+        peer=("-4", "-E", "--hybrid_e2e", "1"),
+        config=None,
+        asks=frozenset({DELAY_REQ}),
+        gives=_TIME | {ANNOUNCE, DELAY_RESP},
+    ),
+    _negotiated("unicast", "default-e2e", ", multicast: false", *_GRANTS),
+    _negotiated("G.8275.2", "g8275.2", "", "--domainNumber", "44", config="G.8275.2.cfg"),
+    _negotiated(
+        "G.8265.1", "g8265.1", "", "--domainNumber", "4", config="G.8265.1.cfg", grandmaster=("--clockClass", "84")
+    ),
+    Way(
+        name="G.8275.1",
+        profile=("g8275.1", "g8275.1"),
+        port=("l2_destination: 01-80-C2-00-00-0E", "l2_destination: 01-80-C2-00-00-0E"),
+        peer=("--domainNumber", "24"),
+        config=("G.8275.1.cfg", "G.8275.1.cfg"),
+        asks=frozenset({DELAY_REQ}),
+        gives=_TIME | {ANNOUNCE, DELAY_RESP},
     ),
 ]
 
@@ -159,8 +211,24 @@ def test_ours_follows(way: Way, tmp_path: Path, record_property: Callable[[str, 
     config, reference = way.config or (None, None)
     with (
         star(2) as (hub, (spoke, other)),
-        ptp4l(hub, tmp_path / "gm", *way.peer, *_FIRST, config=config, interfaces=("eth0", "eth1")),
-        ptp4l(other, tmp_path / "peer", *way.peer, "--slaveOnly", "1", config=reference) as peer,
+        ptp4l(
+            hub,
+            tmp_path / "gm",
+            *way.peer,
+            *way.grandmaster,
+            *_FIRST,
+            config=config,
+            interfaces=("eth0", "eth1"),
+        ),
+        ptp4l(
+            other,
+            tmp_path / "peer",
+            *way.peer,
+            "--slaveOnly",
+            "1",
+            config=reference,
+            servers=way.servers(hub_address(1)),
+        ) as peer,
         capture(spoke, tmp_path) as packets,
         timesync(spoke, tmp_path / "ours", configuration(way, "timeReceiver", WRONG)) as daemon,
     ):
@@ -197,9 +265,25 @@ def test_ours_is_followed(way: Way, tmp_path: Path, record_property: Callable[[s
         star(1) as (hub, (spoke,)),
         star(1) as (there, (here,)),
         ptp4l(there, tmp_path / "gm", *way.peer, *_FIRST, config=reference),
-        ptp4l(here, tmp_path / "other", *way.peer, "--slaveOnly", "1", config=config) as other,
+        ptp4l(
+            here,
+            tmp_path / "other",
+            *way.peer,
+            "--slaveOnly",
+            "1",
+            config=config,
+            servers=way.servers(hub_address(0)),
+        ) as other,
         capture(hub, tmp_path) as packets,
-        ptp4l(hub, tmp_path / "peer", *way.peer, "--slaveOnly", "1", config=config) as peer,
+        ptp4l(
+            hub,
+            tmp_path / "peer",
+            *way.peer,
+            "--slaveOnly",
+            "1",
+            config=config,
+            servers=way.servers(spoke.address),
+        ) as peer,
         timesync(spoke, tmp_path / "ours", configuration(way, "timeTransmitter", RIGHT)) as daemon,
     ):
         mac = mac_of(spoke)

@@ -7,17 +7,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from timesync.base.ids import ClockId, Endpoint
 from timesync.base.machine import Noted
 from timesync.base.measure import Leap
-from timesync.base.time import Duration, Instant, Utc
+from timesync.base.time import Duration, Instant, Tai, Utc
 from timesync.base.utc import LeapTable
 from timesync.config.scenario import read_scenario
+from timesync.daemon import simulate
 from timesync.daemon.appliance import Appliance, Start
 from timesync.daemon.leap import load_leap_table
+from timesync.daemon.leap_book import LiveTable
 from timesync.daemon.simulate import _build, _happen
 from timesync.daemon.why import why
 from timesync.observe.snapshot import Snapshot
@@ -26,6 +29,7 @@ from timesync.sim.hardware import Fault
 from timesync.sim.law import Exactly
 from timesync.sim.loop import run
 from timesync.sim.network import Datagram, Path
+from timesync.sim.world import DEFAULT_START, World
 from timesync.wire.ntp import Mode, NtpPacket, decode, encode, short_to_duration, timestamp_to_utc
 
 AT_ONCE = Path(base=Duration(0), jitter=Exactly())
@@ -93,12 +97,23 @@ class Story:
         seen: What ``look`` was asked to keep, by second.
     """
 
-    def __init__(self, text: str = NMEA_AND_PPS, *, seed: int = 1, table: LeapTable | None = None) -> None:
+    def __init__(
+        self,
+        text: str = NMEA_AND_PPS,
+        *,
+        seed: int = 1,
+        table: LeapTable | None = None,
+        truth: LeapTable | None = None,
+        start: Instant[Tai] = DEFAULT_START,
+    ) -> None:
+        """The daemon has ``table``, the world goes by ``truth`` and begins at ``start``."""
         scenario, loaded = read_scenario(text.encode(), "story.yaml")
         self.table = table or leap_table()
+        self.truth = truth or leap_table()
         self.scenario = scenario
         self.config = loaded.config
-        self.stage = _build(scenario, loaded.config, leap_table(), seed)
+        with patch.object(simulate, "World", partial(World, start=start)):
+            self.stage = _build(scenario, loaded.config, self.truth, seed)
         self.world = self.stage.world
         self.host = self.stage.host
         self.answers: list[Answer] = []
@@ -149,7 +164,7 @@ class Story:
     async def _play(self, seconds: float) -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: self._broken.append(context))
-        self._appliance = Appliance(self.config, self.host, self.table, Start({}, self._note))
+        self._appliance = Appliance(self.config, self.host, LiveTable.of(self.table), Start({}, self._note))
         for event in self.scenario.world.events:
             self.world.after(event.at, partial(_happen, event, self.stage, _no_restart))
         self._appliance.start()
@@ -192,7 +207,7 @@ class Story:
 
     def on_datagram(self, datagram: Datagram) -> None:
         packet = decode(datagram.data)
-        truth = leap_table().utc(self.world.now)
+        truth = self.truth.utc(self.world.now)
         said = timestamp_to_utc(packet.transmit, truth)
         bound = short_to_duration(packet.root_delay).s() / 2 + short_to_duration(packet.root_dispersion).s()
         self.answers.append(Answer(self.world.elapsed.s(), (said - truth).s(), bound, packet))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
 import pytest
 from story_support import Story
 
+from timesync.base.ids import ClockId
+from timesync.sim.clock import SimClock
 from timesync.sim.hardware import Fault
+from timesync.sim.host import SimHost
 
 PHC = "eth0"
 BEGIN, END, LAST = 100.0, 180.0, 260.0
@@ -150,3 +156,64 @@ def test_pulses_that_stop_under_a_grandmaster_leave_the_card_with_the_system_clo
     assert max(apart) < LOCKED_S
     states = story.states(BEGIN, LAST)
     assert ("holdover", "locked") == (states[0], states[-1])
+
+
+class WithoutCard:
+    """A machine whose card is put in later: until then there is no such clock at all, as on Linux."""
+
+    def __init__(self, host: SimHost) -> None:
+        self._host = host
+        self.present = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._host, name)
+
+    @property
+    def clocks(self) -> Mapping[ClockId, SimClock]:
+        return {name: clock for name, clock in self._host.clocks.items() if self.present or name != PHC}
+
+    @property
+    def missing(self) -> Mapping[ClockId, str]:
+        return {} if self.present else {ClockId(PHC): "there is no interface eth0"}
+
+    def retry_missing(self) -> Sequence[ClockId]:
+        # Put in just now.
+        self.present = True
+        return [ClockId(PHC)]
+
+
+@pytest.mark.parametrize("more", ["", ", local_stratum: 10"])
+def test_a_served_clock_that_is_not_there_at_the_start_is_waited_for_and_then_served(more: str) -> None:
+    story = Story(FOLLOWER.replace("serve: {", f"serve: {{clock: eth0{more}, "))
+    late = WithoutCard(story.host)
+    story.host = cast("SimHost", late)
+    put_in: list[float] = []
+    retry = late.retry_missing
+
+    def find_it_late() -> Sequence[ClockId]:
+        if story.world.elapsed.s() < 30:
+            return []
+        put_in.append(story.world.elapsed.s())
+        return retry()
+
+    late.retry_missing = find_it_late  # type: ignore[method-assign]  # put in after half a minute
+    story.look(20, LAST - 1)
+    story.run(LAST)
+    story.assert_honest()
+    (came,) = put_in
+    assert {16} == story.strata(2, came), "LI=3 until then"
+    assert {0} == {answer.packet.stratum for answer in story.told(2, came)}
+    status = story.status(20)
+    assert ("acquiring", 16, "unknown", None) == tuple(
+        status[key] for key in ("state", "stratum", "leap", "error_bound_s")
+    )
+    assert "waits for the device of the served clock: there is no interface eth0" in story.why(20)
+    clocks = {clock["name"]: (clock["kind"], clock["state"]) for clock in status["clocks"]}
+    assert ("phc", "acquiring") == clocks[PHC]
+    assert "waits for clock eth0, which is not there" in story.why(20, "pps:eth0")
+    assert 37 == status["tai_utc_offset_s"]
+    story.assert_said("device-back", "clock eth0 is there now", since=came - 1, until=came + 1)
+    assert {1} == story.strata(came + 60, LAST)
+    assert {b"PPS\0"} == story.references(came + 60, LAST)
+    assert story.worst_s(LAST - 30, LAST) < LOCKED_S
+    assert "locked" == story.status(LAST - 1)["state"]

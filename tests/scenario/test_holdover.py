@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from importlib import resources
 from itertools import pairwise
 
 import pytest
+from story_support import NMEA_AND_PPS as FAULTLESS
 from story_support import Story
+
+from timesync.base.ids import ClockId
+from timesync.base.time import Duration
+from timesync.daemon.ptp_quality import Known, Stages, clock_class
+from timesync.servo.view import ServoState
 
 LOST, BACK, LAST = 1800.0, 3000.0, 3300.0
 
@@ -58,3 +65,20 @@ def test_when_the_time_is_up_nothing_is_claimed_any_more() -> None:
     assert {1} == story.strata(BACK + 60, LAST)
     assert "freerun" == story.status(BACK - 1)["state"]
     assert "the error may have grown to" in story.why(BACK - 1)
+
+
+def test_a_clock_that_was_right_once_is_not_given_out_as_one_that_never_was() -> None:
+    story = Story(FAULTLESS)
+    known: dict[float, Known] = {}
+
+    def ask(second: float) -> None:
+        known[second] = story.appliance._answers.claims(ClockId("system"))
+
+    for second in (1.0, 60.0, 62.5):
+        story.at(second, partial(ask, second))
+    story.at(61, lambda: story.clock("system").disturb(Duration.from_s(3)))
+    story.run(63)
+    assert [False, True, True] == [known[second].was_locked for second in sorted(known)]
+    assert ServoState.ACQUIRING is known[62.5].state, "somebody else has set it meanwhile"
+    # IEEE 1588-2019, table 4: 248 is for a clock that was never synchronized.
+    assert [248, 6, 187] == [clock_class(known[second], Stages()) for second in sorted(known)]

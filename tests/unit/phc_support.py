@@ -113,7 +113,6 @@ class FakeCard:
         self.phc_ns = phc_ns
         self.oscillator = oscillator
         self.freq = 0
-        self.phase_ns = 0
         self.failing: OSError | None = None
         self.window_ns = 200
         self.strict = True
@@ -162,10 +161,6 @@ class FakeCard:
     def step(self, by_ns: int) -> None:
         self._check()
         self.phc_ns += by_ns
-
-    def adjust_phase(self, by_ns: int) -> None:
-        self._check()
-        self.phase_ns += by_ns
 
     def cross(self) -> CrossReading:
         self._check()

@@ -6,7 +6,7 @@ import heapq
 import itertools
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from timesync.base.ids import ClockId, ClockIdentity, LinkId, SourceId
 from timesync.base.machine import Measured, Noted
@@ -14,10 +14,12 @@ from timesync.base.measure import Measurement, Stamp, StampSource
 from timesync.base.time import Duration, Instant, Mono
 from timesync.ptp.effect import ParentChanged, PtpEffect, SendEvent, SendGeneral, StateChanged
 from timesync.ptp.instance import Instance
+from timesync.ptp.security import Association
 from timesync.ptp.settings import InstanceSettings, LocalQuality, PortSettings
 from timesync.ptp.states import PortState
+from timesync.transport import is_one_step_sync
 from timesync.wire import ptp
-from timesync.wire.ptp_message import ClockQuality, Message
+from timesync.wire.ptp_message import ClockQuality, Message, Sync
 
 START_S = 1_800_000_000
 
@@ -25,6 +27,11 @@ START_S = 1_800_000_000
 def identity(number: int) -> ClockIdentity:
     """The identity of clock ``number``."""
     return ClockIdentity(bytes((0, 0x1B, 0x19, 0xFF, 0xFE, 0, number >> 8, number & 0xFF)))
+
+
+def address(index: int) -> str:
+    """Where the node of this number is."""
+    return f"192.0.2.{index + 1}"
 
 
 def port_settings(number: int = 1, **changes: object) -> PortSettings:
@@ -77,6 +84,8 @@ class Node:
     parents: list[ParentChanged] = field(default_factory=list)
     sent: list[tuple[int, int, bytes]] = field(default_factory=list)
     stamp_loss: float = 0.0
+    address: str = ""
+    destinations: list[str | None] = field(default_factory=list)
 
     def state(self, port: int = 1) -> PortState:
         return self.instance.ports[port].state
@@ -94,9 +103,16 @@ class Net:
         self._order = itertools.count()
         self._timers: dict[str, int] = {}
 
-    def node(self, settings: InstanceSettings, clock: Clock | None = None, quality: LocalQuality | None = None) -> Node:
+    def node(
+        self,
+        settings: InstanceSettings,
+        clock: Clock | None = None,
+        quality: LocalQuality | None = None,
+        association: Association | None = None,
+    ) -> Node:
         name = f"n{len(self.nodes)}"
-        node = Node(name, Instance(settings, self.rng), clock or Clock())
+        instance = Instance(settings, self.rng, association=association)
+        node = Node(name, instance, clock or Clock(), address=address(len(self.nodes)))
         self.nodes.append(node)
         if quality is not None:
             self.perform(node, node.instance.set_quality(quality, self.mono()))
@@ -134,10 +150,10 @@ class Net:
         for effect in effects:
             match effect:
                 case SendEvent():
-                    self._send(node, effect.port, effect.data, event=True)
+                    self._send(node, effect, event=True)
                     self._stamp(node, effect)
                 case SendGeneral():
-                    self._send(node, effect.port, effect.data, event=False)
+                    self._send(node, effect, event=False)
                 case Measured():
                     node.measurements.append((self.now_ns, effect.measurement))
                 case StateChanged():
@@ -161,21 +177,31 @@ class Net:
         clock = node.instance.ports[port].settings.clock
         return Stamp(clock, node.clock.epoch, node.clock.read(self.now_ns, self.rng), StampSource.HARDWARE)
 
-    def _send(self, node: Node, port: int, data: bytes, *, event: bool) -> None:
+    def _send(self, node: Node, effect: SendEvent | SendGeneral, *, event: bool) -> None:
+        port, data = effect.port, effect.data
+        if is_one_step_sync(data):
+            data = self._written(node, port, data)
         node.sent.append((self.now_ns, port, data))
+        node.destinations.append(effect.destination)
         for other, other_port, path in self._links.get((node.name, port), []):
-            if self.rng.random() < path.loss:
+            if effect.destination not in (None, other.address) or self.rng.random() < path.loss:
                 continue
-            self.after(
-                path.delay_ns(),
-                self._arrival(other, other_port, ptp.encode(path.correction(ptp.decode(data))), event=event),
-            )
+            came = ptp.encode(path.correction(ptp.decode(data)))
+            self.after(path.delay_ns(), self._arrival(other, other_port, came, node.address, event=event))
 
-    def _arrival(self, node: Node, port: int, data: bytes, *, event: bool) -> Callable[[], None]:
+    def _written(self, node: Node, port: int, data: bytes) -> bytes:
+        """What a card makes of a one-step Sync: it writes when it leaves."""
+        sync = ptp.decode(data)
+        assert isinstance(sync, Sync)
+        whole, rest = ptp.whole_ns(self._read(node, port).at)
+        correction = sync.header.correction + rest
+        return ptp.encode(replace(sync, origin=whole, header=replace(sync.header, correction=correction)))
+
+    def _arrival(self, node: Node, port: int, data: bytes, source: str, *, event: bool) -> Callable[[], None]:
         def arrive() -> None:
             stamp = self._read(node, port) if event else None
             self.after(
-                20_000, lambda: self.perform(node, node.instance.on_message(port, data, stamp, "peer", self.mono()))
+                20_000, lambda: self.perform(node, node.instance.on_message(port, data, stamp, source, self.mono()))
             )
 
         return arrive

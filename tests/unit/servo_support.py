@@ -129,6 +129,7 @@ class BenchSource:
     delay_s: float = 1e-4
     error: Callable[[float], float] = lambda _: 0.0
     quality: Quality | None = field(default_factory=quality)
+    averaged: bool = False
     up: bool = True
     next_s: float = 0.1
 
@@ -222,6 +223,7 @@ class Bench:
             delay=Duration.from_s(source.delay_s + (there + back) / 2),
             noise_s=source.noise_s,
             quality=source.quality,
+            averaged=source.averaged,
         )
         self.perform(self.controller.on_measurement(m, source.spec.source, self.now()))
 

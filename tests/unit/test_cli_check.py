@@ -166,7 +166,8 @@ def test_show_gives_the_clauses_of_a_ptp_profile() -> None:
     (identity,) = [line for line in lines if line.startswith("identity:")]
     assert "(?)" in identity
     assert any(line.startswith("# not done: ports whose cards have clocks of their own") for line in lines)
-    assert "# not done: the TLV power-2017 is not sent" in run("profiles", "show", "power").stdout.splitlines()
+    (tlvs,) = [line for line in run("profiles", "show", "power").stdout.splitlines() if line.startswith("tlvs:")]
+    assert "power-2017, alternate-time-offset" in tlvs
     content = json.loads(run("profiles", "show", "g8275.1", "--json").stdout)
     domain = content["values"]["domain"]
     assert ("ITU-T G.8275.1", "24", "24 to 43") == (content["standard"], domain["value"], domain["range"])

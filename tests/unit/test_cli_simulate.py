@@ -57,6 +57,40 @@ def test_figures_as_a_table_and_as_json(short: str) -> None:
     assert 0 < seed["rms_s"] <= seed["maximum_s"] < 1e-4
 
 
+PULLED = """\
+name: pulled
+description: The card whose time is served is pulled out for half a minute.
+duration: 3min
+settle: 1min
+seeds: 1
+world:
+  hardware:
+    receivers:
+      /dev/ttyAMA0: {language: nmea}
+    pps:
+      /dev/pps0: {receiver: /dev/ttyAMA0, noise: 100ns}
+    phcs:
+      eth0: {frequency: -8ppm}
+  events:
+    - {at: 100s, fault: unplugged, device: eth0, lasting: 30s}
+config:
+  clocks:
+    eth0: {phc: eth0, pair_interval: 1s}
+  sources:
+    - {nmea: /dev/ttyAMA0, baud: 9600}
+    - {pps: /dev/pps0, pairs_with: nmea}
+  serve: {clock: eth0}
+"""
+
+
+def test_a_served_card_that_is_pulled_out_is_judged_to_the_end(tmp_path: Path) -> None:
+    file, trace = tmp_path / "pulled.yaml", tmp_path / "trace.csv"
+    file.write_text(PULLED)
+    result = run(str(file), "--trace", str(trace))
+    assert 0 == result.exit_code, result.exception
+    assert 179 <= len(trace.read_text().splitlines()) - 1 <= 180
+
+
 def test_a_missed_expectation_is_a_no(tmp_path: Path) -> None:
     file = tmp_path / "t.yaml"
     file.write_text(SHORT.replace("expect: {rms: 100us}", "expect: {rms: 1ns}"))

@@ -502,6 +502,14 @@ CASES: list[Case] = [
         None,
     ),
     (
+        "a server and a pool that are called alike",
+        "sources:\n  - ntp: a\n  - pool: a\n",
+        "3:11",
+        "sources[1].pool",
+        "sources[0] is called a, too; give one of them a name:",
+        None,
+    ),
+    (
         "name of another",
         "sources:\n  - {ntp: a, name: b}\n  - ntp: b\n",
         "2:20",

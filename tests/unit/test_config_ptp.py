@@ -139,10 +139,27 @@ def test_a_port_that_takes_time_is_a_source_and_one_that_gives_it_is_none() -> N
     assert [] == warnings("ptp: {ports: [{interface: eth0}]}\nsources: [{pps: /dev/pps0}]\n")
 
 
-def test_tlvs_that_a_profile_wants_and_we_do_not_send_are_said_to_who_may_send() -> None:
-    said = warnings("ptp: {profile: power, ports: [{interface: eth0}]}\n")
-    assert "t.yaml:1:16: warning: ptp.profile: the profile power wants the TLV power-2017, which is not sent" in said
-    assert [] == warnings("ptp: {profile: power, role: timeReceiver, ports: [{interface: eth0}]}\n")
+@pytest.mark.parametrize(
+    ("profile", "tlv", "key", "said"),
+    [
+        ("power", "alternate-time-offset", "alternate_time", "[Europe/Berlin]"),
+        ("power-2011", "power-2011", "grandmaster_id", "3"),
+        ("smpte", "synchronization-metadata", "metadata", "{frame_rate: 50}"),
+    ],
+)
+def test_tlvs_that_a_profile_wants_and_nothing_is_known_to_be_said_in_are_told_to_who_may_send(
+    profile: str, tlv: str, key: str, said: str
+) -> None:
+    doubt = f"ptp.profile: the profile {profile} wants the TLV {tlv}, which is not sent without {key}"
+    silent = f"ptp: {{profile: {profile}, ports: [{{interface: eth0}}]}}\n"
+
+    assert f"t.yaml:1:16: warning: {doubt}" in warnings(silent)
+    assert [] == [one for one in warnings(silent.replace("ports", f"{key}: {said}, ports")) if doubt in one]
+    assert [] == warnings(silent.replace("ports", "role: timeReceiver, ports"))
+
+
+def test_profiles_that_want_no_more_than_we_know_lead_to_no_doubt() -> None:
+    assert [] == warnings("ptp: {profile: utility, ports: [{interface: eth0}]}\n")
     assert [] == warnings("ptp: {profile: gptp, ports: [{interface: eth0}]}\n")
 
 

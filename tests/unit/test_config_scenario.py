@@ -51,6 +51,7 @@ def test_a_scenario_and_its_configuration() -> None:
             "12:3",
             "the simulated servers know no keys",
         ),
+        ("config:", "config:\n  leap: {file: /etc/leap.list}", "12:3", "leap seconds of this machine's own list"),
         ("{ntp: b.x}", "{ntp: b.x, pol: 3}", "12:36", "unknown key"),
         ("config:", "cnfig:", "1:1", "a scenario needs a configuration"),
     ],
@@ -129,15 +130,16 @@ def test_hardware_and_its_faults() -> None:
 
 
 def test_the_faults_are_those_that_can_be_simulated() -> None:
-    described = {"nmea": Receiver(), "gpsd": Receiver(language="gpsd")}
+    described = {"nmea": Receiver(), "ubx": Receiver(language="ubx"), "gpsd": Receiver(language="gpsd")}
     hardware = Hardware(
-        receivers={"/dev/a": described["nmea"], "h:1": described["gpsd"]},
+        receivers={"/dev/a": described["nmea"], "/dev/u": described["ubx"], "h:1": described["gpsd"]},
         pps={"/dev/p": PulseLine()},
         phcs={"e": Phc()},
     )
 
     simulated = {
         "/dev/a": ReceiverHardware(language="nmea").known_faults(),
+        "/dev/u": ReceiverHardware(language="ubx").known_faults(),
         "h:1": ReceiverHardware(language="gpsd").known_faults(),
         "/dev/p": PULSE_FAULTS,
         "e": PHC_FAULTS,
@@ -199,6 +201,27 @@ PULSES = 'world.hardware.pps."/dev/pps0"'
         ("fault: jump", "fault: jumps", 18, "world.events[0].fault", '"jumps" is none of wrong_week, jump'),
         ("fault: jump", "fault: gpsd_gone", 17, "world.events", "/dev/ttyS0 knows no fault gpsd_gone, only wrong_week"),
         (
+            "fault: jump",
+            "fault: false_leap",
+            17,
+            "world.events",
+            "/dev/ttyS0 knows no fault false_leap, only wrong_week",
+        ),
+        (
+            "localhost: {language: gpsd}",
+            'localhost: {language: gpsd}\n      "localhost:2947": {language: gpsd}',
+            7,
+            "world.hardware.receivers",
+            "localhost:2947 is the same port as localhost",
+        ),
+        (
+            "/dev/pps1: {output: {clock: eth0}}",
+            "/dev/pps1: {receiver: /dev/ttyS0}",
+            10,
+            "world.hardware.pps",
+            "pulses of /dev/ttyS0 with another sawtooth",
+        ),
+        (
             "device: eth0}",
             "device: eth1}",
             17,
@@ -221,6 +244,7 @@ PULSES = 'world.hardware.pps."/dev/pps0"'
         ("{pps: /dev/pps0}", "{pps: /dev/pps9}", 25, "config.sources[2].pps", "no pulses of this name"),
         ("{pps: eth0, channel: 1}", "{pps: eth0}", 26, "config.sources[3].pps", "nothing is wired to channel 0"),
         ("{nmea: /dev/ttyS0}", "{shm: 0}", 23, "config.sources[0].shm", "no program of the simulated world"),
+        ("{nmea: /dev/ttyS0}", "{csptp: a, interface: b}", 23, "config.sources[0].csptp", "nobody of the simulated"),
     ],
 )
 def test_hardware_that_makes_no_sense_is_refused_at_its_place(

@@ -28,6 +28,7 @@ from timesync.sim.law import Exactly
 
 PATIENCE_S = 10.0
 BENCH = ClockId("bench")
+_TOLD = re.compile(rb"RMC,(\d{6})\.00")
 
 
 class Outlet:
@@ -77,6 +78,23 @@ def test_a_second_is_told_after_it_began_and_no_faster_than_the_line_goes() -> N
     assert right.times[-1] - told_ns >= 100_000_000 + len(right.data) * 1_041_000
     # Four times as fast a listener takes four bytes of no meaning for each.
     assert b"$GN" not in wrong.data
+
+
+def test_a_line_that_is_too_slow_leaves_seconds_out() -> None:
+    """At 330 baud a sentence of 75 octets takes 2.3 s: the next second's would wait 1.3 s, and the one after 0.3 s."""
+
+    async def story() -> list[bytes]:
+        player = LiveReceiver(
+            ReceiverHardware(latency=Exactly(0.1), sentences=("RMC",), baud=330, fifo=16), TABLE, Random(1)
+        )
+        outlet = Outlet(330)
+        player.connect(outlet)
+        await until(lambda: len(_TOLD.findall(outlet.data)) == 2)
+        player.close()
+        return _TOLD.findall(outlet.data)
+
+    first, second = (int(x[:2]) * 3600 + int(x[2:4]) * 60 + int(x[4:]) for x in asyncio.run(story()))
+    assert 2 == (second - first) % 86_400
 
 
 def test_its_pulses_end_with_it_and_with_their_wire() -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from doctor_support import by_id, case, machine, write
+from doctor_support import by_id, case, machine, process, write
 
-from timesync.daemon.doctor import phc
+from timesync.base.utc import LeapTable
+from timesync.daemon.doctor import linuxptp, phc
 from timesync.daemon.doctor.check import Cause, State
 from timesync.daemon.doctor.phc import Role, Wanted
+from timesync_drivers import proc
+from timesync_drivers.cross import CrossReading
 from timesync_drivers.nic import Stamping
 from timesync_drivers.phc import PhcCapabilities, PhcPin, PinFunction
 
@@ -67,6 +72,35 @@ def test_the_difference_from_utc_in_words(ahead_s: int, timescale: str, role: Ro
     assert state is found.state
     assert said in f"{found.evidence} {found.meaning} {found.remedy}"
     assert f"{ahead_s}.000001 s ahead of the system clock" in found.evidence
+
+
+@pytest.mark.parametrize(("at", "tai_utc"), [("2026-11-21", 37), ("2027-07-02", 38)])
+def test_a_leap_second_that_is_only_announced_does_not_count_yet(tmp_path: Path, at: str, tai_utc: int) -> None:
+    """Its step, on 2027-07-01, is the last of the table."""
+    asked = case(machine(tmp_path), "clocks: {nic: {phc: eth0}}\n")
+    first_of_july_s = 1_814_400_000
+    announced = dataclasses.replace(asked, table=LeapTable((*asked.table.steps, (first_of_july_s, 38))))
+    now_ns = int(datetime.fromisoformat(f"{at}T00:00:00+00:00").timestamp()) * S
+    reading = CrossReading(now_ns + tai_utc * S, now_ns, 500, "extended")
+    found = phc.compared(announced, "nic", "nic", asked.config.clocks["nic"], reading)
+    assert (State.OK, True) == (found.state, "it holds TAI" in found.evidence)
+
+
+def test_without_root_who_steers_a_card_is_told_by_command_lines(tmp_path: Path) -> None:
+    machine(tmp_path)
+    process(tmp_path, 61, "ptp4l", "ptp4l", "-i", "eth0", "-m")
+    process(tmp_path, 62, "ptp4l", "ptp4l", "-i", "eth1", "-m")
+    told = [linuxptp.names(machine(tmp_path), one, "eth0", "/dev/ptp0") for one in _processes(tmp_path)]
+    assert [True, False] == told
+    write(tmp_path, "etc/gm.conf", "[global]\nslaveOnly 1\n[eth0]\n")
+    process(tmp_path, 63, "ts2phc", "ts2phc", "-f", "/etc/gm.conf")
+    process(tmp_path, 64, "ts2phc", "ts2phc", "-c", "eth0", opened="/dev/ptp7")  # seen: it has another card
+    told = [linuxptp.names(machine(tmp_path), one, "eth0", "/dev/ptp0") for one in _processes(tmp_path)]
+    assert [True, False, True, False] == told
+
+
+def _processes(root: Path) -> list[proc.Process]:
+    return [one for one in proc.processes(root / "proc") if one.pid > 60]
 
 
 def test_a_clock_that_was_never_set() -> None:

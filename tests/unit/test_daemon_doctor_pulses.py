@@ -40,6 +40,24 @@ def test_the_overlay_and_its_pin_are_shown(tmp_path: Path) -> None:
     assert (State.OK, "line 2 of /boot/firmware/config.txt: pps-gpio on GPIO 4") == (found.state, found.evidence)
 
 
+@pytest.mark.parametrize(
+    ("name", "state"),
+    [
+        ("serial0", State.OK),  # pps-ldisc
+        ("ttyAMA0", State.OK),
+        ("ptp0", State.OK),  # the PPS of a hardware clock
+        ("pps@12.-1", State.FAIL),
+        ("", State.FAIL),  # nobody knows
+    ],
+)
+def test_only_pulses_by_a_pin_need_an_overlay(tmp_path: Path, name: str, state: State) -> None:
+    raspberry(tmp_path, "dtparam=audio=on\n")
+    write(tmp_path, "sys/class/pps/pps0/name", f"{name}\n")
+    found = _board(tmp_path)["TS-PPS-001"]
+    assert state is found.state
+    assert name in found.evidence or state is State.FAIL
+
+
 def test_a_pin_may_stand_in_a_line_of_its_own(tmp_path: Path) -> None:
     raspberry(tmp_path, "[all]\ndtoverlay=pps-gpio\ndtparam=gpiopin=21\n")
     assert "on GPIO 21" in _board(tmp_path)["TS-PPS-001"].evidence
@@ -59,7 +77,10 @@ def test_an_overlay_in_the_file_that_nobody_reads_any_more(tmp_path: Path) -> No
     [
         (f"#{OVERLAY}", State.FAIL, "commented out"),
         ("dtparam=audio=on\n", State.FAIL, "no line dtoverlay=pps-gpio"),
-        (f"[cm4]\n{OVERLAY}", State.WARN, "below [cm4]"),
+        (f"[cm4]\n{OVERLAY}", State.FAIL, "below [cm4]"),
+        (f"[none]\n{OVERLAY}", State.FAIL, "below [none]"),
+        (f"[pi4]\n{OVERLAY}", State.OK, "GPIO 4"),
+        (f"[gpio17=1]\n{OVERLAY}", State.WARN, "below [gpio17=1]"),
         (f"[cm4]\nx=1\n[all]\n{OVERLAY}", State.OK, "GPIO 4"),
     ],
 )

@@ -87,6 +87,21 @@ def test_what_does_not_end_is_given_up_and_what_breaks_is_said(tmp_path: Path) -
     assert "/dev/gps: Input/output error" == broken.evidence
 
 
+def test_a_check_that_breaks_does_not_hide_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def breaks(*_: object, **__: object) -> list[Finding]:
+        raise ValueError("a machine that nobody thought of")
+
+    monkeypatch.setattr(run.serial, "begin", breaks)
+    monkeypatch.setattr(run.pulses, "device", breaks)
+    machine(tmp_path)
+    # Readable for nobody, root included: it is a directory.
+    (tmp_path / "etc/default/gpsd").mkdir(parents=True)
+    found = list(run.examine(loads(NOWHERE, "t.yaml"), "t.yaml", "-c t.yaml", machine(tmp_path)))
+    broken = [one for one in found if one.id == "TS-RUN-004"]
+    assert ["/dev/ttyAMA0", "/dev/pps0"] == [one.subject for one in broken if "nobody thought of" in one.evidence]
+    assert "TS-RUN-001" == found[-1].id
+
+
 def _never() -> list[Finding]:
     threading.Event().wait(60)
     return []
@@ -115,6 +130,17 @@ def test_a_wrong_configuration_ends_it(tmp_path: Path) -> None:
     assert f"-> timesync check {file}" in said
     assert 2 == _doctor("-c", str(tmp_path / "absent.yaml"))[0]
     assert 2 == _doctor("--profile", "nosuch")[0]
+
+
+def test_remedies_name_the_file_and_the_profile_over_which_it_is_read(tmp_path: Path) -> None:
+    file = write(tmp_path, "t.yaml", "sources: [{ntp: 127.0.0.1:9}]\nstering: {}\n")
+    file.chmod(0o644)
+    assert f"-> timesync check {file} --profile ntp-client" in _doctor("-c", str(file), "--profile", "ntp-client")[1]
+    observed = f"observe: {{control: {tmp_path}/c.sock, state: {tmp_path}}}\n"
+    file.write_text(f"sources: [{{ntp: 127.0.0.1:9}}, {{ntp: 127.0.0.1:19}}]\n{observed}")
+    said = _doctor("-c", str(file), "--profile", "ntp-client")[1]
+    assert f"-> sudo timesync run -c {file} --profile ntp-client" in said
+    assert "-> timesync profiles show nosuch" in _doctor("--profile", "nosuch")[1]
 
 
 def test_json_and_text_say_the_same(tmp_path: Path) -> None:

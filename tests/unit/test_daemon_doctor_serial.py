@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import termios
 from pathlib import Path
 
 import pytest
 from doctor_support import by_id, case, link, machine, plugged_in, process, raspberry, write
 
 from timesync.daemon.doctor import serial
+from timesync.daemon.doctor.case import Running
 from timesync.daemon.doctor.check import Cause, Finding, State
+from timesync.daemon.doctor.listen import Heard
 from timesync_drivers.access import User
 
 PORT = "/dev/ttyAMA0"
@@ -246,16 +250,58 @@ def test_what_is_no_serial_line_is_said(tmp_path: Path) -> None:
     assert errno.errorcode[errno.ENOTTY] in found.evidence
 
 
+def test_a_line_that_somebody_keeps_for_himself_is_not_told_as_bad_wiring(tmp_path: Path) -> None:
+    """TIOCEXCL: the next open() fails with EBUSY, unless it is root's."""
+    for directory in (tmp_path, *list(tmp_path.parents)[:3]):
+        directory.chmod(0o755)
+    user = STRANGER if os.geteuid() == 0 else None
+    master, slave = os.openpty()
+    try:
+        os.fchmod(slave, 0o666)
+        fcntl.ioctl(slave, termios.TIOCEXCL)
+        machine(tmp_path)
+        (tmp_path / "dev/gps").symlink_to(os.ttyname(slave))
+        found = _line(tmp_path, "/dev/gps", user=user)["TS-SER-006"]
+        daemon = Running(4711, {}, ())
+        ours = by_id(serial.line(case(machine(tmp_path, user), NMEA, daemon), "/dev/gps", gpsd=False))["TS-SER-006"]
+    finally:
+        os.close(slave)
+        os.close(master)
+    assert (State.FAIL, True) == (found.state, "EBUSY" in found.evidence)
+    assert "sudo fuser -v /dev/gps" in found.remedy
+    assert (State.OK, True) == (ours.state, "the running timesync (process 4711)" in ours.evidence)
+
+
+def test_what_could_not_be_heard_of_a_busy_line_names_its_holder(tmp_path: Path) -> None:
+    machine(tmp_path)
+    port = write(tmp_path, "dev/gps", "")
+    asked = case(machine(tmp_path), NMEA)
+    busy = OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+    asked.background.begin("serial", "/dev/gps", lambda: Heard(trouble=busy))
+    hidden = by_id(serial.messages(asked, "/dev/gps", None))["TS-SER-008"]
+    assert (State.SKIP, True) == (hidden.state, "a process that this user may not see" in hidden.evidence)
+    process(tmp_path, 88, "ubxtool", opened=port)
+    named = by_id(serial.messages(asked, "/dev/gps", None))["TS-SER-008"]
+    assert (State.SKIP, True) == (named.state, "ubxtool (process 88)" in named.evidence)
+
+
 @pytest.mark.parametrize(
     ("delay_s", "pulse_s", "state"),
     [
         (0.12, None, State.OK),
         (0.45, None, State.WARN),
         (-0.45, None, State.WARN),
+        (-0.3, None, State.OK),  # before its second
+        (0.7, None, State.WARN),
+        (0.95, None, State.WARN),
+        (1.1, None, State.WARN),
         (1.5, None, State.WARN),
         (86_400.0, None, State.OK),  # the system clock is wrong: nothing can be said
         (86_400.0, 0.5, State.WARN),
         (0.5, 0.1, State.OK),  # the pulse knows better
+        (0.9, 0.9, State.WARN),
+        (86_400.0, 0.9, State.WARN),
+        (-0.1, 0.9, State.OK),  # before the pulse, as the clock says
     ],
 )
 def test_latency_is_judged_by_the_pulse_or_by_a_clock_that_is_near(

@@ -44,6 +44,45 @@ def test_programs_that_steer_a_hardware_clock_only_are_no_rivals(tmp_path: Path)
     assert "phc2sys (process 44), ptp4l (process 43)" == found.evidence
 
 
+def _unseen(root: Path, pid: int, *arguments: str) -> None:
+    """A program whose open files are not shown to us."""
+    process(root, pid, arguments[0], *arguments)
+    (root / f"proc/{pid}/fd").rmdir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "state"),
+    [
+        (("ptp4l", "-i", "eth0"), State.OK),  # hardware time stamps, its default: it steers the card
+        (("ptp4l", "-Si", "eth0"), State.FAIL),
+        (("ptp4l", "-f", "/etc/linuxptp/soft.conf"), State.FAIL),
+        (("ptp4l", "-f", "/etc/linuxptp/soft.conf", "-H"), State.OK),
+        (("ptp4l", "-f", "/etc/linuxptp/soft.conf", "--time_stamping=hardware"), State.OK),
+        (("ptp4l", "-f", "/etc/linuxptp/hidden.conf"), State.WARN),
+        (("phc2sys", "-a"), State.OK),  # without -r it steers cards only
+        (("phc2sys", "-ar"), State.FAIL),
+        (("phc2sys", "-s", "eth0"), State.FAIL),
+    ],
+)
+def test_without_root_linuxptp_is_judged_by_its_command_line(
+    tmp_path: Path, arguments: tuple[str, ...], state: State
+) -> None:
+    machine(tmp_path)
+    write(tmp_path, "etc/linuxptp/soft.conf", "# x\n[global]\ntime_stamping\tsoftware\n[eth0]\n")
+    _unseen(tmp_path, 51, *arguments)
+    assert state is _rivals(tmp_path, STEERED)["TS-CLK-001"].state
+
+
+def test_it_is_said_what_could_not_be_seen_of_linuxptp(tmp_path: Path) -> None:
+    machine(tmp_path)
+    _unseen(tmp_path, 51, "ptp4l", "-i", "eth0")
+    assert "by its command line ptp4l (process 51)" in _rivals(tmp_path, STEERED)["TS-CLK-001"].evidence
+    _unseen(tmp_path, 52, "ptp4l", "-f", "/etc/linuxptp/hidden.conf")
+    found = _rivals(tmp_path, STEERED)["TS-CLK-001"]
+    assert "ptp4l (process 52): neither its open files nor its configuration may be seen" == found.evidence
+    assert "sudo timesync doctor -c t.yaml" == found.remedy
+
+
 def test_time_daemons_of_the_next_start(tmp_path: Path) -> None:
     machine(tmp_path)
     link(tmp_path, "etc/systemd/system/multi-user.target.wants/chrony.service", "/lib/systemd/system/chrony.service")
@@ -90,6 +129,15 @@ def test_a_drop_in_is_read_over_the_unit(tmp_path: Path) -> None:
     write(tmp_path, "lib/systemd/system/timesync.service", "[Service]\nUser=root\n")
     write(tmp_path, "etc/systemd/system/timesync.service.d/user.conf", "[Service]\nUser=timesync\n")
     assert User("timesync", 990, 990, (990,)) == this_machine(tmp_path).user
+
+
+def test_nothing_is_said_of_what_a_user_may_who_does_not_exist(tmp_path: Path) -> None:
+    machine(tmp_path)
+    write(tmp_path, "lib/systemd/system/timesync.service", "[Service]\nUser=tymesync\n")
+    asked = case(this_machine(tmp_path), STEERED)
+    assert ("tymesync", True) == (asked.machine.absent, asked.machine.unit)
+    found = steering.capability(asked)
+    assert (State.SKIP, True) == (found.state, "no user tymesync" in found.evidence)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from doctor_support import by_id, case, machine, write
 from timesync.base.time import UNITS_PER_S, Instant
 from timesync.daemon.doctor import system
 from timesync.daemon.doctor.check import Cause, State
+from timesync.daemon.doctor.machine import this_machine
 from timesync_drivers.access import User
 
 KEYED = (
@@ -27,6 +28,28 @@ def test_packages_that_the_configuration_needs(tmp_path: Path) -> None:
     assert (State.FAIL, "pip install pyserial") == (found.state, found.remedy)
     without = case(machine(tmp_path), "sources: [{ntp: 192.0.2.1}]\n").config
     assert State.OK is system.packages(without, lambda _: False).state
+
+
+def test_a_user_of_the_service_who_does_not_exist(tmp_path: Path) -> None:
+    machine(tmp_path)
+    write(tmp_path, "lib/systemd/system/timesync.service", "[Service]\nUser=tymesync\n")
+    asked = case(this_machine(tmp_path), SHM)
+    found = by_id(system.user(asked))["TS-CFG-003"]
+    assert (State.FAIL, "User=tymesync in timesync.service, and there is no such user") == (found.state, found.evidence)
+    assert found.remedy.startswith("sudo useradd --system ")
+    assert found.remedy.endswith(" tymesync")
+    assert {State.SKIP} == {one.state for one in (*system.directories(asked), *system.exchanges(asked))}
+    write(tmp_path, "etc/sysusers.d/tymesync.conf", "u tymesync -\n")
+    assert "sudo systemd-sysusers" == by_id(system.user(asked))["TS-CFG-003"].remedy
+
+
+def test_the_user_of_the_service_is_there_or_made_when_it_starts(tmp_path: Path) -> None:
+    machine(tmp_path)
+    assert [] == list(system.user(case(this_machine(tmp_path), SHM)))  # no unit
+    unit = write(tmp_path, "lib/systemd/system/timesync.service", "[Service]\nUser=timesync\n")
+    assert State.OK is by_id(system.user(case(this_machine(tmp_path), SHM)))["TS-CFG-003"].state
+    unit.write_text("[Service]\nUser=tymesync\nDynamicUser=yes\n")
+    assert State.OK is by_id(system.user(case(this_machine(tmp_path), SHM)))["TS-CFG-003"].state
 
 
 def test_the_list_of_leap_seconds_runs_out(tmp_path: Path) -> None:
@@ -83,6 +106,23 @@ def test_segments(tmp_path: Path, user: User, line: str, states: tuple[State, St
     made = machine(tmp_path, user)
     write(tmp_path, "proc/sysvipc/shm", SEGMENTS.format(line))
     assert states == tuple(finding.state for finding in system.exchanges(case(made, SHM)))
+
+
+@pytest.mark.parametrize(
+    ("line", "state"),
+    [
+        ("", State.OK),  # we make it
+        ("1314148402     3   666      96     1     1      1     0     0", State.OK),
+        ("1314148402     3   600      96     1     1      1     0     0", State.FAIL),
+        ("1314148402     3   600      96     1     1      1   990   990", State.OK),
+    ],
+)
+def test_the_segment_that_we_write(tmp_path: Path, line: str, state: State) -> None:
+    made = machine(tmp_path, STRANGER)
+    write(tmp_path, "proc/sysvipc/shm", SEGMENTS.format(line))
+    (found,) = system.exchanges(case(made, "sources: [{ntp: 192.0.2.1}]\nserve: {shm: 2}\n"))
+    assert ("TS-SYS-004", "serve.shm 2", state) == (found.id, found.subject, found.state)
+    assert (state is State.FAIL) == ("ipcrm -M 0x4e545032" in found.remedy)
 
 
 def test_the_socket_of_a_chronyd_that_is_not_there(tmp_path: Path) -> None:

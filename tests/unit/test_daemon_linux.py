@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import sys
 import threading
@@ -155,6 +156,10 @@ def test_missing_hardware_clocks_come_vanish_and_come_back() -> None:
     assert list(host.missing) == [eth0]
     assert host.clocks[eth0].epoch == 0
     assert host.retry_missing() == []
+
+    machine.plug("enp1s0", NOW_NS).failing = OSError(errno.EACCES, "Permission denied")
+    assert host.retry_missing() == []
+    assert "Permission denied" in host.missing[eth0], "it is back, and why it is not used is told"
 
     machine.plug("enp1s0", NOW_NS)
     assert host.retry_missing() == [eth0]

@@ -7,12 +7,14 @@ from functools import partial
 from group_support import SYSTEM, Stand
 from sim_devices_support import CARD, Scene
 
+from timesync.base.ids import ClockId
 from timesync.base.measure import Coarse, Leap
 from timesync.base.time import Duration
 from timesync.config.load import loads
 from timesync.config.schema import Config
 from timesync.daemon.outputs import Outputs
 from timesync.devices import KernelPulses
+from timesync.host import ClockError, Trouble
 from timesync.sim.hardware import Fault, FromOutput, Gauss, Hardware, PhcHardware, PulseHardware
 from timesync.wire import shm, sock
 
@@ -28,8 +30,8 @@ def _config(serve: str = "", clocks: str = "") -> Config:
 class Bench:
     """Outputs that are ticked; the served clock is known to be ``ahead_s`` ahead."""
 
-    def __init__(self, config: Config, ahead_s: float = 0.25) -> None:
-        hardware = Hardware(
+    def __init__(self, config: Config, ahead_s: float = 0.25, hardware: Hardware | None = None) -> None:
+        hardware = hardware or Hardware(
             phcs={CARD: PhcHardware(offset=Duration.from_s(ahead_s), read_noise_s=0.0, n_pins=2)},
             pulses={LOOP: PulseHardware(origin=FromOutput(CARD, 0), noise=Gauss(0.0))},
         )
@@ -164,3 +166,88 @@ def test_a_loop_of_ticks_needs_no_served_extras() -> None:
     for _ in range(3):
         partial(bench.tick)()
     assert () == bench.outputs.troubles()
+
+
+TWO = "eth0: {phc: eth0, pulse_out: {channel: 0, width: 10ms}}, eth1: {phc: eth1, pulse_out: {channel: 0, width: 10ms}}"
+
+
+class Asked:
+    """Who asked for an output, and when; ``refused`` cards say no."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.refused: set[str] = set()
+        self.opened: list[tuple[float, str]] = []
+        self.closed: list[str] = []
+        self.bench = bench
+        bench.scene.devices.open_output = self.open  # type: ignore[method-assign, assignment]
+
+    def open(self, phc: ClockId, channel: int, pin: int | None, width: Duration) -> Output:
+        self.opened.append((round(self.bench.scene.world.elapsed.s(), 3), phc))
+        if phc in self.refused:
+            raise ClockError(Trouble.UNSUPPORTED, "the pin is busy", "use another one")
+        return Output(self, phc)
+
+
+class Output:
+    def __init__(self, asked: Asked, phc: ClockId) -> None:
+        self._asked = asked
+        self._phc = phc
+        self.why: str | None = None
+
+    def trouble(self) -> str | None:
+        return self.why
+
+    def close(self) -> None:
+        self._asked.closed.append(self._phc)
+
+
+def _pulsing(*refused: str) -> tuple[Bench, Asked]:
+    hardware = Hardware(phcs={ClockId(name): PhcHardware() for name in ("eth0", "eth1")})
+    bench = Bench(_config(), hardware=hardware)
+    asked = Asked(bench)
+    asked.refused.update(refused)
+    bench.outputs.configure(_config(clocks=TWO))
+    return bench, asked
+
+
+def test_an_output_that_is_refused_is_asked_for_again_ever_less_often_and_the_other_one_goes_on() -> None:
+    bench, asked = _pulsing("eth1")
+    for _ in range(300):
+        bench.tick()
+    assert [0.0] == [at for at, phc in asked.opened if phc == "eth0"]
+    # After 2, 4, 8 ... and at last every 64 s.
+    assert [0, 2, 6, 14, 30, 62, 126, 190, 254] == [at for at, phc in asked.opened if phc == "eth1"]
+    assert ("clock eth1 gives out no pulse: the pin is busy; use another one",) == bench.outputs.troubles()
+    asked.refused.clear()
+    for _ in range(64):
+        bench.tick()
+    assert () == bench.outputs.troubles()
+    assert 10 == len([at for at, phc in asked.opened if phc == "eth1"])
+    assert [] == asked.closed
+
+
+def test_a_card_that_comes_back_gives_out_pulses_at_once_and_no_other_output_is_interrupted() -> None:
+    bench, asked = _pulsing()
+    bench.tick()
+    bench.outputs.clocks_came([ClockId("eth1")])
+    assert [(0.0, "eth0"), (0.0, "eth1"), (1.0, "eth1")] == asked.opened
+    assert ["eth1"] == asked.closed
+
+
+def test_another_configuration_of_the_rest_does_not_interrupt_pulses() -> None:
+    bench, asked = _pulsing()
+    bench.outputs.configure(_config("shm: 3", TWO))
+    assert [] == asked.closed
+    bench.outputs.configure(_config("shm: 3", TWO.replace("width: 10ms", "width: 20ms", 1)))
+    assert ["eth0"] == asked.closed
+    assert ["eth0", "eth1", "eth0"] == [phc for _, phc in asked.opened]
+    bench.outputs.configure(_config("shm: 3"))
+    assert ["eth0", "eth0", "eth1"] == sorted(asked.closed)
+
+
+def test_what_an_output_says_of_itself_is_a_trouble() -> None:
+    bench, _ = _pulsing()
+    (output, _other) = bench.outputs._pulses._open.values()
+    assert isinstance(output, Output)
+    output.why = "the card took another width"
+    assert ("the card took another width",) == bench.outputs.troubles()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -16,7 +17,8 @@ from timesync.base.time import Duration, Instant, Tai, Utc
 from timesync.base.utc import LeapTable
 from timesync.config.load import loads
 from timesync.config.schema import Config
-from timesync.daemon.publish import LeapBook, Publisher
+from timesync.daemon.leap_book import LeapBook, LiveTable
+from timesync.daemon.publish import Publisher
 from timesync.gnss.leap_vote import Ballot
 from timesync.host import ServerCounters, ServerSettings, ServeState
 from timesync.servo.view import CoreView, ServoState
@@ -58,7 +60,7 @@ class Bench:
             by = start - self.stand.scene.system.exact()
             self.stand.scene.system.step(by)
         self.host = self.stand.scene.host
-        self.table = table or leap_table()
+        self.table = LiveTable.of(table or leap_table())
         self.leaps = LeapBook(self.table)
         self.publisher = Publisher(self.host, self.table, self.leaps)
         self.services: list[Service] = []
@@ -199,7 +201,7 @@ def _ballots(*leaps: Leap) -> list[Ballot]:
 
 
 def test_a_leap_second_that_the_majority_announces_is_served_and_told_the_kernel_on_its_day() -> None:
-    table = replace(leap_table(), expires=Instant[Utc].from_ns(0))
+    table = LiveTable.of(replace(leap_table(), expires=Instant[Utc].from_ns(0)))
     book = LeapBook(table)
     december, last_day = table.tai(DECEMBER), table.tai(LAST_DAY)
     (said,) = book.vote(_ballots(Leap.INSERT, Leap.INSERT, Leap.NONE), december)
@@ -212,7 +214,7 @@ def test_a_leap_second_that_the_majority_announces_is_served_and_told_the_kernel
 
 
 def test_a_table_that_is_vouched_for_is_not_outvoted() -> None:
-    book = LeapBook(leap_table())
+    book = LeapBook(LiveTable.of(leap_table()))
     december = leap_table().tai(DECEMBER)
     book.vote(_ballots(Leap.INSERT, Leap.INSERT, Leap.INSERT), december)
     assert Leap.NONE is book.month(december)
@@ -220,7 +222,7 @@ def test_a_table_that_is_vouched_for_is_not_outvoted() -> None:
 
 
 def test_a_leap_second_of_the_table_needs_no_vote() -> None:
-    table = replace(leap_table(), steps=(*leap_table().steps, (1_798_761_600, 38)))
+    table = LiveTable.of(replace(leap_table(), steps=(*leap_table().steps, (1_798_761_600, 38))))
     book = LeapBook(table)
     assert Leap.INSERT is book.month(table.tai(DECEMBER))
     assert (Leap.NONE, 37) == book.today(SYSTEM, table.tai(DECEMBER))
@@ -264,8 +266,6 @@ def test_a_smear_is_published_anew_the_moment_it_begins() -> None:
     rates: list[tuple[float, float]] = []
 
     async def story() -> None:
-        import asyncio
-
         bench.open()
         await asyncio.sleep(3)
         rates.extend(
@@ -276,3 +276,56 @@ def test_a_smear_is_published_anew_the_moment_it_begins() -> None:
 
     bench.stand.scene.run(story())
     assert [1.0, pytest.approx(1 - 1 / 86_400, abs=1e-9)] == [rate for _, rate in rates]
+
+
+def test_a_leap_second_by_vote_is_smeared_like_one_of_the_table() -> None:
+    expired = replace(leap_table(), expires=Instant[Utc].from_ns(0))
+    six = leap_table().tai(Instant[Utc].from_ns((1_798_761_600 - 6 * 3600) * 10**9))
+    bench = Bench(", leap_smear: 24h", table=expired, start=six)
+
+    def ahead_s() -> float:
+        kernel_ns = bench.table.utc(bench.stand.scene.system.exact()).ns()
+        return (bench.state.serving_map.utc_ns(kernel_ns) - kernel_ns) / 1e9
+
+    def act() -> None:
+        bench.open()
+        assert 0.0 == ahead_s()
+        bench.leaps.vote(_ballots(Leap.INSERT, Leap.INSERT, Leap.INSERT), six)
+        bench.publisher.publish(bench.view)
+        assert abs(ahead_s() + 0.25) < 1e-4
+        # Half a smear is not taken back, whatever is announced from then on.
+        assert bench.leaps.settle(six) is not None
+        bench.leaps.vote(_ballots(Leap.NONE, Leap.NONE, Leap.NONE), six)
+        bench.publisher.publish(bench.view)
+        assert abs(ahead_s() + 0.25) < 1e-4
+
+    bench.run(act)
+
+
+def test_a_smear_is_published_anew_when_one_by_vote_begins() -> None:
+    expired = replace(leap_table(), expires=Instant[Utc].from_ns(0))
+    begin = leap_table().tai(Instant[Utc].from_ns((1_798_761_600 - 12 * 3600) * 10**9))
+    bench = Bench(", leap_smear: 24h", table=expired, start=begin - Duration.from_s(1.5))
+
+    async def story() -> None:
+        bench.leaps.vote(_ballots(Leap.INSERT, Leap.INSERT), begin - Duration.from_s(1.5))
+        bench.open()
+        await asyncio.sleep(3)
+        bench.publisher.close()
+
+    bench.stand.scene.run(story())
+    rates = [state.serving_map.rate for state in bench.services[0].states]
+    assert [1.0, pytest.approx(1 - 1 / 86_400, abs=1e-9)] == rates
+
+
+def test_a_clock_that_has_not_been_there_yet_is_not_served() -> None:
+    bench = Bench()
+    bench.served = ClockId("eth1")
+    bench.view = bench.make()
+
+    def act() -> None:
+        assert bench.open() is None
+        bench.publisher.publish(bench.view)
+        assert [] == bench.services[0].states
+
+    bench.run(act)

@@ -213,3 +213,22 @@ def test_edges_of_before_a_step_are_not_mistaken() -> None:
     assert {0, 1} == {m.epoch for _, _, m in stand.heard}
     for _, _, m in stand.heard:
         assert abs(m.offset.s() - 0.25 * m.epoch) < 1e-9
+
+
+def test_a_pulse_that_breaks_something_does_not_silence_those_after_it() -> None:
+    stand = _stand()
+    group = _group(stand)
+    answer = stand.core.coarse
+    broken: list[float] = []
+
+    def break_once(*args: object, **options: object) -> Coarse | None:
+        at = stand.scene.world.elapsed.s()
+        if at > 10 and not broken:
+            broken.append(at)
+            raise ArithmeticError
+        return answer(*args, **options)  # type: ignore[arg-type]
+
+    stand.core.coarse = break_once  # type: ignore[method-assign]
+    stand.play(group, 20.5, (15.5, stand.broken.clear))
+    assert 1 == len(broken)
+    assert 8 <= len([at for at, _, _ in stand.heard if at > 11])

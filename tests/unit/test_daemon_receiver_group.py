@@ -9,7 +9,7 @@ from group_support import SYSTEM, Stand
 from sim_devices_support import GPSD, PPS, TTY, Scene, one_receiver
 
 from timesync.base.ids import SourceId
-from timesync.base.measure import Coarse
+from timesync.base.measure import Coarse, Leap
 from timesync.base.time import Duration
 from timesync.config.sources import GpsdSource, NmeaSource
 from timesync.daemon.receiver_group import ReceiverGroup
@@ -160,3 +160,26 @@ def test_one_that_never_says_a_date_is_told_what_to_switch_on() -> None:
     stand.play(_nmea(stand), 30.0)
     assert [] == stand.heard
     assert "switch on RMC, ZDA or NAV-PVT" in (stand.statuses[-1].excluded or "")
+
+
+def test_a_receiver_votes_on_leap_seconds_only_while_it_says_something_and_is_believed() -> None:
+    stand = Stand(Scene(Hardware(receivers={TTY: ReceiverHardware(language="ubx")})))
+    group = _nmea(stand)
+    switch = partial(stand.scene.devices.switch, TTY, Fault.UNPLUGGED)
+    votes: list[Leap] = []
+
+    def vote() -> None:
+        votes.append(group.leap_report().leap)
+
+    acts = [(0.1, vote), (60.0, vote), (60.5, partial(switch, on=True)), (90.0, vote)]
+    stand.play(group, 100.0, *acts)
+    assert [Leap.UNKNOWN, Leap.NONE, Leap.UNKNOWN] == votes
+
+
+def test_a_receiver_whose_language_knows_no_leap_seconds_has_no_voice() -> None:
+    stand = Stand(Scene(one_receiver()))
+    group = _nmea(stand)
+    votes: list[Leap] = []
+    stand.play(group, 60.0, (59.0, lambda: votes.append(group.leap_report().leap)))
+    assert [Leap.UNKNOWN] == votes
+    assert Leap.NONE is group.leap(), "its pulses are no worse for that"

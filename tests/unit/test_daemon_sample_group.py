@@ -10,7 +10,7 @@ from group_support import SYSTEM, Stand
 from sim_devices_support import Scene
 from sim_support import leap_table
 
-from timesync.base.ids import SourceId
+from timesync.base.ids import ClockId, SourceId
 from timesync.base.measure import Coarse, Leap
 from timesync.base.time import Duration, Instant
 from timesync.config.sources import ShmSource, SockSource
@@ -194,3 +194,38 @@ def test_a_sample_next_to_a_leap_second_is_not_used() -> None:
     stand.play(group, 3.0, (1.0, sample))
     assert [] == stand.heard
     assert 1 == group.facts()[next(iter(group.facts()))].drops["leap-second"]
+
+
+def test_a_sample_that_breaks_something_does_not_silence_those_after_it() -> None:
+    stand, group, writer = _shm()
+    epoch = stand.core.epoch
+    broken: list[float] = []
+
+    def break_once(clock: ClockId) -> int:
+        at = stand.scene.world.elapsed.s()
+        if at > 4 and not broken:
+            broken.append(at)
+            raise ArithmeticError
+        return epoch(clock)
+
+    stand.core.epoch = break_once  # type: ignore[method-assign]
+    acts = [*_every(1.1, 10.1, writer.shm), (6.5, stand.broken.clear)]
+    stand.play(group, 12.0, *acts)  # type: ignore[arg-type]
+    assert 1 == len(broken)
+    assert 5 == len([at for at, _, _ in stand.heard if at > 5])
+
+
+def test_a_socket_that_breaks_something_as_it_is_opened_is_opened_again() -> None:
+    stand, group, writer = _sock()
+    once = stand.scene.devices.open_feed
+    troubles: list[Exception] = [OSError(13, "Permission denied"), ArithmeticError()]
+
+    def open_feed(*args: object) -> object:
+        if troubles:
+            raise troubles.pop(0)
+        return once(*args)  # type: ignore[arg-type]
+
+    stand.scene.devices.open_feed = open_feed  # type: ignore[method-assign, assignment]
+    acts = [(5.5, stand.broken.clear), *_every(30.1, 34.1, writer.sock)]
+    stand.play(group, 36.0, *acts)  # type: ignore[arg-type]
+    assert 4 == len(stand.heard)

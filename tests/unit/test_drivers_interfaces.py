@@ -58,3 +58,18 @@ def test_the_address_of_one_interface() -> None:
     assert bytes((127, 0, 0, 1)) == interface_address(loopback, ipv6=False)
     assert interface_address(loopback, ipv6=True) in (b"", bytes(15) + b"\x01")
     assert b"" == interface_address(0x7FFF_FFFF, ipv6=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("10000\n", 10_000_000_000), ("10\n", 10_000_000), ("-1\n", None), ("0\n", None), ("", None), ("fast\n", None)],
+)
+def test_the_rate_of_an_interface_is_what_sysfs_says_in_megabits(
+    tmp_path: Path, text: str, expected: int | None
+) -> None:
+    """Documentation/ABI/testing/sysfs-class-net: -1 where it is not known."""
+    (tmp_path / "eth0").mkdir()
+    (tmp_path / "eth0/speed").write_text(text)
+
+    assert expected == interface_rate("eth0", tmp_path)
+    assert interface_rate("eth1", tmp_path) is None

@@ -56,6 +56,8 @@ def test_the_better_clock_leads_and_the_other_measures_it(mechanism: DelayMechan
     assert max(map(abs, errors_s(follower))) < 1e-9
     assert all(abs(m.delay.s() - 1e-6) < 1e-9 for _, m in follower.measurements if m.delay is not None)
     assert {1} == {m.quality.stratum for _, m in follower.measurements if m.quality is not None}
+    # With peer delay, the delay is the link's and not that of the Sync.
+    assert {mechanism is DelayMechanism.P2P} == {m.averaged for _, m in follower.measurements}
 
 
 def test_a_locked_servo_makes_it_a_time_receiver_and_back() -> None:

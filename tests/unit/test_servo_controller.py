@@ -240,6 +240,65 @@ def test_a_child_follows_its_parent_over_the_link() -> None:
     assert 1 == bench.clocks[PHC].steps
 
 
+def _jumps(*, linked: bool) -> tuple[float, int]:
+    """A clock that one source leads, to whose oscillator something happens: its worst error, and samples refused."""
+    bench = Bench([BenchClock(SYSTEM, 0.0, x=0.3), BenchClock(PHC, -2e-5, x=-40.0)], seed=4)
+    source = bench.source("ptp", clock=PHC, noise_s=2e-8, delay_s=5e-7)
+    if linked:
+        bench.source("link", clock=SYSTEM, parent=PHC, every_s=0.25, noise_s=1e-9, delay_s=1e-9, quality=None)
+    bench.run(120.6)
+    seen = [0.0]
+    bench.watch = lambda: seen.append(abs(bench.clocks[PHC].offset_s))
+    before = bench.controller.clocks[PHC].sources[source.spec.source].tracker.outliers
+    bench.clocks[PHC].frequency += 1e-5
+    bench.run(10)
+    return max(seen), bench.controller.clocks[PHC].sources[source.spec.source].tracker.outliers - before
+
+
+def test_an_oscillator_that_jumps_is_believed_at_the_second_sample() -> None:
+    # The clock runs away by 10 µs a second, and is sampled a half and one and a half seconds after the jump.
+    worst, refused = _jumps(linked=False)
+    assert refused == 1
+    assert worst < 16e-6
+
+
+def test_an_oscillator_that_jumps_is_believed_at_once_where_another_clock_saw_it() -> None:
+    # Half of the jump is seen at once, for half a second has passed of the second between two samples; the rest next.
+    worst, refused = _jumps(linked=True)
+    assert refused == 0
+    assert worst < 11e-6
+
+
+def test_a_longer_link_makes_samples_doubtful_unless_its_delay_is_measured_apart() -> None:
+    grown = {}
+    for averaged in (False, True):
+        bench = Bench([BenchClock(SYSTEM, 3e-5, x=0.3)], seed=7)
+        source = bench.source("ptp", noise_s=2e-6, averaged=averaged)
+        model = bench.controller.clocks[SYSTEM]
+        tracker = model.sources[source.spec.source].tracker
+        for _ in range(60):
+            source.delay_s = 5e-5 + bench.rng.gauss(0.0, 3e-7)
+            bench.run(1)
+        usual = tracker.model.variance(0.0)
+        for delay_s in (5e-5, 15e-5):
+            m = Measurement(
+                link=source.spec.link,
+                local=SYSTEM,
+                remote=ClockId("outside"),
+                at=bench.reading(SYSTEM),
+                epoch=bench.clocks[SYSTEM].epoch,
+                offset=Duration(0),
+                delay=Duration.from_s(delay_s),
+                noise_s=2e-6,
+                averaged=averaged,
+            )
+            grown[averaged, delay_s] = model.sample(model.sources[source.spec.source], m, mono(bench.t))[2] / usual
+        # The claim has the delay in it all the same, since it may be all on one side.
+        assert model.sources[source.spec.source].path_s >= 4.8e-5
+    assert grown[False, 15e-5] > 10 * grown[False, 5e-5]
+    assert grown[True, 15e-5] == pytest.approx(grown[True, 5e-5], rel=0.01)
+
+
 def test_a_child_goes_on_following_a_parent_in_holdover() -> None:
     bench = _pair()
     bench.sources[0].up = False

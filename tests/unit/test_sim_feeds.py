@@ -10,6 +10,7 @@ from statistics import fmean
 
 import pytest
 from sim_devices_support import (
+    CARD,
     GPSD,
     PPS,
     START_S,
@@ -36,6 +37,8 @@ from timesync.sim.hardware import (
     FromReceiver,
     Gauss,
     Hardware,
+    PhcHardware,
+    PinHardware,
     PulseHardware,
     ReceiverHardware,
     SawtoothShape,
@@ -180,6 +183,45 @@ def test_garbled_and_other_faults_come_and_go_on_the_line() -> None:
     # The jump to second 3 is what the stale receiver then repeats.
     assert [b"000001.00,18,05,2006,", b"000003.00,01,01,2026,", b"000003.00,01,01,2026,"] == first
     assert 10 < len(set(re.findall(rb"\$GNZDA,\d{6}\.00,01,01,2026,00,00\*[0-9A-F]{2}\r\n", ear.text))) < 50
+
+
+def test_a_line_that_is_too_slow_leaves_seconds_out_and_never_falls_far_behind() -> None:
+    """At 4800 baud a byte takes 2.08 ms, and all sentences of a second about 1.2 s."""
+    scene = Scene(one_receiver(latency=Exactly(0.1), baud=4800))
+    ear = Ear(scene.world)
+
+    async def main() -> None:
+        scene.devices.open_feed(SerialLine(TTY, 4800), SYSTEM, ear)
+        await until(scene, 120)
+
+    scene.run(main())
+    bursts = re.findall(rb"RMC,(\d{6})\.00.*?(?=\$GNRMC|\Z)", ear.text, re.DOTALL)
+    size = len(ear.text) / len(bursts)
+    assert size > 480
+    assert 0.8 < len(ear.text) / 480 / 119 <= 1.0  # the line is busy nearly all the time
+    told = [int(found[2:4]) * 60 + int(found[4:]) for found in bursts]
+    assert sorted(set(told)) == told
+    last_s, _, _ = ear.got[-1]
+    assert last_s - told[-1] < 0.1 + 0.5 + 2 * size / 480 + 0.1
+
+
+def test_gpsd_sees_the_pulses_of_the_kernels_line_whatever_else_is_wired_to_the_receiver() -> None:
+    pulses = PulseHardware(noise=Gauss(0.0), origin=FromReceiver(GPSD))
+    late = PulseHardware(noise=Gauss(0.0), bias=MS * 7, origin=FromReceiver(GPSD))
+    receivers = {GPSD: ReceiverHardware(language="gpsd", baud=115_200)}
+    card = PhcHardware(inputs=(PinHardware(0, late),))
+    scene = Scene(Hardware(receivers=receivers, pulses={PPS: pulses}, phcs={CARD: card}))
+    ear = Ear(scene.world)
+
+    async def main() -> None:
+        feed = scene.devices.open_feed(TcpStream("localhost", 2947), SYSTEM, ear)
+        feed.write(WATCH)
+        await until(scene, 5.5)
+
+    scene.run(main())
+    told = reports(ear, "PPS")
+    assert len(told) >= 4
+    assert [0] * len(told) == [pulse["clock_nsec"] for pulse in told]
 
 
 def gpsd_hardware(**figures: object) -> Hardware:

@@ -300,6 +300,19 @@ def test_an_output_follows_a_step_of_its_clock(by: Duration) -> None:
     assert 10 == found
 
 
+@pytest.mark.parametrize("by", [-S * 30, -S * 30 + MS * 300, -MS * 700])
+def test_an_output_of_a_clock_that_is_set_back_gives_no_edge_that_is_still_to_come(by: Duration) -> None:
+    scene = output_scene()
+    scene.devices.open_output(CARD, 0, None, MS * 100)
+    source = scene.devices.open_pulses(KernelPulses(PPS), SYSTEM)
+    scene.world.run_for(MS * 2500)
+    scene.cards[CARD].step(by)
+    for _ in range(40):
+        scene.world.run_for(MS * 100)
+        now = scene.system.exact()
+        assert all(pulse.stamp.at <= now for pulse in source.pulses())
+
+
 def test_an_output_that_the_card_does_not_have_is_refused() -> None:
     scene = output_scene(n_outputs=1)
     for channel, pin, width in ((1, None, MS), (0, 0, MS), (0, None, Duration(0))):

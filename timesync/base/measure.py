@@ -83,6 +83,8 @@ class Measurement:
         noise_s: One standard deviation of ``offset`` from stamping alone, in seconds; what the network adds is
             for the servo to learn.
         quality: What the remote says of itself; None for a clock of this machine.
+        averaged: ``delay`` is that of the link, measured apart and averaged (peer delay): it says nothing of how this
+            sample came.
     """
 
     link: LinkId
@@ -94,6 +96,7 @@ class Measurement:
     delay: Duration | None
     noise_s: float
     quality: Quality | None = None
+    averaged: bool = False
 
 
 @dataclass(frozen=True, slots=True)

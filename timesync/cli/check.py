@@ -61,6 +61,8 @@ def _summary(loaded: Loaded) -> str:
     if config.serve.ntp is not None:
         addresses = ", ".join(map(str, config.serve.ntp.listen))
         parts.append(f"serves {config.served_clock()} over NTP on {addresses}")
+    if config.serve.csptp is not None:
+        parts.append(f"serves CSPTP (experimental) on {', '.join(config.serve.csptp.interfaces)}")
     return "; ".join(parts)
 
 

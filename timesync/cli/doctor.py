@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterable
@@ -44,16 +45,17 @@ def doctor(ctx: click.Context, file: str | None, profile: str | None, as_json: b
 
     path = Path(file) if file is not None else None if profile is not None else Path(DEFAULT_FILE)
     name = f"profile {profile}" if path is None else str(path)
+    words = [] if path is None else ["-c", str(path)]
+    argument = shlex.join([*words, *(() if profile is None else ("--profile", profile))])
     findings: list[Finding] = []
     try:
         loaded = load(path, profile)
     except ConfigError as error:
-        _tell(findings, [bad_configuration(name, error)], quiet=as_json)
+        _tell(findings, [bad_configuration(name, error, argument)], quiet=as_json)
         if not as_json:
             for problem in error.problems[1:]:
                 click.echo(f"{_INDENT}{problem.headline()}")
     else:
-        argument = f"--profile {profile}" if path is None else f"-c {path}"
         _tell(findings, examine(loaded, name, argument, this_machine()), quiet=as_json)
     code = exit_code(findings)
     if as_json:

@@ -92,7 +92,7 @@ def _show_ptp(profile: PtpProfile, as_json: bool) -> None:
             for name, fact in facts.items()
         }
         about = {"name": profile.name, "description": profile.title, "standard": profile.standard}
-        print_json({**about, "values": values, "unsent_tlvs": profile.unsent(), "lacks": profile.lacks})
+        print_json({**about, "values": values, "lacks": profile.lacks})
         return
     click.echo(f"# {profile.name}: {profile.title}")
     click.echo("# (?) is from memory or a secondary source; compare it with the text of the standard.")
@@ -101,7 +101,7 @@ def _show_ptp(profile: PtpProfile, as_json: bool) -> None:
         value = fact.shown() + ("" if fact.checked else " (?)")
         allowed = "" if span is None else f"; {span}{'' if fact.range_checked else ' (?)'}"
         click.echo(f"{name + ':':{_NAME}} {value:{_VALUE}} # {profile.cite(fact)}{allowed}")
-    for text in (*profile.lacks, *(f"the TLV {tlv} is not sent" for tlv in profile.unsent())):
+    for text in profile.lacks:
         click.echo(f"# not done: {text}")
 
 

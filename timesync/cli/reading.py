@@ -12,6 +12,7 @@ from rich.text import Text
 from timesync.base.time import Duration
 from timesync.cli.control import answer, socket_options, socket_path
 from timesync.cli.params import POSITIVE
+from timesync.cli.ptp_extras import interface, said
 from timesync.cli.render import ExitCode, fail, json_option, print_json
 from timesync.cli.show import UNKNOWN, ago, console, count, ppm, signed, span, with_uncertainty
 
@@ -100,6 +101,9 @@ def _facts(state: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> li
         counted = serving["counters"]
         facts.append(("serves NTP", ", ".join(serving["ntp"])))
         facts.append(("requests", f"{counted['received']} came, {counted['answered']} answered"))
+    for place in serving.get("csptp", ()):
+        where = f"{place['interface']} over {place['transport']}, domain {place['domain']}"
+        facts.append(("serves CSPTP", f"{where}; {count(place['answered'], 'request')} answered"))
     return facts
 
 
@@ -203,10 +207,21 @@ def _port_facts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
         facts.append(("asCapable", "yes" if entry["as_capable"] else f"no: {entry['reason']}"))
     elif entry["reason"]:
         facts.append(("trouble", entry["reason"]))
+    facts += [("asks", _asked(server)) for server in entry["servers"]]
+    facts += said(entry["parent_says"])
+    if entry["clients"]:
+        facts.append(("grants", f"unicast messages to {entry['clients']} clients"))
     counted = ("received", "sent", "drops")
     return facts + [
         (name, ", ".join(f"{number} {kind}" for kind, number in entry[name].items()) or "nothing") for name in counted
     ]
+
+
+def _asked(server: Mapping[str, Any]) -> str:
+    """Whom a port asks for unicast messages, and what came of it."""
+    granted = ", ".join(f"{kind} every {span(seconds)}" for kind, seconds in server["granted"].items())
+    chosen = ", followed" if server["selected"] else ""
+    return f"{server['address']}{chosen}: {'granted ' + granted if granted else 'no grant yet'}{interface(server)}"
 
 
 @click.command()

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from timesync.config.address import NTP_PORT, AddressError, parse_listen
 from timesync.config.clocks import SYSTEM
+from timesync.config.csptp_checks import check_csptp
 from timesync.config.explain import nearest
 from timesync.config.look import complain, entries, items, number, value
 from timesync.config.problem import Problem, format_path
@@ -31,6 +32,7 @@ def check(root: Mapping) -> Iterator[Problem]:
     yield from _check_enough_sources(root)
     yield from _check_listen(root)
     yield from check_ptp(root)
+    yield from check_csptp(root)
 
 
 def doubts(config: Config, root: Mapping) -> Iterator[Problem]:

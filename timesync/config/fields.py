@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any
+from ipaddress import IPv4Network, IPv6Network
+from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -278,6 +279,9 @@ class Network(Written):
     def describe(self) -> str:
         """See ``Written``."""
         return "network"
+
+
+Networks = tuple[Annotated[IPv4Network | IPv6Network, Network()], ...]
 
 
 @dataclass(frozen=True, slots=True)

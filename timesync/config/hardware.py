@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import PydanticCustomError
 
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
@@ -27,9 +28,10 @@ Share = Annotated[float, Field(ge=0, le=1)]
 FaultName = Literal[
     "wrong_week", "jump", "stale", "no_fix", "no_pulses", "false_leap", "unplugged", "garbled", "silent", "gpsd_gone"
 ]
-"""What can go wrong with a receiver, the last only where it is behind gpsd."""
-GPSD_FAULTS: tuple[str, ...] = get_args(FaultName)
-RECEIVER_FAULTS = tuple(fault for fault in GPSD_FAULTS if fault != "gpsd_gone")
+"""What can go wrong with a receiver."""
+RECEIVER_FAULTS: tuple[str, ...] = get_args(FaultName)
+_LANGUAGES = {"false_leap": "ubx", "gpsd_gone": "gpsd"}
+"""Faults that receivers of one language alone have: the others have no words for a leap second to come, or no gpsd."""
 LINE_FAULTS = ("no_pulses", "unplugged")
 """What of that can go wrong with a pulse line or a PTP hardware clock."""
 
@@ -238,13 +240,32 @@ class Hardware(Model):
     thermometers: dict[Annotated[str, Path()], Thermometer] = Field({}, validate_default=True)
     """Files of thermometers."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _one_receiver_a_port(cls, data: Any) -> Any:
+        """A port may be written in two ways; the second entry would silently take the place of the first."""
+        receivers = data.get("receivers") if isinstance(data, dict) else None
+        seen: dict[str, object] = {}
+        for written in receivers if isinstance(receivers, dict) else ():
+            try:
+                port = Port().parse(written)
+            except PydanticCustomError:
+                continue  # it is complained about where it stands
+            if seen.setdefault(port, written) != written:
+                raise refusal(f"{written} is the same port as {seen[port]}", step="receivers")
+        return data
+
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
         for port, receiver in self.receivers.items():
             if (receiver.language == "gpsd") == port.startswith("/"):
                 raise refusal(f"{port}: a gpsd has a host and a port, another receiver a path", step="receivers")
+        teeth: dict[str, Teeth | None] = {}
         for section, line in self._lines():
             output = line.output
+            if line.receiver is not None and teeth.setdefault(line.receiver, line.sawtooth) != line.sawtooth:
+                message = f"pulses of {line.receiver} with another sawtooth: it is of the receiver, so of all its lines"
+                raise refusal(message, step=section)
             if line.receiver is not None and line.receiver not in self.receivers:
                 raise refusal(f"pulses of the receiver {line.receiver}, which is not in receivers", step=section)
             if output is not None and (
@@ -262,7 +283,7 @@ class Hardware(Model):
         """What can go wrong with each device."""
         lines: dict[str, tuple[str, ...]] = dict.fromkeys([*self.pps, *self.phcs], LINE_FAULTS)
         receivers = {
-            port: GPSD_FAULTS if receiver.language == "gpsd" else RECEIVER_FAULTS
+            port: tuple(one for one in RECEIVER_FAULTS if _LANGUAGES.get(one, receiver.language) == receiver.language)
             for port, receiver in self.receivers.items()
         }
         return lines | receivers

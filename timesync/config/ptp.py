@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -16,8 +17,9 @@ from timesync.base.ids import ClockIdentity, identity_text
 from timesync.base.time import UNITS_PER_S, Duration
 from timesync.config import quantity
 from timesync.config.device import INTERFACE
-from timesync.config.fields import ClockName, Path, Span, Written, refusal
+from timesync.config.fields import ClockName, Networks, Path, Span, Written, refusal
 from timesync.config.model import Model
+from timesync.config.ptp_extras import PtpMetadata, ZoneName
 
 ProfileName = Literal[
     "default-e2e", "default-p2p", "gptp", "automotive-gm", "automotive-endpoint", "g8265.1", "g8275.1", "g8275.2",
@@ -28,6 +30,7 @@ RoleName = Literal["auto", "timeReceiver", "timeTransmitter"]
 LEAST_INTERVAL = -7
 MOST_INTERVAL = 6
 _UNITS = (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9))
+_MAC = re.compile(r"[0-9a-f]{2}([:-])(?:[0-9a-f]{2}\1){4}[0-9a-f]{2}", re.ASCII | re.IGNORECASE)
 _OCTET_PAIRS = re.compile(r"[0-9a-f]{16}", re.ASCII | re.IGNORECASE)
 
 
@@ -127,6 +130,67 @@ class IdentityText(Written):
 Every = Annotated[Interval, IntervalText()]
 
 
+@dataclass(frozen=True, slots=True)
+class UnicastAddress(Written):
+    """Where a single clock is reached: a numeric IPv4 or IPv6 address, or a MAC address."""
+
+    def parse(self, value: object) -> str:
+        """See ``Written``; in the form in which sources of packets are written."""
+        text = value if isinstance(value, str) else ""
+        if _MAC.fullmatch(text):
+            return text.lower().replace("-", ":")
+        text, zone, _ = text.partition("%")
+        if zone:
+            raise refusal("the zone is that of the port's interface: leave it away", text)
+        try:
+            found = ip_address(text)
+        except ValueError:
+            raise refusal("expected a numeric IP address, or a MAC address", "192.0.2.1") from None
+        if found.is_multicast or found.is_unspecified:
+            raise refusal("this is not the address of a single clock")
+        return str(found)
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        return {"type": "string", "minLength": 2, "maxLength": 64}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return "numeric IP address or MAC address"
+
+
+class PtpUnicast(Model):
+    """Unicast negotiation by a port (IEEE 1588-2019, 16.1): whom it asks, and whom it gives what they ask for."""
+
+    servers: Annotated[tuple[Annotated[str, UnicastAddress()], ...], Field(max_length=64)] = ()
+    """Addresses of timeTransmitters that are asked, the preferred one first."""
+    grant: bool | None = None
+    """Others are granted what they ask for; absent: unless the port only takes time."""
+    allow: Networks = Field(("0.0.0.0/0", "::/0"), validate_default=True)
+    """Who is granted anything; of several networks the longest prefix decides. On Ethernet everybody."""
+    deny: Networks = ()
+    """Who is not; wins over `allow` at the same length."""
+    clients: Annotated[int, Field(ge=1, le=4096)] = 512
+    """How many are served at most."""
+    duration: Annotated[Duration, Span("10s", "1000s")] = Field("300s", validate_default=True)
+    """For how long is asked, and granted at most; a grant is renewed when three quarters of it have passed."""
+    multicast: bool | None = None
+    """Announce and Sync go to all, and come from all, as well; absent: unless the profile has unicast only."""
+
+
+class PtpAuthentication(Model):
+    """The AUTHENTICATION TLV (IEEE 1588-2019, 16.14): who has no key can give no time, and read no less."""
+
+    keys: Annotated[tuple[Annotated[int, Field(ge=1, le=0xFFFF_FFFF)], ...], Field(min_length=1, max_length=16)]
+    """Ids of keys in `keys:`; the first one signs what is sent, any of them verifies what comes."""
+    spp: Annotated[int, Field(ge=0, le=255)] = 1
+    """The security parameters pointer (16.14.3.2); the same on all clocks of the domain."""
+    unsigned: Literal["refuse", "accept"] = "refuse"
+    """What becomes of messages without the TLV; accept: for the time until all clocks have keys."""
+    mutable_correction: bool = False
+    """Leave correctionField out of what is signed, for transparent clocks that have no key (16.14.3.9)."""
+
+
 class PtpPort(Model):
     """A port: one interface, in one domain."""
 
@@ -154,6 +218,12 @@ class PtpPort(Model):
     """What the neighbour is asked for once the clock is locked; automotive only."""
     operational_delay_interval: Every | None = None
     """Between questions for the delay once the clock is locked; automotive only."""
+    steps: Literal["two-step", "one-step"] | None = None
+    """one-step: Sync carries its own time where the card can write it; absent: two-step, with Follow_Up."""
+    hybrid: bool = False
+    """Questions for the delay, and their answers, go unicast although Sync comes multicast; `e2e` only."""
+    unicast: PtpUnicast | None = None
+    """Unicast negotiation; absent: none, unless the profile has it."""
     neighbor_threshold: Annotated[Duration, Span("0ns", "1s")] | None = None
     """A link with a longer delay is not asCapable; gPTP only."""
     allowed_lost_responses: Annotated[int, Field(ge=1, le=255)] | None = None
@@ -213,6 +283,16 @@ class Ptp(Model):
     """`minorVersionPTP` that is sent; 0 for cards and peers that know the 2008 edition only."""
     ports: Annotated[tuple[PtpPort, ...], Field(min_length=1, max_length=64)]
     """Its ports, numbered from 1."""
+    grandmaster_id: Annotated[int, Field(ge=1, le=0xFFFE)] | None = None
+    """`grandmasterID` of the power profiles; absent: 0, not used. That of 2011 wants one from 3 to 254."""
+    network_inaccuracy: Annotated[Duration, Span("0ns", "1s")] | None = None
+    """How wrong the network may make the time; power profiles only. Absent: unknown in that of 2011, else 0."""
+    alternate_time: Annotated[tuple[Annotated[str, ZoneName()], ...], Field(max_length=4)] = ()
+    """Local times that a grandmaster tells in Announce, by their time zones (IEEE 1588-2019, 16.3)."""
+    metadata: PtpMetadata | None = None
+    """What a grandmaster tells studios; `smpte` only."""
+    authentication: PtpAuthentication | None = None
+    """Messages are signed, and those of others verified; absent: neither."""
     management: Annotated[str, Path(socket=True)] | None = None
     """A Unix socket that `pmc` and `phc2sys` talk to; with `ro` at its end another one, to read only; absent: none."""
 

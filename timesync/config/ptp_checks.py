@@ -15,8 +15,10 @@ from timesync.config.look import complain, entries, items, number, value
 from timesync.config.model import Model
 from timesync.config.problem import Problem, format_path
 from timesync.config.ptp import Interval, IntervalText, Ptp, PtpPort
+from timesync.config.ptp_extras_checks import check_extras, extras_doubts
 from timesync.config.ptp_look import ROLES, port_locations, profile_at, ptp_locations, role_at
 from timesync.config.ptp_profiles import PtpProfile, port_title, refuse
+from timesync.config.ptp_unicast_checks import check_authentication, check_unicast
 from timesync.config.schema import Config
 from timesync.config.source_checks import check_clock_name, clock_names
 from timesync.config.tree import Location, Mapping, Scalar, find
@@ -27,6 +29,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
     "transport": ("udp4", "udp6", "l2"),
     "delay": ("e2e", "p2p"),
     "role": ROLES,
+    "steps": ("two-step", "one-step"),
     "l2_destination": ("01-1B-19-00-00-00", "01-80-C2-00-00-0E"),
 }
 _PORT_INTERVALS = (
@@ -50,6 +53,7 @@ def check_ptp(root: Mapping) -> Iterator[Problem]:
         for port in port_locations(root, instance):
             yield from _check_role(root, instance, port)
             yield from _check_stamps(root, instance, port)
+        yield from check_authentication(root, instance)
         path = value(root, *instance, "management")
         if isinstance(path, str):
             both = path, f"{path}ro"  # the second one is for reading only
@@ -66,9 +70,7 @@ def ptp_doubts(config: Config, root: Mapping) -> Iterator[Problem]:
         profile = profile_at(root, instance)
         if profile is None or role_at(root, instance) == "timeReceiver":
             continue
-        for tlv in profile.unsent():
-            message = f"the profile {profile.name} wants the TLV {tlv}, which is not sent"
-            yield complain(root, (*instance, "profile"), message)
+        yield from extras_doubts(root, instance, profile)
     instances = config.ptp_instances
     titles = {port_title(instances, one, port) for one in instances for port in one.ports}
     for index, source in enumerate(config.sources):
@@ -78,18 +80,13 @@ def ptp_doubts(config: Config, root: Mapping) -> Iterator[Problem]:
 
 def _check_profile(root: Mapping, instance: Location, profile: PtpProfile) -> Iterator[Problem]:
     """What the profile fixes is not changed, and what it lets be changed only within its range."""
-    if profile.unicast is not None and profile.unicast.value:
-        message = (
-            f"{profile.name} sends to single addresses, after unicast negotiation ({profile.cite(profile.unicast)}), "
-            "which cannot be configured in this version"
-        )
-        yield complain(root, (*instance, "profile"), message)
     for key in _INSTANCE_NUMBERS:
         yield from _allowed(root, (*instance, key), profile, _number(root, (*instance, key), Ptp))
     yield from _allowed(root, (*instance, "role"), profile, _word(root, (*instance, "role")))
     trace = value(root, *instance, "path_trace")
     yield from _allowed(root, (*instance, "path_trace"), profile, trace if isinstance(trace, bool) else None)
     yield from _check_gptp_priority(root, instance, profile)
+    yield from check_extras(root, instance, profile)
     for port in port_locations(root, instance):
         for key in _PORT_NUMBERS:
             yield from _allowed(root, (*port, key), profile, _number(root, (*port, key), PtpPort))
@@ -101,6 +98,7 @@ def _check_profile(root: Mapping, instance: Location, profile: PtpProfile) -> It
         threshold = (*port, "neighbor_threshold")
         yield from _allowed(root, threshold, profile, _parsed(root, threshold, Span("0ns", "1s")))
         yield from _check_network(root, port, profile)
+        yield from check_unicast(root, instance, port, profile)
         if profile.bmca.value == "none" and items(root, *port, "acceptable"):
             message = f"nobody is chosen by what is announced in the profile {profile.name}: follow whoever sends"
             yield complain(root, (*port, "acceptable"), message)

@@ -29,10 +29,6 @@ TlvName = Literal[
     "path-trace", "follow-up-information", "message-interval-request", "gptp-capable", "power-2011", "power-2017",
     "alternate-time-offset", "synchronization-metadata", "interface-rate",
 ]  # fmt: skip
-TLVS_SENT: frozenset[TlvName] = frozenset(
-    {"path-trace", "follow-up-information", "message-interval-request", "gptp-capable"}
-)
-"""What of them we send."""
 
 
 class Fact(Model):
@@ -192,7 +188,7 @@ class Flag(Fact):
 class Algorithm(Fact):
     """Which best timeTransmitter algorithm decides."""
 
-    value: Literal["1588", "g8275", "802.1as", "none"]
+    value: Literal["1588", "g8275", "g8265", "802.1as", "none"]
 
     def shown(self) -> str:
         """See ``Fact``."""
@@ -284,9 +280,9 @@ class PtpProfile(Model):
         """Where a fact comes from."""
         return f"{fact.of or self.standard}, {fact.clause}"
 
-    def unsent(self) -> tuple[TlvName, ...]:
-        """TLVs of the profile that we do not send."""
-        return () if self.tlvs is None else tuple(tlv for tlv in self.tlvs.value if tlv not in TLVS_SENT)
+    def has_tlv(self, name: TlvName) -> bool:
+        """Whether the profile wants this TLV."""
+        return self.tlvs is not None and name in self.tlvs.value
 
 
 PTP_PROFILES: tuple[ProfileName, ...] = get_args(ProfileName)

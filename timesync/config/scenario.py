@@ -20,6 +20,7 @@ from timesync.config.problem import ConfigError, Problem, format_path
 from timesync.config.ptp_world import NO_PTP, Jitter, PtpWorld
 from timesync.config.schema import (
     SYSTEM,
+    CsptpSource,
     GpsdSource,
     Model,
     NmeaSource,
@@ -263,6 +264,8 @@ def _not_simulated(loaded: Loaded, world: World | None) -> Iterator[Problem]:
         if name not in loaded.config.clocks:
             text = f"the simulated machine has the hardware clock {name}, so that it must be named here"
             yield Problem.at(loaded.tree.mark, "config.clocks", text)
+    if loaded.config.leap is not None:
+        yield wrong(("leap",), "in simulated time the leap seconds of this machine's own list happen, for all alike")
     if loaded.config.keys:
         yield wrong(("keys",), "the simulated servers know no keys")
     for index, source in enumerate(loaded.config.sources):
@@ -287,6 +290,8 @@ def _not_connected(source: SourceOptions, hardware: Hardware) -> str | None:
             return f"nothing is wired to channel {source.channel} of this clock"
         case SockSource() | ShmSource():
             return "no program of the simulated world writes there"
+        case CsptpSource():
+            return "nobody of the simulated world answers CSPTP"
         case _:
             return None
 

@@ -6,7 +6,6 @@ here touches files or the network.
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -15,13 +14,14 @@ from timesync.base.ids import Endpoint
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
 from timesync.config.clocks import SYSTEM, Clock, PulseOut, Virtual
+from timesync.config.csptp import CsptpRateLimit, ServeCsptp
 from timesync.config.fields import (
     AutoCount,
     ClockName,
     Frequency,
     KeyNumber,
     Listen,
-    Network,
+    Networks,
     Path,
     Secret,
     SecretText,
@@ -33,6 +33,7 @@ from timesync.config.ptp import Ptp, PtpInstances, PtpPort
 from timesync.config.sources import (
     SOURCE_KINDS,
     Called,
+    CsptpSource,
     Directory,
     GpsdSource,
     NmeaSource,
@@ -55,6 +56,8 @@ __all__ = [
     "SYSTEM",
     "Clock",
     "Config",
+    "CsptpRateLimit",
+    "CsptpSource",
     "GpsdSource",
     "Key",
     "LeapSeconds",
@@ -73,6 +76,7 @@ __all__ = [
     "RateLimit",
     "ReceiverOptions",
     "Serve",
+    "ServeCsptp",
     "ServeNtp",
     "ShmSource",
     "SockSource",
@@ -87,6 +91,10 @@ __all__ = [
 ]
 
 
+PTP_ALGORITHMS = ("HMAC-SHA256-128", "HMAC-SHA256", "AES128", "AES256")
+"""What an AUTHENTICATION TLV can be made with (IEEE 1588-2019, 16.14.3.9); the first one is the standard's own."""
+
+
 def check_secret(algorithm: str, secret: Secret) -> None:
     """Raise the error of ``refusal`` when a secret is of the wrong size for its algorithm."""
     size, needed = len(secret.value), SECRET_SIZES.get(algorithm)
@@ -99,8 +107,10 @@ def check_secret(algorithm: str, secret: Secret) -> None:
 class Key(Model):
     """A symmetric key shared with a server or with clients."""
 
-    algorithm: Literal["AES128", "AES256", "SHA256", "SHA384", "SHA512", "SHA1", "MD5"]
-    """How the MAC is made (RFC 5905, RFC 8573); SHA1 and MD5 are for old peers only."""
+    algorithm: Literal[
+        "AES128", "AES256", "SHA256", "SHA384", "SHA512", "SHA1", "MD5", "HMAC-SHA256-128", "HMAC-SHA256"
+    ]
+    """How the MAC is made (RFC 5905, RFC 8573); SHA1 and MD5 are for old peers only, HMAC is for PTP only."""
     secret: Annotated[Secret, SecretText()] | None = None
     """The key: HEX: and digits, or ASCII: and text; at least 10 octets, 16 for AES128 and 32 for AES256."""
     file: Annotated[str, Path()] | None = None
@@ -149,9 +159,6 @@ class RateLimit(Model):
     """To the others: a RATE kiss-o'-death now and then (RFC 5905, 7.4), or nothing."""
 
 
-Networks = tuple[Annotated[IPv4Network | IPv6Network, Network()], ...]
-
-
 class ServeNtp(Model):
     """The NTP server."""
 
@@ -182,6 +189,8 @@ class Serve(Model):
     """Whose time is served; absent: system, or the virtual clock when that alone is disciplined."""
     ntp: ServeNtp | None = None
     """The NTP server; absent: none."""
+    csptp: ServeCsptp | None = None
+    """The server of CSPTP (experimental); absent: none."""
     sock: Annotated[str, Path(socket=True)] | None = None
     """The socket of a chronyd that is fed by its SOCK protocol; absent: none."""
     shm: Annotated[int, Field(ge=0, le=255)] | None = None
@@ -252,11 +261,13 @@ class Config(Model):
 
     def ptp_clock(self, instance: Ptp, port: PtpPort) -> str:
         """Which clock stamps the messages of a port: as configured, else its card's, else as for any source."""
-        if instance.clock is not None:
-            return instance.clock
-        if port.timestamping != "software":
+        return instance.clock if instance.clock is not None else self.stamped_by(port.interface, port.timestamping)
+
+    def stamped_by(self, interface: str, timestamping: str) -> str:
+        """Which clock stamps PTP messages on an interface: its card's, else the system's or a served virtual one."""
+        if timestamping != "software":
             for name, clock in self.clocks.items():
-                if clock.phc == port.interface:
+                if clock.phc == interface:
                     return name
         served = self.served_clock()
         return served if self.clocks[served].virtual is not None else SYSTEM
@@ -271,14 +282,17 @@ class Config(Model):
     def clock_of(self, source: SourceOptions) -> str:
         """Which clock a source measures: as configured, else the one that takes its stamps.
 
-        External timestamps are taken by their PTP hardware clock, and everything else by the kernel, on the system
-        clock or on the virtual clock that is served. A PTP hardware clock as a source cannot measure itself.
+        External timestamps are taken by their PTP hardware clock, messages of CSPTP by the card's where it can, and
+        everything else by the kernel, on the system clock or on the virtual clock that is served. A PTP hardware clock
+        as a source cannot measure itself.
         """
         if isinstance(source, PpsSource) and source.phc is not None:
             return source.phc
         itself = isinstance(source, PhcSource) and source.clock == source.phc
         if source.clock is not None and not itself:
             return source.clock
+        if isinstance(source, CsptpSource):
+            return self.stamped_by(source.interface, source.timestamping)
         served = self.served_clock()
         return served if self.clocks[served].virtual is not None else SYSTEM
 

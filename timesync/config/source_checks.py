@@ -110,7 +110,16 @@ def _check_lines(root: Mapping, found: list[Item]) -> Iterator[Problem]:
 
 def _check_names(root: Mapping, found: list[Item]) -> Iterator[Problem]:
     """No two sources are called the same."""
-    titles = {title_of(item.called.kind, item.called.value): item.index for item in found if item.called.name is None}
+    kinds = {item.index: item.called.kind for item in found}
+    titles: dict[str, int] = {}
+    for item in found:
+        # Two of one kind are told apart by their values, or are the same altogether.
+        if item.called.name is None:
+            title = title_of(item.called.kind, item.called.value)
+            first = titles.setdefault(title, item.index)
+            if first != item.index and kinds[first] != item.called.kind:
+                message = f"sources[{first}] is called {title}, too; give one of them a name:"
+                yield complain(root, item.place, message)
     seen: dict[str, int] = {}
     for item in found:
         name = item.called.name
@@ -129,6 +138,8 @@ def _check_keys(root: Mapping) -> Iterator[Problem]:
         if key is not None and str(key) not in keys:
             known = f"there are {', '.join(islice(keys, 8))}" if keys else "there are none"
             yield complain(root, ("sources", index, "key"), f"no key {key} in keys; {known}")
+        elif key is not None and str(value(root, "keys", str(key), "algorithm")).startswith("HMAC"):
+            yield complain(root, ("sources", index, "key"), f"the key {key} is for PTP: NTP has no HMAC (RFC 8573)")
 
 
 def _check_clocks(root: Mapping) -> Iterator[Problem]:

@@ -11,9 +11,11 @@ from pydantic_core import PydanticCustomError
 
 from timesync.base.time import Duration
 from timesync.config.address import NTP_PORT, HostPort
+from timesync.config.csptp import CsptpDomain, HostName
 from timesync.config.device import AutoBaud, AutoSpan, Device, Gpsd, GpsdAddress, PulseDevice, Title
 from timesync.config.fields import ClockName, Path, Poll, PollRange, Remote, Span, Written, refusal
 from timesync.config.model import Model
+from timesync.config.ptp import InterfaceName
 
 
 class SourceOptions(Model):
@@ -168,6 +170,21 @@ class PhcSource(SourceOptions):
     """A clock of `clocks` that has `phc` and `discipline: false`."""
 
 
+class CsptpSource(SourceOptions):
+    """A server of CSPTP, the client-server PTP of the draft IEEE P1588.1; experimental, the draft may change."""
+
+    csptp: Annotated[str, HostName()]
+    """The server; its messages go to UDP ports 319 and 320."""
+    interface: Annotated[str, InterfaceName()]
+    """The network interface that it is reached by."""
+    domain: CsptpDomain = 128
+    """`domainNumber` of the requests."""
+    poll: Annotated[Poll, PollRange()] = Field(["1s", "16s"], validate_default=True)
+    """The range of the interval between requests."""
+    timestamping: Literal["auto", "hardware", "software"] = "auto"
+    """Who stamps messages: the card, on a PTP hardware clock of `clocks`, or the kernel; auto: the best one."""
+
+
 SOURCE_KINDS: dict[str, type[SourceOptions]] = {
     "ntp": NtpSource,
     "pool": PoolSource,
@@ -177,6 +194,7 @@ SOURCE_KINDS: dict[str, type[SourceOptions]] = {
     "sock": SockSource,
     "shm": ShmSource,
     "phc": PhcSource,
+    "csptp": CsptpSource,
 }
 """The key that makes an entry of ``sources`` a source of its kind."""
 
@@ -199,7 +217,8 @@ Source = Annotated[
     | Annotated[NmeaSource, Tag("nmea")]
     | Annotated[SockSource, Tag("sock")]
     | Annotated[ShmSource, Tag("shm")]
-    | Annotated[PhcSource, Tag("phc")],
+    | Annotated[PhcSource, Tag("phc")]
+    | Annotated[CsptpSource, Tag("csptp")],
     Discriminator(source_kind),
 ]
 

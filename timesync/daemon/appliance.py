@@ -5,35 +5,34 @@ The same code runs on Linux and in simulated time; whatever differs is behind ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from timesync.base.ids import ClockId, SourceId
 from timesync.base.machine import Noted
-from timesync.base.measure import Coarse, Leap, Measurement, SourceStatus
+from timesync.base.measure import Leap, Measurement, SourceStatus
 from timesync.base.time import Duration, Instant, Mono, Tai
-from timesync.base.utc import LeapTable
-from timesync.config.schema import Config
-from timesync.config.sources import PhcSource, SourceOptions
+from timesync.config.schema import SYSTEM, Config
+from timesync.daemon.answers import Answers, view_without_served
 from timesync.daemon.assemble import clock_spec, core_settings
-from timesync.daemon.group import Listener, SourceGroup, Surroundings
-from timesync.daemon.groups import link_groups, ptp_groups, source_group
+from timesync.daemon.crew import Crew
+from timesync.daemon.group import Listener, Surroundings
+from timesync.daemon.groups import wirings
 from timesync.daemon.keeper import Keeper
+from timesync.daemon.leap_book import LeapBook, LiveTable, ballots
 from timesync.daemon.outputs import Outputs
 from timesync.daemon.ptp_group import PtpGroup
-from timesync.daemon.ptp_quality import Known
-from timesync.daemon.publish import LeapBook, Publisher
-from timesync.daemon.pulse_group import PPS_REFERENCE
-from timesync.gnss.leap_vote import Ballot
+from timesync.daemon.publish import Publisher
+from timesync.daemon.reload import adoptable
 from timesync.host import Host
 from timesync.ntp.auth import SymmetricKey
-from timesync.observe.snapshot import Snapshot, SourceFacts
+from timesync.observe.snapshot import Snapshot
 from timesync.runtime.drive import Alarm
 from timesync.runtime.steer import Helmsman
 from timesync.servo.command import Now, SourceSpec
 from timesync.servo.controller import Controller
-from timesync.servo.overview import overview, view_source
-from timesync.servo.view import CoreView, ServoState, SourceState, SourceView
+from timesync.servo.overview import overview
+from timesync.servo.view import CoreView, ServoState, SourceState
 
 _TICK = Duration.from_s(1)
 _MISSING_TICKS = 3
@@ -63,7 +62,7 @@ class Start:
 class Appliance:
     """Everything that one configuration asks for, running."""
 
-    def __init__(self, config: Config, host: Host, leap_table: LeapTable, start: Start) -> None:
+    def __init__(self, config: Config, host: Host, leap_table: LiveTable, start: Start) -> None:
         """Assemble; nothing is sent and no clock is touched before ``start``. Raises ClockError."""
         self.config = config
         self._host = host
@@ -77,20 +76,17 @@ class Appliance:
         self._helmsman = Helmsman(
             self.controller, host, self._core_noted, self._set_poll, self._probe, self._leap, self._moved
         )
+        self._answers = Answers(self.controller, self._helmsman.now, self._leaps)
         listener = Listener(self._added, self._removed, self._measured, self._on_status, start.note)
-        self._around = Surroundings(host, leap_table, listener, self)
-        self._groups: list[SourceGroup] = [
-            *link_groups(config, self._around),
-            *ptp_groups(config, self._around, self._keeper.calibration),
-            *map(self._group, config.sources),
-        ]
-        self._waiting: list[SourceGroup] = []
+        self._around = Surroundings(host, leap_table, listener, self._answers)
+        self._crew = Crew(self._around, self._keeper.calibration)
         self._away: set[ClockId] = set()
         self._publisher = Publisher(host, leap_table, self._leaps)
         self._outputs = Outputs(self._around)
         self._ticks = 0
         self._stopped = False
         self._tick_alarm = Alarm(host, self._tick)
+        self._first_crew = self._crew.prepare(wirings(config, start.keys))
 
     def _core(self) -> Controller:
         remembered = self._keeper.clocks()
@@ -99,12 +95,6 @@ class Appliance:
         settings = core_settings(self.config, initial_step_anything=self._start.initial_step_anything)
         return Controller(settings, clocks, now)
 
-    def _group(self, source: object) -> SourceGroup:
-        def taken() -> list[str]:
-            return [address for other in self._groups if other.source is not source for address in other.addresses()]
-
-        return source_group(source, self.config, self._around, self._start.keys, self._keeper.calibration, taken)
-
     # -- life
 
     def start(self) -> None:
@@ -112,7 +102,7 @@ class Appliance:
         self._helmsman.perform(self.controller.start(self._helmsman.now()))
         self._open_service()
         self._outputs.configure(self.config)
-        self._begin(self._groups)
+        self._crew.take_over(self._first_crew)
         self._tick()
 
     def stop(self) -> None:
@@ -122,55 +112,24 @@ class Appliance:
         self._helmsman.stop()
         self._save()
         self._stopped = True
-        self._end(self._groups)
+        self._crew.end()
         self._outputs.close()
         self._publisher.close()
 
     def reload(self, config: Config, keys: Mapping[int, SymmetricKey]) -> list[str]:
         """Take over another configuration; returns what needs a restart to take effect, in words."""
-        needs_restart = []
-        if config.clocks != self.config.clocks or config.served_clock() != self.config.served_clock():
-            needs_restart.append("clocks")
-        if config.ptp_instances != self.config.ptp_instances:
-            needs_restart.append("ptp")
-        if (config.observe.control, config.observe.state) != (self.config.observe.control, self.config.observe.state):
-            needs_restart.append("observe.control and observe.state")
-        before = self.config
-        config, left_out = _with_clocks_of(config, before)
-        needs_restart += left_out
+        config, late = adoptable(config, self.config)
+        # Before anything is ended: what cannot be made must leave the old running.
+        change = self._crew.prepare(wirings(config, keys))
+        serves_anew = keys != self._start.keys or config.serve != self.config.serve
         self.config = config
-        changed_keys = keys != self._start.keys
         self._start = replace(self._start, keys=keys, initial_step_anything=False)
-        self.controller.configure(core_settings(self.config, initial_step_anything=False))
-        kept = [
-            group
-            for group in self._groups
-            if group.source is None or (group.source in config.sources and not changed_keys)
-        ]
-        self._end([group for group in self._groups if group not in kept])
-        known = [group.source for group in kept]
-        fresh = [self._group(source) for source in config.sources if source not in known]
-        self._groups = kept + fresh
-        self._begin(fresh)
-        if changed_keys or before.serve != config.serve:
+        self.controller.configure(core_settings(config, initial_step_anything=False))
+        self._crew.take_over(change)
+        if serves_anew:
             self._open_service()
-            self._outputs.configure(self.config)
-        return needs_restart
-
-    def _begin(self, groups: Collection[SourceGroup]) -> None:
-        """Start those whose clocks are there; the others wait for them."""
-        for group in groups:
-            if all(clock in self._host.clocks for clock in group.clocks):
-                group.start()
-            else:
-                self._waiting.append(group)
-
-    def _end(self, groups: Collection[SourceGroup]) -> None:
-        for group in groups:
-            if group in self._waiting:
-                self._waiting.remove(group)
-            else:
-                group.stop()
+            self._outputs.configure(config)
+        return late
 
     def _open_service(self) -> None:
         trouble = self._publisher.open(self.config, self._start.keys, self.view)
@@ -198,82 +157,21 @@ class Appliance:
         self._statuses[status.source] = status
         self._helmsman.perform(self.controller.on_status(status, self._helmsman.now()))
 
-    # -- what sources ask
-
-    def coarse(
-        self, clock: ClockId, *, apart_from: Collection[SourceId] = (), only: SourceId | None = None
-    ) -> Coarse | None:
-        """See ``CoreQuestions``."""
-        return self.controller.lineage.coarse(clock, self._helmsman.now(), apart_from=apart_from, only=only)
-
-    def known(self, clock: ClockId) -> Coarse | None:
-        """See ``CoreQuestions``."""
-        now = self._helmsman.now()
-        model = self.controller.clocks[clock]
-        estimate = model.estimate(now.clocks[clock])
-        bound = model.error_bound_s(now.clocks[clock], now.mono)
-        if estimate is None or bound is None or not self.controller.standing(clock).known:
-            return None
-        return Coarse(estimate.offset_s, bound - abs(estimate.offset_s), f"clock {clock}")
-
-    def vouched(self, *, apart_from: Collection[SourceId]) -> bool:
-        """See ``CoreQuestions``."""
-        return any(
-            source.ruling.state is SourceState.SELECTED
-            and source.spec.parent is None
-            and source.spec.source not in apart_from
-            and source.spec.reference_id != PPS_REFERENCE
-            for source in self.controller.sources()
-        )
-
-    def adjustment(self, clock: ClockId, at: Instant[Tai]) -> Duration:
-        """See ``CoreQuestions``."""
-        return self.controller.clocks[clock].ledger.adjustment(at)
-
-    def claims(self, clock: ClockId) -> Known:
-        """See ``CoreQuestions``."""
-        now = self._helmsman.now()
-        model, standing = self.controller.clocks[clock], self.controller.standing(clock)
-        at = now.clocks[clock]
-        estimate, bound = model.estimate(at), model.error_bound_s(at, now.mono)
-        root, _ = self.controller.lineage.root(clock)
-        return Known(
-            state=standing.state,
-            primary=root is not None and root.quality is not None and root.quality.stratum == 0,
-            was_locked=standing.state in (ServoState.LOCKED, ServoState.HOLDOVER, ServoState.FREERUN),
-            reference_id=None if root is None else root.spec.reference_id,
-            bound_s=bound,
-            deviation_s=None if estimate is None else estimate.deviation_s,
-            tai_utc=self._leaps.today(clock, at)[1],
-            tai_utc_known=self._leaps.vouched(at),
-            leap=self._leaps.soon(clock, at),
-        )
-
-    def seen(self, source: SourceId) -> SourceView | None:
-        """See ``CoreQuestions``."""
-        found = next((one for one in self.controller.sources() if one.spec.source == source), None)
-        return None if found is None else view_source(self.controller.owner(source), found, self._helmsman.now())
-
-    def epoch(self, clock: ClockId) -> int:
-        """See ``CoreQuestions``."""
-        return self.controller.clocks[clock].ledger.epoch
-
     # -- what the core says
 
     def _set_poll(self, source: SourceId, exponent: int) -> None:
-        for group in self._groups:
+        for group in self._crew:
             group.set_poll(source, exponent)
 
     def _probe(self, source: SourceId) -> None:
-        for group in self._groups:
+        for group in self._crew:
             group.probe(source)
 
     def _moved(self, clock: ClockId, stepped: bool) -> None:
         """A clock runs differently from now on, and so must what is served of it."""
         if stepped:
-            for group in self._groups:
-                if group not in self._waiting:
-                    group.clock_stepped(clock)
+            for group in self._crew.running():
+                group.clock_stepped(clock)
         stamps = self._host.clocks[clock].kind == "phc"
         if self._publisher.running and (stamps or clock == self.controller.settings.served):
             self._publisher.publish(self.view())
@@ -296,9 +194,11 @@ class Appliance:
         if foreign is not None:
             self._start.note(Noted("warning", "foreign-change", foreign))
         self._notice_steps()
+        self._answers.watch()
+        self._settle_leap()
         if self._publisher.running:
             self._publisher.publish(self.view())
-        self._outputs.tick(self.known, self._leap)
+        self._outputs.tick(self._answers.known, self._leap)
         if self._host.missing:
             self._miss_clocks()
             if self._ticks % _MISSING_TICKS == 0:
@@ -316,7 +216,7 @@ class Appliance:
         now = self._helmsman.now()
         for clock, handle in self._host.clocks.items():
             if handle.epoch != self.controller.clocks[clock].ledger.epoch:
-                self.controller.foreign_step(clock, now.clocks[clock], handle.epoch)
+                self.controller.foreign_step(clock, now.clocks[clock], handle.epoch, handle.frequency())
                 self._moved(clock, True)
 
     def _miss_clocks(self) -> None:
@@ -342,37 +242,32 @@ class Appliance:
             self.controller.add_clock(clock_spec(self.config, handle, remembered), self._helmsman.now())
             self._start.note(Noted("info", "device-back", f"clock {clock} is there now"))
         if came:
-            waiting, self._waiting = self._waiting, []
-            self._outputs.configure(self.config)
-            self._begin(waiting)
+            self._outputs.clocks_came(came)
+            self._crew.clocks_came()
 
     def _review(self) -> None:
         own = self._host.own_addresses()
         outvoted = {
             source.spec.source for source in self.controller.sources() if source.ruling.state is SourceState.FALSETICKER
         }
-        for group in self._groups:
-            taken = [address for other in self._groups if other is not group for address in other.addresses()]
-            group.review(outvoted, own, taken)
+        self._crew.review(outvoted, own)
 
     def _vote(self) -> None:
         """Which leap second to believe in."""
-        ballots = [
-            Ballot(identity, report.leap, report.tai_utc)
-            for identity, report in ((name, one.leap_report()) for name, one in self._around.receivers.items())
-        ]
-        ballots += [
-            Ballot(source.spec.name, source.quality.leap)
-            for source in self.controller.sources()
-            if source.spec.parent is None
-            and source.spec.source not in self._around.receivers
-            and source.spec.reference_id != PPS_REFERENCE
-            and source.quality is not None
-            and source.ruling.state in (SourceState.SELECTED, SourceState.CANDIDATE)
-        ]
-        at = self._helmsman.now().clocks[self.controller.settings.served]
-        for doubt in self._leaps.vote(ballots, at):
+        said = ballots(self._around.receivers, self.controller.sources())
+        for doubt in self._leaps.vote(said, self._served_reading()):
             self._start.note(Noted("warning", "leap-vote", doubt))
+
+    def _settle_leap(self) -> None:
+        final = self._leaps.settle(self._served_reading())
+        if final is not None:
+            self._start.note(Noted("warning", "leap-vote", final))
+
+    def _served_reading(self) -> Instant[Tai]:
+        """What the served clock reads; before its device has been there, what the system clock does."""
+        clocks = self._helmsman.now().clocks
+        served = self.controller.settings.served
+        return clocks[served if served in clocks else ClockId(SYSTEM)]
 
     def _feel(self) -> None:
         """Read the thermometers."""
@@ -391,16 +286,14 @@ class Appliance:
 
     def _check_leap_table(self) -> None:
         table = self._around.leap_table
-        served = self._helmsman.now().clocks[self.controller.settings.served]
-        text = table.expiry_warning(table.utc(served))
+        text = table.expiry_warning(table.utc(self._served_reading()))
         if text is None:
             self._warnings.pop("leap", None)
         elif self._warnings.get("leap") != text:
             self._warn("leap", text)
 
     def _save(self) -> None:
-        learnt = {group.name: group.calibration() for group in self._groups}
-        self._keeper.save(self.controller.memory(self._helmsman.now()), learnt)
+        self._keeper.save(self.controller.memory(self._helmsman.now()), self._crew.calibrations())
 
     def _warn(self, key: str, text: str) -> None:
         self._warnings[key] = text
@@ -414,29 +307,31 @@ class Appliance:
 
     def view(self) -> CoreView:
         """The core, now."""
-        return overview(self.controller, self._helmsman.now())
+        served = self.controller.settings.served
+        if served in self.controller.clocks:
+            return overview(self.controller, self._helmsman.now())
+        why = self._host.missing.get(served, "it is not there")
+        disciplined = self.config.clocks[served].discipline
+        return view_without_served(self.controller, self._helmsman.now(), why, disciplined=disciplined)
 
     def snapshot(self) -> Snapshot:
         """The appliance, now."""
         view = self.view()
-        facts: dict[SourceId, SourceFacts] = {}
-        stuck: dict[str, tuple[str, str]] = {}
-        for group in self._groups:
-            for identity, known in group.facts().items():
-                facts[identity] = replace(known, status=self._statuses.get(identity))
-            trouble = self._waits_for(group) if group in self._waiting else group.trouble
-            if trouble is not None and group.source is not None:
-                stuck[group.name] = (group.kind, trouble)
+        facts = self._crew.facts().items()
+        # Only hardware can be missing.
+        kinds: dict[str, str] = dict.fromkeys(self._host.missing, "phc")
+        kinds.update((clock, handle.kind) for clock, handle in self._host.clocks.items())
         missing = (f"clock {clock} is not there: {why}" for clock, why in self._host.missing.items())
         return Snapshot(
             core=view,
-            kinds={clock: handle.kind for clock, handle in self._host.clocks.items()},
-            facts=facts,
-            unresolved=stuck,
-            ports=tuple(port for group in self._groups if isinstance(group, PtpGroup) for port in group.ports()),
+            kinds=kinds,
+            facts={identity: replace(known, status=self._statuses.get(identity)) for identity, known in facts},
+            unresolved=self._crew.stuck(),
+            ports=tuple(port for group in self._crew if isinstance(group, PtpGroup) for port in group.ports()),
             started=self._started,
-            tai_utc=self._leap(view.served)[1],
+            tai_utc=self._leaps.today(view.served, self._served_reading())[1],
             served=self._publisher.addresses,
+            csptp=self._outputs.csptp(),
             counters=self._publisher.counters,
             warnings=(
                 *self._warnings.values(),
@@ -447,21 +342,3 @@ class Appliance:
                 *self._helmsman.troubles(),
             ),
         )
-
-    def _waits_for(self, group: SourceGroup) -> str:
-        absent = [clock for clock in group.clocks if clock not in self._host.clocks]
-        return f"waits for {' and '.join(f'clock {clock}' for clock in absent)}, which is not there"
-
-
-def _with_clocks_of(config: Config, before: Config) -> tuple[Config, list[str]]:
-    """A new configuration as far as the clocks that run allow, and what of it must wait, in words."""
-    served = config.serve.model_copy(update={"clock": before.served_clock()})
-    able = config.model_copy(update={"clocks": before.clocks, "serve": served})
-    sources = tuple(source for source in config.sources if _clocks_named(source, able) <= set(before.clocks))
-    late = [source.title for source in config.sources if source not in sources]
-    return able.model_copy(update={"sources": sources}), late
-
-
-def _clocks_named(source: SourceOptions, config: Config) -> set[str]:
-    named = {config.clock_of(source)}
-    return named | {source.phc} if isinstance(source, PhcSource) else named

@@ -12,7 +12,6 @@ from timesync.config.quantity import QuantityError, parse_duration
 from timesync.sim.hardware import PHC_FAULTS, PULSE_FAULTS, RECEIVER_FAULTS, Fault
 
 ReceiverKind = Literal["nmea", "ubx", "gpsd"]
-RECEIVER_KINDS: Final[tuple[ReceiverKind, ...]] = ("nmea", "ubx", "gpsd")
 
 _DEVICES: Final[Mapping[str, frozenset[Fault]]] = {
     "receiver": RECEIVER_FAULTS,

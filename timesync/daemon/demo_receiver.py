@@ -15,6 +15,8 @@ from timesync.sim.hardware import Fault, ReceiverHardware
 from timesync.sim.receiver import SimReceiver, Told, Voice, chunks
 
 _ANSWER_S = 0.02
+_PATIENCE_S = 0.5
+"""So long a burst waits for the line. A receiver whose line is slower than what it has to say leaves bursts out."""
 _GPSD_READS_BYTES = 400
 """What a receiver behind gpsd sends before gpsd has a fix to report."""
 
@@ -134,8 +136,9 @@ class LiveReceiver:
         begin = second * UNITS_PER_S + receiver.drift(self._now()) + latency.scaled_ns
         wait = max((begin - self._now()) / UNITS_PER_S, 0.0)
         # A line carries one byte at a time: the next burst waits for the end of the last one.
-        at = max(self._loop.time() + wait, self._busy_until)
-        self._loop.call_at(at, self._on_burst, receiver.told(second))
+        at, told = self._loop.time() + wait, receiver.told(second)
+        if self._busy_until - at <= _PATIENCE_S:
+            self._loop.call_at(max(at, self._busy_until), self._on_burst, told)
         if self._edges is not None:
             error_s = Duration(receiver.pulse_error(second)).s()
             self._loop.call_later(max(error_s, 0.0) + _PULSE_TOLD_S, self._on_pulse, receiver.told(second))

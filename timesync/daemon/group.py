@@ -69,6 +69,10 @@ class CoreQuestions(Protocol):
         """A source as the core sees it now; None for one that it does not know."""
         ...
 
+    def last_step(self, clock: ClockId) -> Duration:
+        """By how much a clock was last set forward; zero before, and where somebody else has set it."""
+        ...
+
     def epoch(self, clock: ClockId) -> int:
         """The epoch that the core has noted for a clock; readings of another one cannot be compared."""
         ...

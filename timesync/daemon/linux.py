@@ -25,6 +25,7 @@ from timesync.host import CardMap, ClockError, ExchangeHandler, NtpService, Trou
 from timesync.ntp.server import ServerSettings
 from timesync.runtime.cards import Cards
 from timesync.runtime.devices import LinuxDevices
+from timesync.runtime.ke_stream import LinuxStream, connect_stream
 from timesync.runtime.phc_clock import PhcClock
 from timesync.runtime.phc_scale import Timescale
 from timesync.runtime.sockets import CardStamps, LinuxExchange, TransmitStamps
@@ -252,6 +253,10 @@ class LinuxHost:
             raise OSError(errno.EINVAL, f"not a host name: {name!r}") from error
         endpoints = [_endpoint(family, address) for family, _, _, _, address in found]
         return list(dict.fromkeys(endpoint for endpoint in endpoints if endpoint is not None))
+
+    async def connect(self, remote: Endpoint) -> LinuxStream:
+        """A TCP connection, on a running loop. Raises OSError."""
+        return await connect_stream(remote)
 
     def serve_ntp(self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None) -> NtpService:
         """Start serving on a running loop: in worker processes, or inside this one with 0. Raises OSError."""

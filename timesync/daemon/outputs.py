@@ -1,16 +1,19 @@
-"""What we give to others besides NTP: samples for an existing chronyd or ntpd, pulses out of hardware clocks."""
+"""What we give to others besides NTP: samples for an existing chronyd or ntpd, pulses out of clocks, and CSPTP."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from timesync.base.ids import ClockId
 from timesync.base.measure import Coarse, Leap
 from timesync.base.time import NS_PER_S, Duration
 from timesync.config.schema import Config
+from timesync.daemon.csptp_service import CsptpService
 from timesync.daemon.group import Surroundings
-from timesync.devices import Outbox, PulseOutput, Segment
+from timesync.daemon.pulse_outputs import PulseOutputs
+from timesync.devices import Outbox, Segment
 from timesync.host import ClockError
+from timesync.observe.snapshot import CsptpFacts
 from timesync.wire import shm, sock
 
 _PRECISION = -20
@@ -18,55 +21,62 @@ _PRECISION = -20
 
 
 class Outputs:
-    """Feeds other programs once a second, while our clock is known."""
+    """Feeds other programs once a second, while our clock is known; keeps pulses and CSPTP going."""
 
     def __init__(self, around: Surroundings) -> None:
         """Nothing is opened before ``configure``."""
         self._around = around
+        self._csptp = CsptpService(around)
         self._served = ClockId("")
         self._outbox: tuple[str, Outbox] | None = None
         self._unit: int | None = None
         self._segment: Segment | None = None
-        self._pulses: dict[ClockId, PulseOutput] = {}
+        self._pulses = PulseOutputs(around)
         self._troubles: dict[str, str] = {}
         self._count = 0
 
     def troubles(self) -> tuple[str, ...]:
         """What does not work now, in sentences."""
-        return tuple(self._troubles.values())
+        return (*self._troubles.values(), *self._pulses.troubles(), *self._csptp.troubles())
+
+    def csptp(self) -> tuple[CsptpFacts, ...]:
+        """Where CSPTP is served."""
+        return self._csptp.facts()
 
     def configure(self, config: Config) -> None:
         """Give out what a configuration asks for."""
-        self.close()
+        self._close_feeds()
+        self._csptp.configure(config)
         self._served = ClockId(config.served_clock())
         devices = self._around.host.devices
         if config.serve.sock is not None:
             self._outbox = config.serve.sock, devices.open_outbox(config.serve.sock)
         self._unit = config.serve.shm
         self._open_segment()
-        for name, clock in config.clocks.items():
-            out = clock.pulse_out
-            if out is None or ClockId(name) not in self._around.host.clocks:
-                continue
-            try:
-                self._pulses[ClockId(name)] = devices.open_output(ClockId(name), out.channel, out.pin, out.width)
-            except ClockError as error:
-                self._trouble(name, f"clock {name} gives out no pulse: {error}; {error.advice}")
+        self._pulses.configure(config)
+
+    def clocks_came(self, clocks: Collection[ClockId]) -> None:
+        """Devices that appeared, or that were away and are back."""
+        self._pulses.clocks_came(clocks)
 
     def close(self) -> None:
         """Give out nothing."""
-        for output in self._pulses.values():
-            output.close()
+        self._csptp.close()
+        self._pulses.close()
+        self._close_feeds()
+
+    def _close_feeds(self) -> None:
         if self._outbox is not None:
             self._outbox[1].close()
         if self._segment is not None:
             self._segment.close()
-        self._pulses.clear()
         self._outbox = self._segment = None
         self._troubles.clear()
 
     def tick(self, known: Callable[[ClockId], Coarse | None], leap: Callable[[ClockId], tuple[Leap, int]]) -> None:
         """Once a second: tell where the system clock stands against the time that we serve."""
+        self._csptp.tick()
+        self._pulses.tick()
         if self._segment is None:
             # Also when somebody has removed it meanwhile.
             self._open_segment()

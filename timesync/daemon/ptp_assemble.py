@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from timesync.base.ids import ClockId, ClockIdentity, LinkId, SourceId
-from timesync.config.ptp import Interval, Ptp, PtpPort
+from timesync.config.ptp import Interval, Ptp, PtpPort, PtpUnicast
 from timesync.config.ptp_profiles import (
     Hexadecimal,
     LogInterval,
@@ -27,6 +27,7 @@ from timesync.ptp.settings import (
     LocalQuality,
     PortSettings,
     Role,
+    UnicastSettings,
 )
 from timesync.servo.command import SourceSpec
 from timesync.servo.view import ServoState
@@ -116,10 +117,30 @@ def port_settings(config: Config, instance: Ptp, number: int, stamp_noise_s: flo
         egress_latency=port.egress_latency,
         stamp_noise_s=stamp_noise_s,
         acceptable=frozenset(port.acceptable),
+        hybrid=port.hybrid,
+        unicast=unicast_settings(instance, port),
+        authenticated=instance.authentication is not None and instance.authentication.unsigned == "refuse",
         neighbor_threshold=port.neighbor_threshold
         if port.neighbor_threshold is not None or threshold is None
         else threshold.value,
         allowed_lost_responses=_number(port.allowed_lost_responses, profile.allowed_lost_responses, 9),
+    )
+
+
+def unicast_settings(instance: Ptp, port: PtpPort) -> UnicastSettings | None:
+    """Unicast negotiation of a port; None where all is multicast."""
+    profile = ptp_profile(instance.profile)
+    only = profile.unicast is not None and profile.unicast.value
+    if port.unicast is None and not only:
+        return None
+    wanted = PtpUnicast() if port.unicast is None else port.unicast
+    takes_only = port_role(instance, port) is Role.TIME_RECEIVER
+    return UnicastSettings(
+        servers=wanted.servers,
+        grants=not takes_only if wanted.grant is None else wanted.grant,
+        only=only if wanted.multicast is None else not wanted.multicast,
+        duration_s=round(wanted.duration.s()),
+        clients=wanted.clients,
     )
 
 
@@ -128,14 +149,17 @@ def port_spec(config: Config, instance: Ptp, port: PtpPort) -> PtpPortSpec:
     profile = ptp_profile(instance.profile)
     addresses = () if profile.l2_destination is None else profile.l2_destination.value
     address = port.l2_destination or next(iter(addresses), None)
+    unicast = unicast_settings(instance, port)
     return PtpPortSpec(
         interface=port.interface,
         transport=profile.transport.value[0] if port.transport is None else port.transport,
         clock=ClockId(config.ptp_clock(instance, port)),
         timestamping=port.timestamping,
+        one_step=port.steps == "one-step",
         gptp=address == _LINK_LOCAL,
         hop_limit=port.hop_limit,
         dscp=_number(port.dscp, profile.dscp, 0),
+        unicast=unicast is not None and unicast.only,
         domains=frozenset(_domains(config, instance, port)),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, assert_never
 
@@ -17,9 +17,15 @@ from timesync.config.schema import Config
 from timesync.daemon import ptp_memory
 from timesync.daemon.group import DeviceGroup, Surroundings
 from timesync.daemon.ptp_assemble import clock_identity, instance_settings, port_spec, quality, source_spec
+from timesync.daemon.ptp_extras import ExtrasMaker
 from timesync.daemon.ptp_management import ManagedPort, ManagementNode
+from timesync.daemon.ptp_quality import Known
+from timesync.daemon.ptp_security import accepts, association
+from timesync.host import ClockError
 from timesync.observe.snapshot import PortFacts, SourceFacts
+from timesync.ptp import outlook
 from timesync.ptp.effect import ParentChanged, PtpEffect, SendEvent, SendGeneral, StateChanged
+from timesync.ptp.extras import Heard
 from timesync.ptp.instance import Instance
 from timesync.ptp.link import LinkMemory
 from timesync.ptp.states import PortState
@@ -105,6 +111,7 @@ class PtpGroup(DeviceGroup):
         self._config = config
         self._places = [_Place(port, number, None) for number, port in enumerate(entry.ports, start=1)]
         self._noise = _Noise()
+        self._extras = ExtrasMaker(config, entry)
         self._clockwork = Alarm(around.host, self._ring)
         self._management = ManagementNode(entry, around, self._perform, self._managed)
         self._ticks = 0
@@ -135,6 +142,8 @@ class PtpGroup(DeviceGroup):
     def stop(self) -> None:
         """Close them; nothing is sent any more."""
         self._alarm.cancel()
+        if self.instance is not None:
+            self._perform(self.instance.stop(self._now()))
         self._clockwork.cancel()
         self._management.close()
         for place in self._places:
@@ -163,7 +172,17 @@ class PtpGroup(DeviceGroup):
             place.trouble = None
             self._noise.known[place.port.interface] = _HARDWARE_NOISE_S if place.socket.hardware else _SOFTWARE_NOISE_S
             self._respecify(place)
+            self._use_steps(place)
         self._found()
+
+    def _use_steps(self, place: _Place) -> None:
+        """One-step where it is wanted and the card can do it."""
+        if self.instance is None or place.socket is None or place.port.steps != "one-step":
+            return
+        self.instance.use_one_step(place.number, used=place.socket.one_step)
+        if not place.socket.one_step:
+            text = f"ptp port {place.port.interface}: the card cannot write the time into Sync; two-step is sent"
+            self._say("warning", "ptp-steps", text)
 
     def _respecify(self, place: _Place) -> None:
         """Now that it is known who takes the stamps: what they are worth."""
@@ -179,7 +198,8 @@ class PtpGroup(DeviceGroup):
             return
         noise = {place.port.interface: self._noise.of(place.port.interface) for place in self._places}
         settings = instance_settings(self._config, self.entry, clock_identity(first.mac), noise)
-        self.instance = Instance(settings, self._around.host.rng)
+        keys = association(self._config, self.entry)
+        self.instance = Instance(settings, self._around.host.rng, accepts(self.entry), keys)
         self._say("info", "ptp", f"{self.name}: this clock is {identity_text(settings.identity)}")
         kept = {place.port.interface: place.number for place in self._places if place.port.interface in self._kept}
         self.instance.restore({number: self._kept[interface] for interface, number in kept.items()})
@@ -187,6 +207,7 @@ class PtpGroup(DeviceGroup):
         self._claim()
         self._management.begin(self.instance)
         for place in self._places:
+            self._use_steps(place)
             if place.up:
                 self._perform(self.instance.on_link(place.number, self._now(), up=True))
 
@@ -209,7 +230,10 @@ class PtpGroup(DeviceGroup):
     def on_message(self, place: _Place, data: bytes, stamp: Stamp | None, source: str) -> None:
         """See ``PtpHandler``."""
         if self.instance is not None:
-            self._management.on_network(place.number, data, source)
+            security = self.instance.context.security
+            managed = data if security is None else security.opened(data)
+            if managed is not None:
+                self._management.on_network(place.number, managed, source)
             self._perform(self.instance.on_message(place.number, data, stamp, source, self._now()))
 
     def on_sent(self, place: _Place, token: int, stamp: Stamp | None) -> None:
@@ -253,7 +277,19 @@ class PtpGroup(DeviceGroup):
         if self.instance is None:
             return
         clock = ClockId(self._config.ptp_clock(self.entry, self._places[0].port))
-        self._perform(self.instance.set_quality(quality(self.entry, self._around.core.claims(clock)), self._now()))
+        known = self._around.core.claims(clock)
+        self._say_more(self.instance, clock, known)
+        self._perform(self.instance.set_quality(quality(self.entry, known), self._now()))
+
+    def _say_more(self, instance: Instance, clock: ClockId, known: Known) -> None:
+        """What is said in the TLVs of the profile; while the clock cannot be read, what was said before."""
+        try:
+            at = self._around.host.clocks[clock].read().at
+        except (ClockError, KeyError):
+            return
+        parent_s = outlook.quality(instance.context.sets, uncertain=False, precision_s=0.0).root_dispersion.s()
+        rates = {place.number: place.socket.bits_per_s for place in self._places if place.socket is not None}
+        instance.set_extras(self._extras.make(known, at, parent_s, rates), self._now())
 
     def _tell_servo(self) -> None:
         """A port is in TIME_RECEIVER only while its clock really follows it closely (MASTER_CLOCK_SELECTED)."""
@@ -272,7 +308,7 @@ class PtpGroup(DeviceGroup):
     def clock_stepped(self, clock: ClockId) -> None:
         """Exchanges under way are worth nothing any more."""
         if self.instance is not None:
-            self.instance.clock_stepped(clock)
+            self.instance.clock_stepped(clock, self._around.core.last_step(clock))
 
     # -- effects
 
@@ -384,7 +420,15 @@ class PtpGroup(DeviceGroup):
             view=view,
             grandmaster=instance.context.sets.parent.grandmaster,
             delay_mechanism=instance.ports[place.number].settings.mechanism.name.lower(),
+            heard=_heard(instance, view),
         )
+
+
+def _heard(instance: Instance, view: PortView) -> Heard | None:
+    """What the parent says in the TLVs of profiles; None at a port that follows nobody."""
+    if view.parent is None:
+        return None
+    return replace(instance.context.sets.heard, metadata=instance.view().metadata)
 
 
 def _state(state: PortState) -> str:

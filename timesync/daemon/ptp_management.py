@@ -191,7 +191,9 @@ class ManagementNode:
                 case Network(number, destination):
                     opened = ports[number].socket
                     if opened is not None:
-                        opened.send_general(one.data, destination=destination)
+                        security = instance.context.security
+                        data = one.data if security is None else security.seal(one.data)
+                        opened.send_general(data, destination=destination)
                         instance.ports[number].counters.sent[MessageType.MANAGEMENT] += 1
                 case _:
                     assert_never(one.to)

@@ -1,20 +1,19 @@
-"""What the NTP server is told, and what leap second it and the kernel are told of."""
+"""What the NTP server is told."""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from timesync.base.ids import ClockId
 from timesync.base.measure import Leap
 from timesync.base.serving import ServingMap
 from timesync.base.smear import NO_SMEAR, Smear, changes, smear
-from timesync.base.time import Duration, Instant, Tai, Utc
+from timesync.base.time import Duration, Instant, Tai
 from timesync.base.utc import LeapTable
 from timesync.config.schema import Config
 from timesync.daemon.assemble import server_settings
-from timesync.gnss.leap_vote import Ballot, Ruling, rule
+from timesync.daemon.leap_book import LeapBook
 from timesync.host import ClockError, Host, NtpService, ServerCounters, ServeState
 from timesync.ntp.auth import SymmetricKey
 from timesync.runtime.drive import Alarm
@@ -31,58 +30,7 @@ _NO_CARD = (
 
 _SYNCHRONIZED_STRATUM = 16
 _LEAST_PRECISION = -29
-_SECOND = Duration.from_s(1)
 _SOON = Duration.from_s(2)
-_DAY = Duration.from_s(86_400)
-
-
-class LeapBook:
-    """The leap second that is believed in, from the table and by vote; worked out once a second."""
-
-    def __init__(self, table: LeapTable) -> None:
-        self._table = table
-        self._memo: dict[ClockId, tuple[int, tuple[Leap, int]]] = {}
-        self._ruling: Ruling | None = None
-
-    def vote(self, ballots: Sequence[Ballot], at: Instant[Tai]) -> list[str]:
-        """Hold the vote for the present month; returns what is newly said and not believed, in sentences."""
-        known = () if self._ruling is None else self._ruling.doubts
-        self._ruling = rule(self._table, ballots, self._table.utc(at))
-        return [doubt for doubt in self._ruling.doubts if doubt not in known]
-
-    def today(self, clock: ClockId, at: Instant[Tai]) -> tuple[Leap, int]:
-        """The leap second at the end of this UTC day, and TAI - UTC, when a clock reads ``at``."""
-        second = at.scaled_ns // _SECOND.scaled_ns
-        memo = self._memo.get(clock)
-        if memo is None or memo[0] != second:
-            utc = self._table.utc(at)
-            memo = (second, (self._pending_today(utc), self._table.tai_utc(utc)))
-            self._memo[clock] = memo
-        return memo[1]
-
-    def month(self, at: Instant[Tai]) -> Leap:
-        """The one to announce for the end of this month."""
-        utc, ruling = self._table.utc(at), self._ruling
-        if ruling is None or ruling.from_table or ruling.at is None or utc >= ruling.at:
-            # The table knows to the second; a vote counts only until its leap second is over.
-            return self._table.pending_month(utc)
-        return ruling.leap
-
-    def vouched(self, at: Instant[Tai]) -> bool:
-        """Whether TAI - UTC is known: the table has not expired."""
-        return self._table.expires is not None and self._table.utc(at) < self._table.expires
-
-    def soon(self, clock: ClockId, at: Instant[Tai]) -> Leap:
-        """The leap second within the next twelve hours, as PTP announces it (IEEE 1588-2019, 8.2.4.4 and 8.2.4.5)."""
-        seconds = self._table.utc(at).scaled_ns // _SECOND.scaled_ns % 86_400
-        return self.today(clock, at)[0] if seconds >= 43_200 else Leap.NONE
-
-    def _pending_today(self, utc: Instant[Utc]) -> Leap:
-        """The kernel is told on the day itself; a vote counts as the table does."""
-        ruling = self._ruling
-        if ruling is None or ruling.from_table or ruling.at is None:
-            return self._table.pending_today(utc)
-        return ruling.leap if Duration(0) < ruling.at - utc <= _DAY else Leap.NONE
 
 
 class Publisher:
@@ -124,7 +72,7 @@ class Publisher:
         self.close()
         self._view = view
         serve = config.serve.ntp
-        self._smear = None if serve is None else serve.leap_smear
+        self._smear = self._leaps.smear = None if serve is None else serve.leap_smear
         self._stamping = "software" if serve is None else serve.timestamping
         if serve is None:
             return None
@@ -146,7 +94,8 @@ class Publisher:
 
     def publish(self, view: CoreView) -> None:
         """Answer from this view from now on."""
-        if self._service is None:
+        if self._service is None or view.served not in self._host.clocks:
+            # Of a clock that has not been there yet there is nothing to say: the server answers with LI=3 by itself.
             return
         try:
             self._last = self._state(view)
@@ -160,7 +109,7 @@ class Publisher:
     def _state(self, view: CoreView) -> ServeState:
         clock = self._host.clocks[view.served]
         at = clock.read().at
-        now = NO_SMEAR if self._smear is None else smear(self._table, at, self._smear)
+        now = NO_SMEAR if self._smear is None else smear(self._leaps.believed, at, self._smear)
         self._watch_smear(at)
         synchronized = view.stratum < _SYNCHRONIZED_STRATUM
         leap = self._leaps.month(at) if self._smear is None else Leap.NONE
@@ -183,7 +132,7 @@ class Publisher:
 
     def _watch_smear(self, at: Instant[Tai]) -> None:
         """Publish when the map changes its course: as a smear begins and ends, and as the kernel repeats a second."""
-        due = None if self._smear is None else changes(self._table, at, self._smear)
+        due = None if self._smear is None else changes(self._leaps.believed, at, self._smear)
         if due is None or due - at > _SOON:
             self._alarm.set(None)
         else:

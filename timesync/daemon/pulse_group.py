@@ -123,6 +123,8 @@ class PulseGroup(DeviceGroup):
     # -- the device
 
     def _due(self) -> None:
+        # First, so that whatever goes wrong below does not silence the source for good.
+        self._wake(_LOOK_AGAIN)
         now = self._around.host.mono()
         try:
             if self._input is None:

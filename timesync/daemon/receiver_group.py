@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from timesync.base.ids import ClockId, LinkId, SourceId
 from timesync.base.machine import Dropped, Effect, Measured, Noted, Status
 from timesync.base.measure import Leap, Stamp
-from timesync.base.time import Duration, Instant, Mono, Tai, Utc
+from timesync.base.time import Duration, Instant, Mono, Tai
 from timesync.config.sources import GpsdSource, NmeaSource
 from timesync.daemon.group import DeviceGroup, Surroundings
 from timesync.devices import Feed, FeedSpec, SerialLine, TcpStream
@@ -19,15 +19,13 @@ from timesync.gnss.health import HealthSettings
 from timesync.gnss.latency import Truth
 from timesync.gnss.pulse_marks import PulseLink
 from timesync.gnss.receiver import ReceiverJudge, ReceiverSettings, ReceiverView
+from timesync.gnss.rollover import BUILT
 from timesync.gnss.serial_receiver import SerialReceiver, SerialSettings
 from timesync.observe.snapshot import SourceFacts
 from timesync.runtime.drive import Alarm
 from timesync.servo.command import SourceSpec
 
 GPS_REFERENCE = b"GPS\0"
-BUILT: Instant[Utc] = Instant.from_ns(1_767_139_200 * 10**9)
-"""2025-12-31: this program is younger, so no receiver can rightly say an earlier date; moved up now and then."""
-
 _FIRST_REOPEN = Duration.from_s(1)
 _LONGEST_REOPEN = Duration.from_s(16)
 _FIRST_BAUD = 9600
@@ -182,10 +180,12 @@ class ReceiverGroup(DeviceGroup):
 
     def leap(self) -> Leap:
         """See ``ReceiverView``."""
-        return self._judge.leap_report().leap
+        return self._judge.leap()
 
     def leap_report(self) -> LeapReport:
-        """What it says of leap seconds, for the vote."""
+        """What it says of leap seconds, for the vote: nothing while its time may not be used."""
+        if self._judge.view(self._around.host.mono()).trouble is not None:
+            return LeapReport()
         return self._judge.leap_report()
 
     def sawtooth(self, second: Instant[Tai]) -> Duration:

@@ -20,10 +20,11 @@ from timesync.config.problem import ConfigError
 from timesync.config.schema import Config
 from timesync.daemon.appliance import Appliance, Start
 from timesync.daemon.leap import load_leap_table, load_named_table
+from timesync.daemon.leap_book import LiveTable
 from timesync.daemon.linux import ClockSpec, LinuxHost, PhcSpec, SystemSpec, VirtualSpec
 from timesync.daemon.systemd import Notifier
 from timesync.daemon.why import why
-from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.auth import ALGORITHMS, SymmetricKey
 from timesync.observe import journal
 from timesync.observe.control import AnotherDaemonError, ControlError, ControlServer
 from timesync.runtime.virtual import VirtualSettings
@@ -50,9 +51,11 @@ def host_clocks(config: Config) -> list[ClockSpec]:
 
 
 def symmetric_keys(config: Config) -> dict[int, SymmetricKey]:
-    """The keys of a loaded configuration, whose secrets have been read."""
+    """The keys for NTP of a loaded configuration, whose secrets have been read."""
     keys = {}
     for number, key in config.keys.items():
+        if key.algorithm not in ALGORITHMS:
+            continue  # for PTP: see daemon.ptp_security
         assert key.secret is not None
         keys[number] = SymmetricKey(number, key.algorithm, key.secret.value)
     return keys
@@ -86,9 +89,10 @@ class Daemon:
         leap = self.config.leap
         leap_warning: str | None = None
         if leap is None:
-            self.leap_table, leap_said = load_leap_table()
+            table, leap_said = load_leap_table()
         else:
-            self.leap_table, leap_said, leap_warning = load_named_table(Path(leap.file))
+            table, leap_said, leap_warning = load_named_table(Path(leap.file))
+        self.leap_table = LiveTable.of(table)
         self._say("info", "leap", leap_said)
         if leap_warning is not None:
             self._say("warning", "leap", leap_warning)

@@ -164,6 +164,8 @@ class ShmGroup(_SampleGroup):
             self._segment = None
 
     def _due(self) -> None:
+        # First, so that whatever goes wrong below does not silence the source for good.
+        self._wake(_POLL)
         try:
             if self._segment is None:
                 self._segment = self._around.host.devices.open_segment(self._unit, create=False)
@@ -261,6 +263,8 @@ class SockGroup(_SampleGroup):
             self._measured(placed, labelled.offset, leap, _NOISE_S)
 
     def _due(self) -> None:
+        # First, so that whatever goes wrong below does not silence the source for good.
+        self._wake(_PATIENCE)
         if self._feed is None:
             try:
                 self._feed = self._around.host.devices.open_feed(DatagramInbox(self._address), self._spec.clock, self)

@@ -17,6 +17,7 @@ from timesync.base.utc import LeapTable
 from timesync.config.scenario import Expectation, Scenario, WorldClock, WorldEvent, WorldServer
 from timesync.config.schema import SYSTEM, Config
 from timesync.daemon.appliance import Appliance, Start
+from timesync.daemon.leap_book import LiveTable
 from timesync.daemon.sim_hardware import delay_law, simulated_hardware, swing
 from timesync.daemon.sim_ptp import PtpStage, simulated_ptp
 from timesync.servo.select import words
@@ -89,7 +90,7 @@ class Judge:
         """One second."""
         controller = appliance.controller
         model = controller.clocks[self._clock.id]
-        reading = self._clock.read().at
+        reading = self._clock.exact()  # of a card that was pulled out, too: whose time is served goes on being judged
         bound = model.error_bound_s(reading, appliance.mono())
         true = self._clock.true_offset().s()
         if bound is not None:
@@ -177,7 +178,7 @@ async def _play(
             accused.add(noted.source)
 
     def begin() -> Appliance:
-        appliance = Appliance(config, stage.host, leap_table, Start({}, note))
+        appliance = Appliance(config, stage.host, LiveTable.of(leap_table), Start({}, note))
         appliance.start()
         return appliance
 

@@ -21,7 +21,7 @@ _DROP_ADVICE = {
     "kiss": "the server sent a kiss-o'-death: it wants fewer requests, or none",
 }
 
-_ASKED = ("ntp", "pool")
+_ASKED = ("ntp", "pool", "csptp")
 """Kinds of sources that are asked over the network; the others speak by themselves."""
 
 _PULSE_GAP_S = 2.5

@@ -11,7 +11,10 @@ from timesync.base.ids import ClockId, ClockIdentity, SourceId, identity_text
 from timesync.base.measure import Leap, SourceStatus, StampSource
 from timesync.base.time import Instant, Mono
 from timesync.host import ServerCounters
+from timesync.observe.ptp_extras import heard_object, rate_object
+from timesync.ptp.extras import Heard
 from timesync.ptp.outlook import PTP_REFERENCE
+from timesync.ptp.unicast_client import ServerView
 from timesync.ptp.view import PortView
 from timesync.servo.view import CoreView, SourceView
 
@@ -55,6 +58,7 @@ class PortFacts:
         grandmaster: ``grandmasterIdentity`` of its instance.
         delay_mechanism: ``e2e``, ``p2p`` or ``none``.
         trouble: Why it does not work.
+        heard: What its parent says in the TLVs of profiles; None where it follows nobody.
     """
 
     name: str
@@ -67,6 +71,28 @@ class PortFacts:
     grandmaster: ClockIdentity | None
     delay_mechanism: str | None
     trouble: str | None
+    heard: Heard | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsptpFacts:
+    """Where CSPTP is served.
+
+    Attributes:
+        interface: Network interface.
+        transport: ``udp4`` or ``udp6``.
+        domain: ``domainNumber``.
+        timestamping: ``hardware`` or ``software``.
+        answered: Requests answered.
+        drops: Others, by reason.
+    """
+
+    interface: str
+    transport: str
+    domain: int
+    timestamping: str
+    answered: int
+    drops: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +110,7 @@ class Snapshot:
         counters: What the server did; None when nothing is served.
         ports: PTP ports.
         warnings: Sentences that stay until they are mended.
+        csptp: Where CSPTP is served.
     """
 
     core: CoreView
@@ -96,6 +123,7 @@ class Snapshot:
     counters: ServerCounters | None
     warnings: tuple[str, ...] = ()
     ports: tuple[PortFacts, ...] = ()
+    csptp: tuple[CsptpFacts, ...] = ()
 
     def status(self) -> dict[str, Any]:
         """The object of ``timesync status --json``."""
@@ -118,6 +146,7 @@ class Snapshot:
             "serving": {
                 "ntp": list(self.served),
                 "counters": None if self.counters is None else counters(self.counters),
+                "csptp": [_csptp(facts) for facts in self.csptp],
             },
             "warnings": list(self.warnings),
         }
@@ -195,6 +224,9 @@ class Snapshot:
             "sent": {} if counted is None else {kind.name.lower(): n for kind, n in counted.sent.items()},
             "drops": {} if counted is None else dict(counted.drops),
             "lost_stamps": 0 if counted is None else counted.lost_stamps,
+            "servers": [] if view is None else [_unicast_server(one) for one in view.servers],
+            "clients": 0 if view is None else len(view.clients),
+            "parent_says": {} if port.heard is None else heard_object(port.heard),
         }
 
     def _source(self, view: SourceView) -> dict[str, Any]:
@@ -260,6 +292,17 @@ def _timestamping(status: SourceStatus | None) -> str | None:
     ]
 
 
+def _csptp(facts: CsptpFacts) -> dict[str, Any]:
+    return {
+        "interface": facts.interface,
+        "transport": facts.transport,
+        "domain": facts.domain,
+        "timestamping": facts.timestamping,
+        "answered": facts.answered,
+        "drops": dict(facts.drops),
+    }
+
+
 def _finite(value: float) -> float | None:
     """JSON knows no infinity; unknown is null."""
     return value if math.isfinite(value) else None
@@ -277,3 +320,15 @@ def reference_text(reference_id: bytes, stratum: int) -> str:
 def counters(counted: ServerCounters) -> dict[str, int]:
     """What the server did, by name."""
     return {name: getattr(counted, name) for name in counted.__slots__}
+
+
+def _unicast_server(server: ServerView) -> dict[str, Any]:
+    """Whom a port asks for unicast messages."""
+    return {
+        "address": server.address,
+        "identity": None if server.identity is None else str(server.identity),
+        "state": server.state.name,
+        "selected": server.selected,
+        "granted": {kind.name.lower(): 2.0**log2 for kind, log2 in server.granted.items()},
+        "interface": None if server.rate is None else rate_object(server.rate),
+    }

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 
 from timesync.base.ids import PortIdentity
 from timesync.base.machine import Rng
-from timesync.base.time import Duration, Instant, Tai
+from timesync.base.time import ZERO, Duration, Instant, Tai
 from timesync.ptp.datasets import DataSets, DefaultDS
+from timesync.ptp.extras import Extras
 from timesync.ptp.gptp.relay import Relay
+from timesync.ptp.security import Security
 from timesync.ptp.settings import InstanceSettings, LocalQuality, PortSettings
-from timesync.wire.ptp_message import LOG_INTERVAL_NONE, NO_FLAGS, Flags, Header, MessageType
+from timesync.wire import ptp
+from timesync.wire.ptp_message import LOG_INTERVAL_NONE, NO_FLAGS, Flags, Header, Message, MessageType
 
 
 @dataclass(slots=True)
@@ -31,6 +34,9 @@ class Context:
         relay: Of a time-aware bridge.
         time_base: ``gmTimeBaseIndicator``: how many times our own time jumped (802.1AS, 9.2.2.3).
         one_step: Numbers of the ports whose card writes the time into Sync messages (7.3.8.3).
+        security: Signs and verifies messages; None: they have no AUTHENTICATION TLV (16.14).
+        extras: What is said in the TLVs of profiles.
+        phase_change: ``lastGmPhaseChange``: by how much our own time jumped last (802.1AS, 9.2.2.4).
     """
 
     settings: InstanceSettings
@@ -43,6 +49,14 @@ class Context:
     relay: Relay | None = None
     time_base: int = 0
     one_step: frozenset[int] = frozenset()
+    security: Security | None = None
+    extras: Extras = field(default_factory=Extras)
+    phase_change: Duration = field(default=ZERO)
+
+    @property
+    def is_grandmaster(self) -> bool:
+        """The time is our own: this clock follows nobody."""
+        return self.sets.parent.parent.clock == self.settings.identity and not self.sets.current.steps_removed
 
     def told(self, at: Instant[Tai]) -> Instant[Tai]:
         """A time as it is sent, on the grandmaster's timescale: what is no TAI was taken for UTC when it came in."""
@@ -69,7 +83,7 @@ class PortCounters:
 
 
 class Headers:
-    """Makes the headers of a port's messages, each type with a sequence of its own (7.3.7, table 42)."""
+    """Makes the headers of a port's messages, and signs them; each type has a sequence of its own (7.3.7, table 42)."""
 
     def __init__(self, context: Context, port: PortSettings) -> None:
         self._context = context
@@ -103,3 +117,9 @@ class Headers:
             log_interval=log_interval,
             minor_version=self.minor_version,
         )
+
+    def encode(self, message: Message) -> bytes:
+        """The octets of a message, with its AUTHENTICATION TLV where the domain has keys (16.14)."""
+        data = ptp.encode(message)
+        security = self._context.security
+        return data if security is None else security.seal(data)

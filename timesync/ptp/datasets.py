@@ -6,9 +6,10 @@ grandmaster than the rest.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from timesync.base.ids import ClockIdentity, PortIdentity
+from timesync.ptp.extras import Extras, Heard, heard
 from timesync.ptp.settings import InstanceSettings, LocalQuality
 from timesync.wire.error import WireError
 from timesync.wire.ptp_message import Announce, ClockQuality, Flags, Header, Tlv
@@ -20,6 +21,7 @@ TIME_RECEIVER_ONLY_CLASS = 255
 LONGEST_PATH = 179
 """Clock identities that fit into the path trace TLV of one Ethernet frame (IEEE 802.1AS-2020, 10.6.3)."""
 
+_NO_EXTRAS = Extras()
 _TLV_HEADER_SIZE = 4
 _TLV_ROOM = _TLV_HEADER_SIZE + 8 * LONGEST_PATH
 """Octets that all TLVs of an Announce may have together."""
@@ -188,6 +190,7 @@ class DataSets:
         time_properties: ``timePropertiesDS``.
         path: ``pathTraceDS.list`` (16.2): the clocks from the grandmaster to the parent; empty where none is kept.
         propagated: TLVs of the parent's Announce that a boundary clock passes on unread (14.2.2.2).
+        heard: What the parent's Announce says in the TLVs of profiles.
     """
 
     current: CurrentDS
@@ -195,6 +198,7 @@ class DataSets:
     time_properties: TimePropertiesDS
     path: tuple[ClockIdentity, ...] = ()
     propagated: tuple[Tlv, ...] = ()
+    heard: Heard = field(default_factory=Heard)
 
 
 def as_grandmaster(default: DefaultDS, local: LocalQuality) -> DataSets:
@@ -226,6 +230,7 @@ def as_time_receiver(announce: Announce) -> DataSets:
         time_properties=TimePropertiesDS.announced(announce),
         path=path_of(announce),
         propagated=tuple(tlv for tlv in announce.tlvs if tlv.kind != TlvType.PATH_TRACE and propagates(tlv.kind)),
+        heard=heard(announce.tlvs),
     )
 
 
@@ -246,7 +251,7 @@ def as_unannounced(default: DefaultDS, local: LocalQuality) -> DataSets:
     )
 
 
-def announced(sets: DataSets, header: Header, *, path_trace: bool) -> Announce:
+def announced(sets: DataSets, header: Header, *, path_trace: bool, extras: Extras = _NO_EXTRAS) -> Announce:
     """The Announce that a port in TIME_TRANSMITTER sends (9.5.3, 13.5).
 
     A path too long for a frame is not sent at all, as half a path proves nothing (IEEE 802.1AS-2020, 10.6.3). TLVs
@@ -256,10 +261,12 @@ def announced(sets: DataSets, header: Header, *, path_trace: bool) -> Announce:
         sets: The data sets of the instance.
         header: Source, sequence and interval; the flags of the time properties are added to its own.
         path_trace: Append the path trace TLV with this clock at its end (16.2).
+        extras: What is said in the TLVs of profiles.
     """
     path = (*sets.path, header.source.clock)
     tlvs = [PathTrace(path).to_tlv()] if path_trace and len(path) <= LONGEST_PATH else []
-    for tlv in sets.propagated:
+    own = sets.parent.parent.clock == header.source.clock
+    for tlv in (*(extras.of_grandmaster() if own else extras.passed_on(sets.heard.power)), *sets.propagated):
         if sum(_TLV_HEADER_SIZE + len(other.value) for other in [*tlvs, tlv]) <= _TLV_ROOM:
             tlvs.append(tlv)
     return Announce(

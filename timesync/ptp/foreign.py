@@ -21,9 +21,6 @@ from timesync.wire.ptp_message import LOG_INTERVAL_NONE, Announce, Flags
 WINDOW = 4
 """``FOREIGN_MASTER_TIME_WINDOW``, announce intervals (9.3.2.4.5)."""
 
-THRESHOLD = 2
-"""``FOREIGN_MASTER_THRESHOLD``: Announces within the window (9.3.2.4.5)."""
-
 QUALIFIED = 8
 """Qualified foreign timeTransmitters that are kept; the worst one goes when there are more. At least 5 are required."""
 
@@ -32,6 +29,9 @@ NOTED = 256
 
 QUALITY_LEVELS = range(80, 110)
 """Values of ``clockClass`` that stand for a quality level that may be used (G.8265.1, table 1); 110 is QL-DNU."""
+
+BARRED = Duration.from_s(60)
+"""How long one that announces itself and sends no Sync is not tried again (G.8265.1)."""
 
 _DEFAULT_LOG_INTERVAL = 1
 _LOG_INTERVALS = -4, 4
@@ -58,6 +58,8 @@ class Heard(enum.Enum):
     """This clock is in its path trace (16.2), or is its grandmaster."""
     QUALITY = "announce-quality-level"
     """Its ``clockClass`` says "do not use", or stands for no quality level (G.8265.1, table 1)."""
+    SILENT = "announce-without-sync"
+    """It was given up because it sends no time, and is tried again later (G.8265.1)."""
     UNACCEPTABLE = "announce-unacceptable"
     """Not in the acceptable timeTransmitter table (17.5)."""
     REPEATED = "announce-repeated"
@@ -105,6 +107,7 @@ class ForeignTable:
         self._log_interval = _DEFAULT_LOG_INTERVAL if own is None else own
         self._qualified: dict[PortIdentity, _Foreign] = {}
         self._noted: dict[PortIdentity, Instant[Mono]] = {}
+        self._barred: dict[PortIdentity, Instant[Mono]] = {}
         self._shadowed_until: Instant[Mono] | None = None
 
     def on_announce(self, message: Announce, now: Instant[Mono], preference: int | None = None) -> Heard:
@@ -142,6 +145,11 @@ class ForeignTable:
         """A port of this clock with a lower number announces in the same network."""
         return self._shadowed_until is not None and now < self._shadowed_until
 
+    def announce_of(self, sender: PortIdentity | None) -> Announce | None:
+        """The newest Announce of one that is qualified; None for others."""
+        known = None if sender is None else self._qualified.get(sender)
+        return None if known is None else known.candidate.announce
+
     def deadline(self) -> Instant[Mono] | None:
         """When ``expire`` is to be called: a qualified one, or the shadow, is given up if it is not heard before.
 
@@ -163,15 +171,23 @@ class ForeignTable:
         return bool(gone) or shadow_gone
 
     def give_up(self, sender: PortIdentity, now: Instant[Mono]) -> None:
-        """He gives no time, whatever he announces: as if his last Announce were too old."""
+        """He gives no time, whatever he announces: as if his last Announce were too old.
+
+        In 802.1AS the next one counts again. Where Sync is granted only to whom it follows, as in G.8265.1, that would
+        change the parent every other second.
+        """
         known = self._qualified.get(sender)
         if known is not None:
             known.expires = now
+            if self._instance.bmca is Bmca.G8265:
+                self._barred = {one: until for one, until in self._barred.items() if now < until}
+                self._barred[sender] = now + BARRED
 
     def clear(self) -> None:
         """Forget everybody: the link went down, or the port begins again."""
         self._qualified.clear()
         self._noted.clear()
+        self._barred.clear()
         self._shadowed_until = None
 
     def _refusal(self, message: Announce, now: Instant[Mono]) -> Heard | None:
@@ -189,6 +205,8 @@ class ForeignTable:
             return Heard.STEPS
         if message.grandmaster == self._instance.identity or self._instance.identity in path_of(message):
             return Heard.LOOP
+        if now < self._barred.get(sender, now):
+            return Heard.SILENT
         if self._instance.bmca is Bmca.G8265 and message.quality.clock_class not in QUALITY_LEVELS:
             return Heard.QUALITY
         if self._acceptable and self._acceptable.isdisjoint((sender, sender.clock)):
@@ -209,7 +227,10 @@ class ForeignTable:
         return Heard.UNCHANGED if unchanged else Heard.CHANGED
 
     def _qualifies(self, sender: PortIdentity, interval: Duration, now: Instant[Mono]) -> bool:
-        """Whether it is the second Announce within the window, and no copy of the first; for 802.1AS see the class."""
+        """Whether it is the second Announce within the window, and no copy of the first; for 802.1AS see the class.
+
+        ``FOREIGN_MASTER_THRESHOLD`` is 2 (9.3.2.4.5).
+        """
         if self._instance.bmca is Bmca.GPTP and not self.candidates(now) and not self._crowd(interval, now):
             return True
         first = self._noted.get(sender)

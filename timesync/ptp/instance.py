@@ -13,17 +13,20 @@ from typing import assert_never
 from timesync.base.ids import identity_text
 from timesync.base.machine import Dropped, Rng, Status
 from timesync.base.measure import Stamp
-from timesync.base.time import Duration, Instant, Mono
+from timesync.base.time import ZERO, Duration, Instant, Mono
 from timesync.ptp.bmca import Decision, Question, decide, elect, own_candidate
 from timesync.ptp.context import Context
 from timesync.ptp.datasets import DefaultDS, as_grandmaster, as_time_receiver, as_unannounced
 from timesync.ptp.effect import ParentChanged, PtpEffect, StateChanged
+from timesync.ptp.extras import Extras
 from timesync.ptp.following import FOLLOWING_STATES
 from timesync.ptp.foreign import ForeignTable, Heard
 from timesync.ptp.gptp.relay import Relay
 from timesync.ptp.link import LinkMemory
+from timesync.ptp.metadata import Metadata
 from timesync.ptp.negotiation import Negotiation
 from timesync.ptp.port import Port
+from timesync.ptp.security import Association, Security
 from timesync.ptp.settings import Bmca, InstanceSettings, LocalQuality, Role
 from timesync.ptp.signals import Signals
 from timesync.ptp.states import PortEvent, PortState
@@ -70,11 +73,25 @@ def _accept_all(number: int, address: str) -> bool:
 class Instance:
     """An ordinary or boundary clock in one domain."""
 
-    def __init__(self, settings: InstanceSettings, rng: Rng, accept: Callable[[int, str], bool] = _accept_all) -> None:
-        """Nothing is sent before ``start``; ``accept`` says which addresses a port grants unicast messages."""
+    def __init__(
+        self,
+        settings: InstanceSettings,
+        rng: Rng,
+        accept: Callable[[int, str], bool] = _accept_all,
+        association: Association | None = None,
+    ) -> None:
+        """Nothing is sent before ``start``.
+
+        Args:
+            settings: How it behaves.
+            rng: Spreads timers.
+            accept: Which addresses a port, by its number, grants unicast messages.
+            association: The keys of the domain; None: messages are not signed.
+        """
         local = LocalQuality()
         default = DefaultDS.of(settings, local)
         self.context = Context(settings, local, default, as_grandmaster(default, local), rng)
+        self.context.security = None if association is None else Security(association)
         self.context.relay = Relay() if settings.relay else None
         self.ports = {one.number: Port(one, self.context) for one in settings.ports}
         self._foreign = {one.number: ForeignTable(one, settings, rng) for one in settings.ports}
@@ -84,6 +101,7 @@ class Instance:
             for one in settings.ports
             if one.unicast is not None
         }
+        self._metadata = Metadata(self.context, self.ports.values())
         self._receipt: dict[int, Instant[Mono]] = {}
         self._known = local
         self._claim: Callable[[LocalQuality], LocalQuality] | None = None
@@ -98,7 +116,11 @@ class Instance:
             settings=self.context.settings,
             default=self.context.default,
             sets=self.context.sets,
-            ports=tuple(port_view(port, self.unicast.get(number), gptp=gptp) for number, port in self.ports.items()),
+            metadata=self._metadata.heard(),
+            ports=tuple(
+                port_view(port, self.unicast.get(number), self._foreign[number], gptp=gptp)
+                for number, port in self.ports.items()
+            ),
         )
 
     def deadline(self) -> Instant[Mono] | None:
@@ -107,7 +129,7 @@ class Instance:
         due += [table.deadline() for table in self._foreign.values()]
         due += [signals.deadline() for signals in self._signals.values()]
         due += [negotiation.deadline() for negotiation in self.unicast.values()]
-        due += self._receipt.values()
+        due += [self._metadata.deadline(), *self._receipt.values()]
         return min((at for at in due if at is not None), default=None)
 
     # -- life
@@ -137,6 +159,10 @@ class Instance:
             effects += self.unicast[number].link(now, up=up)
         return effects + self._decide(now)
 
+    def stop(self, now: Instant[Mono]) -> list[PtpEffect]:
+        """The ports will be closed: give back, and end, what was negotiated, so that nobody sends in vain."""
+        return [effect for one in self.unicast.values() for effect in one.link(now, up=False)]
+
     def use_one_step(self, number: int, *, used: bool) -> None:
         """The card of a port writes the time into Sync messages by itself, or does not (7.3.8.3)."""
         ports = self.context.one_step
@@ -146,6 +172,11 @@ class Instance:
         """The core knows better, or worse, what this clock may claim of its time."""
         self._known = local
         return self._claim_anew(now)
+
+    def set_extras(self, extras: Extras, now: Instant[Mono]) -> None:
+        """What is to be said in the TLVs of profiles from now on."""
+        self.context.extras = extras
+        self._metadata.changed(now)
 
     # -- management: see timesync.ptp.management_perform
 
@@ -210,10 +241,11 @@ class Instance:
             if number in self.ports:
                 self.ports[number].link.restore(link)
 
-    def clock_stepped(self, clock: str) -> None:
-        """A clock of this machine was stepped."""
+    def clock_stepped(self, clock: str, by: Duration = ZERO) -> None:
+        """A clock of this machine was set forward by so much; zero where that is not known."""
         if any(port.settings.clock == clock for port in self.ports.values()):
             self.context.time_base = (self.context.time_base + 1) & 0xFFFF
+            self.context.phase_change = by
         for port in self.ports.values():
             if port.settings.clock == clock:
                 port.clock_stepped()
@@ -232,6 +264,7 @@ class Instance:
             if port.take_timeout() and port.parent is not None and self.context.settings.bmca in _WATCHES_SYNC:
                 # 802.1AS, 10.3.11.2.1: who announces himself and sends no time is no grandmaster. G.8265.1, 6.7.3.2.
                 self._foreign[number].give_up(port.parent, now)
+        effects += self._metadata.on_deadline(now)
         expired = [table.expire(now) for table in self._foreign.values()]
         for number in [number for number, at in self._receipt.items() if at <= now]:
             del self._receipt[number]
@@ -261,6 +294,10 @@ class Instance:
         ours = (header.domain, header.sdo_id) == (self.context.settings.domain, self.context.settings.sdo_id)
         if not ours and not (isinstance(message, PdelayReq) and header.sdo_id == _CMLDS_SDO):
             return []
+        security = self.context.security
+        if security is not None and (refusal := security.refusal(number, message, data, now)) is not None:
+            port.counters.drops[refusal] += 1
+            return [Dropped(refusal)]
         port.counters.received[_TYPES[type(message)]] += 1
         return self._dispatch(port, message, stamp, source, now)
 
@@ -284,7 +321,8 @@ class Instance:
                     effects if negotiation is None else effects + list(negotiation.on_signaling(message, source, now))
                 )
             case Management():
-                # Management is answered by whoever owns the view; see timesync.ptp.management.
+                # What asks is answered by whoever owns the view; see timesync.ptp.management.
+                self._metadata.on_management(message, port, now)
                 return []
             case _:
                 assert_never(message)

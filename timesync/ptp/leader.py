@@ -63,9 +63,10 @@ class Leader:
             return
         timers.start("announce", now + interval(log_interval))
         header = self._headers.make(MessageType.ANNOUNCE, log_interval=log_interval)
-        message = announced(self._context.sets, header, path_trace=self._context.settings.path_trace)
+        context = self._context
+        message = announced(context.sets, header, path_trace=context.settings.path_trace, extras=context.extras)
         self._counters.sent[MessageType.ANNOUNCE] += 1
-        yield SendGeneral(port=self._settings.number, data=ptp.encode(message))
+        yield SendGeneral(port=self._settings.number, data=self._headers.encode(message))
 
     def sync(self, timers: Timers, now: Instant[Mono]) -> Iterator[PtpEffect]:
         """The sync timer rang."""
@@ -94,7 +95,7 @@ class Leader:
         while len(self._waiting) >= _KEPT:
             del self._waiting[next(iter(self._waiting))]
         self._waiting[token] = _Waiting(header, now)
-        yield SendEvent(port=self._settings.number, data=ptp.encode(Sync(header)), token=token)
+        yield SendEvent(port=self._settings.number, data=self._headers.encode(Sync(header)), token=token)
 
     def on_sent(self, token: int, stamp: Stamp | None) -> Iterator[PtpEffect]:
         """The transmit stamp of a Sync: its Follow_Up; without a stamp the Sync is worth nothing and is left alone."""
@@ -122,7 +123,7 @@ class Leader:
             whole, part = ptp.whole_ns(self._context.told(stamp.at))
             message = FollowUp(replace(header, correction=part), whole, self._information())
         self._counters.sent[MessageType.FOLLOW_UP] += 1
-        yield SendGeneral(port=self._settings.number, data=ptp.encode(message))
+        yield SendGeneral(port=self._settings.number, data=self._headers.encode(message))
 
     def answer(self, message: DelayReq, stamp: Stamp, source: str) -> Iterator[PtpEffect]:
         """A Delay_Req: when it came (11.3.2)."""
@@ -140,15 +141,22 @@ class Leader:
         self._counters.sent[MessageType.DELAY_RESP] += 1
         yield SendGeneral(
             port=self._settings.number,
-            data=ptp.encode(response),
+            data=self._headers.encode(response),
             destination=source if unicast or self._settings.hybrid else None,
         )
 
     def _information(self) -> tuple[Tlv, ...]:
-        """The Follow_Up information TLV (802.1AS, 11.4.4.3): the time is our own, so nothing has accumulated."""
+        """The Follow_Up information TLV (802.1AS, 11.4.4.3): the time is our own, so nothing has accumulated.
+
+        ``scaledLastGmFreqChange`` is 0: our clocks are set, and go on at the rate that they had.
+        """
         if not self._context.settings.gptp:
             return ()
-        return (gptp_tlv.FollowUpInformation(time_base_indicator=self._context.time_base).to_tlv(),)
+        context = self._context
+        information = gptp_tlv.FollowUpInformation(
+            time_base_indicator=context.time_base, last_phase_change=context.phase_change
+        )
+        return (information.to_tlv(),)
 
 
 def one_step(header: Header, settings: PortSettings) -> bytes:

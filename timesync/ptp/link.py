@@ -14,7 +14,6 @@ from timesync.ptp.effect import PtpEffect, SendEvent, SendGeneral
 from timesync.ptp.peer_delay import LinkDelay, PeerDelay
 from timesync.ptp.settings import Bmca, DelayMechanism, PortSettings
 from timesync.ptp.timers import Timers, interval
-from timesync.wire import ptp
 from timesync.wire.ptp_message import Flags, Header, MessageType, PdelayReq, PdelayResp, PdelayRespFollowUp
 
 T = TypeVar("T")
@@ -122,7 +121,9 @@ class Link:
         token = self._token(self._asking)
         self._asking[token] = sequence
         self._counters.sent[MessageType.PDELAY_REQ] += 1
-        yield SendEvent(port=self._settings.number, data=ptp.encode(PdelayReq(header)), token=token, peer=True)
+        yield SendEvent(
+            port=self._settings.number, data=self._headers.encode(PdelayReq(header)), token=token, peer=True
+        )
 
     def _said(self) -> int:
         """With gPTP a request tells its interval, in 1588 it does not (table 42)."""
@@ -148,7 +149,7 @@ class Link:
         self._counters.sent[MessageType.PDELAY_RESP] += 1
         yield SendEvent(
             port=self._settings.number,
-            data=ptp.encode(answer),
+            data=self._headers.encode(answer),
             token=token,
             peer=True,
             destination=source if unicast else None,
@@ -180,7 +181,7 @@ class Link:
         )
         self._counters.sent[MessageType.PDELAY_RESP_FOLLOW_UP] += 1
         yield SendGeneral(
-            port=self._settings.number, data=ptp.encode(follow_up), peer=True, destination=destination or None
+            port=self._settings.number, data=self._headers.encode(follow_up), peer=True, destination=destination or None
         )
 
     def on_answer(self, message: PdelayResp, stamp: Stamp, now: Instant[Mono]) -> Iterator[PtpEffect]:

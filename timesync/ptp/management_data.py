@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from timesync.base.time import ZERO, Duration, Instant, Tai
+from timesync.ptp.management_unicast import unicast_table
 from timesync.ptp.settings import DelayMechanism, LocalQuality, PortSettings, Role
 from timesync.ptp.view import InstanceView, PortView
 from timesync.wire import ptp_management_data as data_sets
@@ -48,7 +49,6 @@ class PortFacts:
         phc_index: Number of the PHC that stamps; -1 for none.
         virtual_clock: That is a virtual clock.
         service: What went wrong, where that is counted; None: PORT_SERVICE_STATS_NP is not answered.
-        unicast: Whom its unicast client asks.
     """
 
     protocol: NetworkProtocol
@@ -58,7 +58,6 @@ class PortFacts:
     phc_index: int = -1
     virtual_clock: bool = False
     service: np.PortServiceStats | None = None
-    unicast: tuple[np.UnicastTimeTransmitter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,7 +332,9 @@ _PORT: dict[int, Callable[[ManagedClock, PortView], ManagementData | None]] = {
     ManagementId.PORT_PROPERTIES_NP: _properties,
     ManagementId.PORT_STATS_NP: lambda _, port: _stats(port),
     ManagementId.PORT_SERVICE_STATS_NP: lambda clock, port: clock.ports[port.number].service,
-    ManagementId.UNICAST_MASTER_TABLE_NP: lambda clock, port: np.UnicastTable(clock.ports[port.number].unicast),
+    ManagementId.UNICAST_MASTER_TABLE_NP: lambda clock, port: unicast_table(
+        clock.ports[port.number].protocol, port.servers
+    ),
     ManagementId.PORT_HWCLOCK_NP: _hardware,
     ManagementId.PORT_CORRECTIONS_NP: _corrections,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from timesync.base.measure import Leap, Quality
 from timesync.base.time import ZERO, Duration
 from timesync.ptp.datasets import DataSets, TimePropertiesDS
+from timesync.wire.ptp_message import ClockQuality
 
 PTP_REFERENCE = b"PTP\0"
 """Reference id of a clock that follows PTP; chrony's users know it from ``refid PTP``."""
@@ -33,12 +34,23 @@ def quality(sets: DataSets, *, uncertain: bool, precision_s: float) -> Quality:
         uncertain: ``synchronizationUncertain`` is set: the time may not be believed now (table 37).
         precision_s: Noise of our own stamps.
     """
-    grandmaster = sets.parent.quality
-    hops = sets.current.steps_removed
+    said = Leap.UNKNOWN if uncertain else leap(sets.time_properties)
+    return remote_quality(sets.parent.quality, sets.current.steps_removed, said, precision_s)
+
+
+def remote_quality(grandmaster: ClockQuality, steps_removed: int, said: Leap, precision_s: float) -> Quality:
+    """From what is known of a grandmaster.
+
+    Args:
+        grandmaster: ``grandmasterClockQuality``.
+        steps_removed: ``stepsRemoved`` of this clock, which the last step to it counts in.
+        said: The announced leap second; UNKNOWN: its time may not be believed now.
+        precision_s: Noise of our own stamps.
+    """
     base = 1 if grandmaster.clock_class in _PRIMARY else _LOCAL_STRATUM
     return Quality(
-        stratum=min(base + max(hops - 1, 0), _MOST),
-        leap=Leap.UNKNOWN if uncertain else leap(sets.time_properties),
+        stratum=min(base + max(steps_removed - 1, 0), _MOST),
+        leap=said,
         reference_id=PTP_REFERENCE,
         root_delay=ZERO,
         root_dispersion=Duration.from_s(_ACCURACY_S.get(grandmaster.accuracy, _UNKNOWN_S)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from timesync.base.ids import PortIdentity
@@ -13,6 +14,8 @@ from timesync.wire.ptp_message import Flags, PdelayResp, PdelayRespFollowUp
 
 _WINDOW = 32
 _OUTLIER = 4.0
+_ANOTHER = 5
+"""So many measurements in a row that lie off to the same side: the way is another one, and what was before is past."""
 _RATE_SPAN = Duration.from_s(2)
 _MOST_RATE = 1e-2
 """Oscillators are off by 100 ppm at most (802.1AS, B.1.1), but both clocks may be slewing, by 5000 ppm as a rule."""
@@ -82,10 +85,8 @@ class PeerDelay:
         """``meanLinkDelay``: the mean of the recent measurements without the outlying ones; None before the first."""
         if not self._delays:
             return None
-        values = sorted(self._delays)
-        median = values[len(values) // 2]
-        spread = sorted(abs(value - median) for value in values)[len(values) // 2] * 1.4826
-        kept = [value for value in values if abs(value - median) <= _OUTLIER * spread + 1]
+        median, most = _usual(self._delays)
+        kept = [value for value in self._delays if abs(value - median) <= most]
         return Duration(round(sum(kept) / len(kept)))
 
     @property
@@ -187,8 +188,20 @@ class PeerDelay:
         away = (arrival.at - departure.at).scaled_ns
         turnaround = self._turnaround(answer, request.follow_up if two_step else None, arrival.at)
         delay = Duration(round((away - turnaround / (self.rate_ratio or 1.0)) / 2))
-        self._delays.append(delay.scaled_ns)
+        self._take(delay)
         return LinkDelay(delay, arrival, answer.header.source)
+
+    def _take(self, delay: Duration) -> None:
+        """Keep a measurement; of a way that became another one only what was measured since."""
+        self._delays.append(delay.scaled_ns)
+        recent = list(self._delays)[-_ANOTHER:]
+        before = list(self._delays)[:-_ANOTHER]
+        if len(before) < _ANOTHER:
+            return
+        median, most = _usual(before)
+        if all(value > median + most for value in recent) or all(value < median - most for value in recent):
+            self._delays.clear()
+            self._delays.extend(recent)
 
     def _turnaround(self, answer: PdelayResp, follow_up: PdelayRespFollowUp | None, arrival: Instant[Tai]) -> int:
         """How long the neighbour kept the request, by its clock, 2^-16 ns."""
@@ -208,3 +221,11 @@ class PeerDelay:
                 self._remembered = self.rate_ratio
                 self._rates.clear()
         self._rates.append((theirs, ours))
+
+
+def _usual(delays: Collection[int]) -> tuple[int, float]:
+    """The median, and how far from it a measurement may lie that is not an outlying one; by the median deviation."""
+    values = sorted(delays)
+    median = values[len(values) // 2]
+    spread = sorted(abs(value - median) for value in values)[len(values) // 2] * 1.4826
+    return median, _OUTLIER * spread + 1

@@ -22,7 +22,6 @@ from timesync.ptp.link import Link
 from timesync.ptp.settings import Bmca, DelayMechanism, PortSettings, Role
 from timesync.ptp.states import PortEvent, PortState, transition
 from timesync.ptp.timers import Timers, interval
-from timesync.wire import ptp
 from timesync.wire.ptp_message import (
     NO_FLAGS,
     DelayReq,
@@ -312,7 +311,7 @@ class Port:
         self.counters.sent[MessageType.DELAY_REQ] += 1
         yield SendEvent(
             port=self.settings.number,
-            data=ptp.encode(DelayReq(header)),
+            data=self._headers.encode(DelayReq(header)),
             token=token,
             destination=self._following.address if alone else None,
         )
@@ -353,6 +352,7 @@ class Port:
                 epoch=stamp.epoch,
                 offset=offset,
                 delay=delay,
+                averaged=self.settings.mechanism is DelayMechanism.P2P,
                 noise_s=self.settings.stamp_noise_s,
                 quality=outlook.quality(
                     self._context.sets,

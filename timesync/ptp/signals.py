@@ -16,7 +16,7 @@ from timesync.ptp.gptp.capable import Capability
 from timesync.ptp.port import Port
 from timesync.ptp.settings import Bmca, Intervals, PortSettings
 from timesync.ptp.timers import Timers, interval
-from timesync.wire import gptp_tlv, ptp
+from timesync.wire import gptp_tlv
 from timesync.wire.error import WireError
 from timesync.wire.ptp_message import MessageType, Signaling, Tlv
 
@@ -100,7 +100,9 @@ class Signals:
         """A Signaling message to the neighbour (10.6.4.2)."""
         header = self._port.headers.make(MessageType.SIGNALING)
         self._port.counters.sent[MessageType.SIGNALING] += 1
-        return SendGeneral(port=self._settings.number, data=ptp.encode(Signaling(header, ALL_PORTS, (tlv,))))
+        return SendGeneral(
+            port=self._settings.number, data=self._port.headers.encode(Signaling(header, ALL_PORTS, (tlv,)))
+        )
 
     def on_signaling(self, message: Signaling, now: Instant[Mono]) -> Iterator[PtpEffect]:
         """What a neighbour says and wants (10.3.14, 10.4.2, 11.2.21)."""

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from timesync.base.ids import ALL_CLOCKS, PortIdentity
 from timesync.ptp.context import Headers, PortCounters
 from timesync.ptp.effect import PtpEffect, SendGeneral
-from timesync.wire import ptp
 from timesync.wire.ptp_message import Flags, MessageType, Signaling, Tlv
 
 _ALL_PORTS = 0xFFFF
@@ -32,7 +31,7 @@ class Signaler:
             return
         header = self._headers.make(MessageType.SIGNALING, flags=Flags.UNICAST)
         self._counters.sent[MessageType.SIGNALING] += 1
-        data = ptp.encode(Signaling(header, target, tlvs))
+        data = self._headers.encode(Signaling(header, target, tlvs))
         yield SendGeneral(port=self._port, data=data, destination=address)
 
 

@@ -22,8 +22,9 @@ from timesync.ptp.timers import interval
 from timesync.ptp.unicast import Signaler, is_for
 from timesync.wire import ptp_tlv_read
 from timesync.wire.error import WireError
-from timesync.wire.ptp_message import MessageType, Signaling, Tlv
+from timesync.wire.ptp_message import Announce, MessageType, Signaling, Tlv
 from timesync.wire.ptp_tlv import UnicastCancel, UnicastGrant, UnicastRequest
+from timesync.wire.ptp_tlv_profile import InterfaceRate
 
 _SLOWEST_DOUBLINGS = 6
 """How often the interval between questions to a silent server doubles."""
@@ -81,6 +82,8 @@ class ServerView:
         state: How far it has come.
         selected: It is the one that is followed.
         granted: Log2 intervals in seconds by type of message.
+        announce: Its newest Announce; None while it may not be followed.
+        rate: What it said of its interface with its grants (ITU-T G.8275.2, annex D); None when it did not.
     """
 
     address: str
@@ -88,6 +91,8 @@ class ServerView:
     state: UnicastState
     selected: bool
     granted: dict[MessageType, int]
+    announce: Announce | None = None
+    rate: InterfaceRate | None = None
 
 
 @dataclass(slots=True)
@@ -108,6 +113,7 @@ class _Server:
     refused: bool = False
     asked: set[MessageType] = field(default_factory=set)
     grants: dict[MessageType, _Grant] = field(default_factory=dict)
+    rate: InterfaceRate | None = None
 
     @property
     def target(self) -> PortIdentity:
@@ -156,6 +162,7 @@ class UnicastClient:
                 self._state(server),
                 server.selected,
                 {kind: grant.log_interval for kind, grant in server.grants.items()},
+                rate=server.rate,
             )
             for server in self._servers.values()
         )
@@ -238,6 +245,8 @@ class UnicastClient:
                 acknowledged.append(UnicastCancel(tlv.message_type, tlv.maintain_request, acknowledge=True).to_tlv())
                 yield from self._taken_back(server, tlv.message_type, now)
         if server is not None:
+            if message.header.source == server.identity:
+                server.rate = ptp_tlv_read.find(message.tlvs, InterfaceRate) or server.rate
             yield from self._signaler.send(tuple(acknowledged), server.target, address)
 
     def _taken_back(self, server: _Server, kind: MessageType, now: Instant[Mono]) -> Iterator[PtpEffect]:
@@ -264,7 +273,7 @@ class UnicastClient:
             return
         if server.identity != source:
             # Another clock has the address now; what the old one granted is void.
-            server.identity, server.selected = source, False
+            server.identity, server.selected, server.rate = source, False, None
             server.grants.clear()
         server.failures, server.refused = 0, False
         length = Duration.from_s(min(grant.duration_s, self._settings.duration_s))

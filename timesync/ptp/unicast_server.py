@@ -64,7 +64,7 @@ class UnicastServerSettings:
     fastest_sync: int = -7
     fastest_delay: int = -7
     duration_s: int = 1000
-    rate: int = 4000
+    rate: int = 12_000
 
 
 @dataclass(slots=True)
@@ -139,11 +139,15 @@ class UnicastServer:
     # -- negotiation
 
     def on_signaling(self, message: Signaling, address: str, now: Instant[Mono]) -> Iterator[PtpEffect]:
-        """Requests and cancellations; all answers go into one message."""
+        """Requests and cancellations; all answers go into one message.
+
+        With grants goes the rate of the interface, where it is known and wanted (ITU-T G.8275.2, annex D).
+        """
         source, own = message.header.source, self._signaler.identity
         if source.clock == own.clock or not is_for(message.target, own):
             return
         answers: list[Tlv] = []
+        granted = False
         for raw in message.tlvs:
             try:
                 tlv = ptp_tlv_read.read(raw)
@@ -156,10 +160,14 @@ class UnicastServer:
                 return
             if isinstance(tlv, UnicastRequest):
                 length = self._grant((address, source), tlv, now)
+                granted = granted or length > 0
                 answers.append(UnicastGrant(tlv.message_type, tlv.log_interval, length, length > 0).to_tlv())
             elif not tlv.acknowledge and not tlv.maintain_request:
                 self._end((address, source), tlv.message_type)
                 answers.append(UnicastCancel(tlv.message_type, acknowledge=True).to_tlv())
+        rate = self._context.extras.rates.get(self._port.number)
+        if granted and rate is not None:
+            answers.append(rate.to_tlv())
         yield from self._signaler.send(tuple(answers), source, address)
 
     def _grant(self, client: Client, request: UnicastRequest, now: Instant[Mono]) -> int:
@@ -253,12 +261,15 @@ class UnicastServer:
         whole, part = ptp.whole_ns(self._context.told(stamp.at + self._port.egress_latency))
         header = replace(header, flags=header.flags & ~Flags.TWO_STEP, correction=part)
         self._counters.sent[MessageType.FOLLOW_UP] += 1
-        yield SendGeneral(port=self._port.number, data=ptp.encode(FollowUp(header, whole)), destination=address)
+        yield SendGeneral(
+            port=self._port.number, data=self._headers.encode(FollowUp(header, whole)), destination=address
+        )
 
     def _announce(self, client: Client, contract: _Contract) -> PtpEffect:
         header = self._header(MessageType.ANNOUNCE, contract, Flags.UNICAST, contract.log_interval)
-        message = announced(self._context.sets, header, path_trace=self._context.settings.path_trace)
-        return SendGeneral(port=self._port.number, data=ptp.encode(message), destination=client[0])
+        context = self._context
+        message = announced(context.sets, header, path_trace=context.settings.path_trace, extras=context.extras)
+        return SendGeneral(port=self._port.number, data=self._headers.encode(message), destination=client[0])
 
     def _sync(self, client: Client, contract: _Contract) -> PtpEffect:
         token = next(self._context.tokens)
@@ -270,7 +281,9 @@ class UnicastServer:
         while len(self._waiting) >= _WAITING:
             del self._waiting[next(iter(self._waiting))]
         self._waiting[token] = header, client[0]
-        return SendEvent(port=self._port.number, data=ptp.encode(Sync(header)), token=token, destination=client[0])
+        return SendEvent(
+            port=self._port.number, data=self._headers.encode(Sync(header)), token=token, destination=client[0]
+        )
 
     def _header(self, kind: MessageType, contract: _Contract, flags: Flags, log_interval: int) -> Header:
         """Each client has sequence numbers of its own (7.3.7); a unicast Sync says no interval (table 42)."""

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from timesync.base.ids import PortIdentity
 from timesync.base.time import Duration
 from timesync.ptp.context import PortCounters
 from timesync.ptp.datasets import DataSets, DefaultDS
 from timesync.ptp.following import FOLLOWING_STATES
+from timesync.ptp.foreign import ForeignTable
 from timesync.ptp.negotiation import Negotiation
 from timesync.ptp.port import Port
 from timesync.ptp.settings import InstanceSettings
 from timesync.ptp.states import PortState
 from timesync.ptp.unicast_client import ServerView
 from timesync.ptp.unicast_server import ClientView
+from timesync.wire.ptp_tlv_profile import SynchronizationMetadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +61,19 @@ class InstanceView:
         default: ``defaultDS``.
         sets: The other data sets.
         ports: One view each.
+        metadata: What the grandmaster says of television (SMPTE ST 2059-2); None where it does not.
     """
 
     settings: InstanceSettings
     default: DefaultDS
     sets: DataSets
     ports: tuple[PortView, ...]
+    metadata: SynchronizationMetadata | None = None
 
 
-def port_view(port: Port, negotiation: Negotiation | None, *, gptp: bool) -> PortView:
+def port_view(port: Port, negotiation: Negotiation | None, foreign: ForeignTable, *, gptp: bool) -> PortView:
     """A port, and what it negotiated."""
+    servers = () if negotiation is None else negotiation.servers()
     return PortView(
         number=port.settings.number,
         name=port.settings.name,
@@ -80,6 +85,6 @@ def port_view(port: Port, negotiation: Negotiation | None, *, gptp: bool) -> Por
         reason=port.link.reason if gptp else "",
         rate_ratio=port.link.peer.rate_ratio,
         counters=port.counters,
-        servers=() if negotiation is None else negotiation.servers(),
+        servers=tuple(replace(one, announce=foreign.announce_of(one.identity)) for one in servers),
         clients=() if negotiation is None else negotiation.clients(),
     )

@@ -20,7 +20,7 @@ from timesync.runtime.ptp_wire import Outgoing, Wire, open_wire
 from timesync.runtime.stamping import StampClock
 from timesync.transport import PtpHandler, PtpPortSpec, TransportName, domain_of, is_event, is_one_step_sync
 from timesync_drivers import ethernet, ptp_udp
-from timesync_drivers.interfaces import interface_address
+from timesync_drivers.interfaces import interface_address, interface_rate
 from timesync_drivers.link import LinkState
 from timesync_drivers.nic import Stamping, stamping
 from timesync_drivers.ptp_filter import PtpClaim
@@ -170,6 +170,11 @@ class LinuxPtpSocket:
     def phc(self) -> int | None:
         """Index of the hardware clock that stamps; None with software stamps."""
         return None if self._card is None else self._card.phc
+
+    @property
+    def bits_per_s(self) -> int | None:
+        """The rate of the interface now; None where it does not say."""
+        return interface_rate(self._wire.link.name)
 
     @property
     def failed(self) -> int:

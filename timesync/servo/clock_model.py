@@ -89,7 +89,9 @@ class Source:
     @property
     def path_s(self) -> float:
         """One-way delay to the root of its time."""
-        delay = self.tracker.model.minimum_delay_s or 0.0
+        delay = self.tracker.model.minimum_delay_s
+        if delay is None:
+            delay = (self.delay_s or 0.0) / 2
         root = 0.0 if self.quality is None else self.quality.root_delay.s() / 2
         return max(delay, 0.0) + root
 
@@ -134,6 +136,14 @@ class Link(Source):
         self._origin = None
         if self.tracker.estimator is not None:
             self.tracker.moved(self.tracker.estimator.at, _ANYTHING)
+
+    def alarm(self, innovation_s: float) -> None:
+        """One of the two clocks did something that the model does not know; its own sources will show which."""
+        for model, sign in ((self.near, 1), (self.far, -1)):
+            model.fusion.expect(sign * innovation_s)
+            for source in model.sources.values():
+                if not isinstance(source, Link):
+                    source.tracker.expect(sign * innovation_s)
 
     def against_truth(self, between_s: float, at: Instant[Tai]) -> tuple[float, Prediction] | None:
         """The near clock against truth, from its own origin, where the two clocks are ``between_s`` apart.
@@ -249,7 +259,7 @@ class ClockModel:
         source.quality = m.quality
         offset = source.between(m) if isinstance(source, Link) else self.free_offset(m, source.spec.correction)
         before = tracker.predict(free, source.wander)
-        delay = None if m.delay is None else m.delay.s()
+        delay = None if m.delay is None or m.averaged else m.delay.s()
         verdict, variance = tracker.sample(free, offset, delay, source.wander, now, m.noise_s)
         if tracker.began_anew() and source.ruling.state is SourceState.SELECTED:
             # The estimate has taken the same noise for an offset and a frequency.
@@ -258,6 +268,8 @@ class ClockModel:
             assert tracker.estimator is not None
             self.fusion.suspect(free, offset - before.offset_s, (free - tracker.estimator.at).s())
         if isinstance(source, Link):
+            if verdict is not Verdict.USED and before is not None:
+                source.alarm(offset - before.offset_s)
             found = source.against_truth(offset, free)
             offset = math.nan if found is None else found[0]
         return verdict, offset, variance

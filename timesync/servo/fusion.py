@@ -119,8 +119,13 @@ class Fusion:
         self._estimator.update(innovation, variance)
         return verdict
 
+    def expect(self, innovation_s: float) -> None:
+        """A comparison with another clock of this machine was odd on this side, and one odd sample will be news."""
+        self._gate.expect(innovation_s)
+
     def suspect(self, at: Instant[Tai], innovation_s: float, elapsed_s: float) -> None:
         """A sample did not fit: until the next one decides, the claim must cover what it said."""
+        self.expect(innovation_s)
         self._pending = (at, abs(innovation_s), max(abs(elapsed_s), 1.0))
 
     def doubt_s(self, at: Instant[Tai]) -> float:

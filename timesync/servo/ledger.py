@@ -30,12 +30,17 @@ class _Entry:
 
 
 class Ledger:
-    """The adjustments of one clock, as a piecewise linear function of its own reading."""
+    """The adjustments of one clock, as a piecewise linear function of its own reading.
+
+    Attributes:
+        last_step: By how much it was last set forward; zero before, and where that is not known.
+    """
 
     def __init__(self, at: Instant[Tai], epoch: int, rate: Rate) -> None:
         """Start at reading ``at``, with ``rate`` already in force."""
         self._entries: deque[_Entry] = deque(maxlen=_KEPT)
         self._append(at, epoch, ZERO, rate.ratio)
+        self.last_step = ZERO
 
     def _append(
         self, at: Instant[Tai], epoch: int, adjustment: Duration, rate: float, environment: float = 0.0
@@ -86,4 +91,5 @@ class Ledger:
     def stepped(self, by: Duration, at: Instant[Tai], epoch: int) -> None:
         """The clock was set forward by ``by``; it read ``at`` just before, and its epoch is now ``epoch``."""
         rate = self._entries[-1].rate
+        self.last_step = by
         self._append(at + by, epoch, self.adjustment(at) + by, rate, self.environment)

@@ -83,6 +83,10 @@ class Gate:
         """The last sample did not fit, and the next one will decide."""
         return self._run > 0
 
+    def expect(self, innovation_s: float) -> None:
+        """Somebody else saw something odd on this side: one odd sample there will do."""
+        self._run, self._sign = _NEWS - 1, math.copysign(1.0, innovation_s)
+
     def judge(self, innovation_s: float, deviation_s: float) -> Verdict:
         """Decide on an innovation against the standard deviation that was expected of it."""
         if abs(innovation_s) <= GATE * deviation_s:
@@ -208,6 +212,10 @@ class Tracker:
         if self._normalized is not None and self.samples > _WARM_UP:
             wander.learn(self._normalized, normalized)
         self._normalized = normalized
+
+    def expect(self, innovation_s: float) -> None:
+        """A comparison with another clock of this machine was odd on this side, and one odd sample will be news."""
+        self._gate.expect(innovation_s)
 
     def disturb(self, offset_variance: float) -> None:
         """Our own steering was not exact: believe the offset less."""

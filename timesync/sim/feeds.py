@@ -21,6 +21,8 @@ from timesync.sim.receiver_nmea import NmeaVoice
 from timesync.sim.receiver_ubx import UbxVoice
 from timesync.sim.world import Event, World
 
+_PATIENCE = UNITS_PER_S // 2
+"""So long a burst waits for the line. A receiver whose line is slower than what it has to say leaves bursts out."""
 _ANSWER_AFTER = Duration.from_ns(20_000_000)
 _GPSD_READS_BYTES = 400
 """What a receiver behind gpsd sends before gpsd has a fix to report."""
@@ -139,8 +141,9 @@ class ReceiverPort:
         self._busy_until = world.units
 
     def wire(self, line: PulseLine) -> None:
-        """Its pulses are on that line; gpsd sees them too."""
-        self._line = line
+        """Its pulses are on that line; gpsd sees those of the first one, too."""
+        if self._line is None:
+            self._line = line
 
     def accepts(self) -> bool:
         """Whether a feed can be opened: the device is there, or gpsd runs."""
@@ -208,9 +211,10 @@ class ReceiverPort:
         latency = receiver.latency()
         if receiver.talks():
             start = self._world.units + receiver.drift(self._world.units) + latency.scaled_ns
+            start, told = max(start, self._world.units), receiver.told(second)
             # A line carries one byte at a time: the next burst waits for the end of the last one.
-            start = max(start, self._busy_until, self._world.units)
-            self._world.at_units(start, partial(self._on_burst, receiver.told(second)))
+            if self._busy_until - start <= _PATIENCE:
+                self._world.at_units(max(start, self._busy_until), partial(self._on_burst, told))
 
     def _on_burst(self, told: Told) -> None:
         receiver, hardware = self.receiver, self.receiver.hardware

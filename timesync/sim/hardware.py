@@ -31,7 +31,7 @@ class Fault(enum.Enum):
     NO_PULSES = "no pulses"
     """No edges: of a receiver, of a pulse line, of the external timestamps of a PHC."""
     FALSE_LEAP = "false leap"
-    """The receiver announces a leap second for the end of the month; only UBX has words for it."""
+    """The receiver announces a leap second for the end of the month, for which only UBX has words."""
     UNPLUGGED = "unplugged"
     """The device is gone: feeds are lost, calls fail as GONE, and it cannot be opened."""
     GARBLED = "garbled"
@@ -264,7 +264,8 @@ class ReceiverHardware:
 
     def known_faults(self) -> frozenset[Fault]:
         """What can go wrong with it."""
-        return RECEIVER_FAULTS if self.language == "gpsd" else RECEIVER_FAULTS - {Fault.GPSD_GONE}
+        needs = {Fault.GPSD_GONE: "gpsd", Fault.FALSE_LEAP: "ubx"}
+        return frozenset(fault for fault in RECEIVER_FAULTS if needs.get(fault, self.language) == self.language)
 
     def byte_ns(self) -> int:
         """How long one byte takes on the line."""

@@ -50,6 +50,7 @@ class CardModel:
         slowness: From an arrival, or the taking of a stamp, to the callback; callbacks of one card stay in order.
         disorder: What each message waits besides, whatever came before it: those of two sockets have no order.
         one_step: It can write the time into Sync messages.
+        bits_per_s: The rate of its interface; None: it does not say.
     """
 
     stamp_noise_s: float = 0.0
@@ -60,6 +61,7 @@ class CardModel:
     slowness: DelayLaw = SLOWNESS
     disorder: DelayLaw = NO_DELAY
     one_step: bool = False
+    bits_per_s: int | None = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +316,11 @@ class SimPtpSocket:
     def phc(self) -> int | None:
         """Index of the hardware clock that stamps; there is one for each card, of its number."""
         return self._card.number if self._hardware else None
+
+    @property
+    def bits_per_s(self) -> int | None:
+        """The rate of the interface."""
+        return self._card.model.bits_per_s
 
     # A segment has no groups: everybody hears what has no destination.
 

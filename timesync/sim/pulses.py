@@ -199,7 +199,8 @@ class OutputLine(PulseLine):
         moment = self._moment()
         if super().edge_now() is None or not self._is_on() or moment is None:
             return None
-        return moment if self._world.units - moment < _HALF else None
+        # A clock that was set back shows the second later once more, and this edge is none of it.
+        return moment if 0 <= self._world.units - moment < _HALF else None
 
     def _happen(self) -> None:
         moment = self._moment()

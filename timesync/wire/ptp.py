@@ -43,6 +43,8 @@ MAX_TLVS = 64
 CORRECTION_TOO_BIG = Duration((1 << 63) - 1)
 """A ``correctionField`` that stands for a value too big to be written (13.3.2.9)."""
 
+_LEAST_CORRECTION = -1 << 63
+
 _HEADER = struct.Struct(">BBHBBHqI8sHHBb")
 _TIMESTAMP = struct.Struct(">HII")
 _PDELAY_REQ = struct.Struct(">HII10x")
@@ -230,8 +232,9 @@ _READERS: dict[int, tuple[int, _Reader]] = {
 def encode(message: Message, *, pad: int = 0) -> bytes:
     """The octets of a message, and ``pad`` octets of zero that its ``messageLength`` does not count (2 over UDP/IPv6).
 
-    Timestamps lose what they have under a nanosecond (``whole_ns`` saves it). A correction above 2^63 - 1 units is
-    written as CORRECTION_TOO_BIG. Raises ValueError for any other field that does not fit: that is our own bug.
+    Timestamps lose what they have under a nanosecond (``whole_ns`` saves it). A correction that 64 bits cannot hold, up
+    or down, is written as CORRECTION_TOO_BIG: whoever gets it must not use it. Raises ValueError for any other field
+    that does not fit: that is our own bug.
     """
     try:
         kind, body = _body(message)
@@ -248,6 +251,9 @@ def _head(header: Header, kind: MessageType, length: int) -> bytes:
     source, sdo_id, minor = header.source, header.sdo_id, header.minor_version
     if not (0 <= sdo_id <= 0xFFF and 0 <= minor <= 0xF and len(source.clock) == _IDENTITY_SIZE):
         raise ValueError(f"sdoId {sdo_id:#x}, minorVersionPTP {minor}, source {source}")
+    correction = header.correction.scaled_ns
+    if not _LEAST_CORRECTION <= correction <= CORRECTION_TOO_BIG.scaled_ns:
+        correction = CORRECTION_TOO_BIG.scaled_ns
     return _HEADER.pack(
         sdo_id >> 4 & 0xF0 | kind,
         minor << 4 | VERSION,
@@ -255,7 +261,7 @@ def _head(header: Header, kind: MessageType, length: int) -> bytes:
         header.domain,
         sdo_id & 0xFF,
         header.flags,
-        min(header.correction.scaled_ns, CORRECTION_TOO_BIG.scaled_ns),
+        correction,
         header.message_specific,
         source.clock,
         source.port,

@@ -108,7 +108,9 @@ _NO_ADDRESS_FLAGS = TimeAddressFlags(0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SynchronizationMetadata:
-    """The SM TLV (SMPTE ST 2059-2, 7.2 [from memory]), in Management messages with the action COMMAND.
+    """The SM TLV (SMPTE ST 2059-2, 5.13), in Management messages with the action COMMAND.
+
+    The layout is that which Wireshark and public implementations read; the standard's text was not to be had.
 
     Attributes:
         frame_rate: ``defaultSystemFrameRate``: numerator and denominator.

@@ -39,7 +39,7 @@ class Case:
 
     Attributes:
         config: What is needed.
-        argument: How a command line names the configuration: ``-c FILE`` or ``--profile NAME``.
+        argument: How a command line names the configuration: ``-c FILE``, ``--profile NAME`` or both.
         machine: Where it is looked for.
         table: TAI - UTC.
         leap_said: Where that comes from.

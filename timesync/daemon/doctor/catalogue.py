@@ -52,6 +52,12 @@ CATALOGUE: dict[str, Entry] = {
         "A part of the configuration cannot work without a package that is not installed.",
         "Install the package into the environment of timesync, as the finding says.",
     ),
+    "TS-CFG-003": Entry(
+        "Is there the user that the service runs as?",
+        "The user is there.",
+        "systemd cannot start the service (status 217/USER), and what its user may do cannot be looked at.",
+        "Make the user, as the finding says, or name another one in `User=` of the unit.",
+    ),
     "TS-SER-001": Entry(
         "Is the serial line free of the kernel's console?",
         "The kernel does not write on this line.",

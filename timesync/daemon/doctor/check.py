@@ -79,6 +79,11 @@ def skip(check: str, subject: str, evidence: str, remedy: str = "") -> Finding:
     )
 
 
+def nobody(check: str, subject: str, user: str) -> Finding:
+    """A permission that cannot be looked at, because the user of the service does not exist."""
+    return skip(check, subject, f"there is no user {user}, whom the unit names; see TS-CFG-003")
+
+
 def exit_code(findings: Iterable[Finding]) -> int:
     """The exit code of the contract.
 

@@ -123,8 +123,10 @@ def local_device(case: Case, address: Gpsd) -> str | None:
         return None
     if address.device is not None:
         return address.device
-    path = case.machine.at("/etc/default/gpsd")
-    text = path.read_text(errors="replace") if path.is_file() else ""
+    try:
+        text = case.machine.at("/etc/default/gpsd").read_text(errors="replace")
+    except OSError:
+        return None
     found = re.search(r'^DEVICES="?([^"\n]*)', text, re.MULTILINE)
     devices = [] if found is None else [one for one in found[1].split() if "/dev/pps" not in one]
     return devices[0] if devices else None

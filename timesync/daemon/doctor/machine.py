@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,12 +24,15 @@ class Machine:
         user: Who the daemon will run as.
         unit: It is the unit that says so; else it is whoever calls.
         pid: Our own process, which is left out.
+        absent: The user that the unit names and that does not exist; nothing can be said of its permissions then, and
+            ``user`` is whoever calls.
     """
 
     root: Path = Path("/")
     user: User = field(default_factory=access.current_user)
     unit: bool = False
     pid: int = field(default_factory=os.getpid)
+    absent: str | None = None
 
     @property
     def proc(self) -> Path:
@@ -47,6 +52,14 @@ def this_machine(root: Path = Path("/")) -> Machine:
     """The machine under us; the daemon runs as its unit says, or as we do."""
     if units.fragment(root, SERVICE) is None:
         return Machine(root)
-    name = units.settings(root, SERVICE).get("User", "root")
-    user = access.find_user(root, name)
-    return Machine(root) if user is None else Machine(root, user, unit=True)
+    name = units.settings(root, SERVICE).get("User") or "root"
+    user = access.find_user(root, name) or (_elsewhere(name) if root == Path("/") else None)
+    return Machine(root, unit=True, absent=name) if user is None else Machine(root, user, unit=True)
+
+
+def _elsewhere(name: str) -> User | None:
+    """A user of this machine who is not in ``/etc/passwd``, but in another of its databases (nsswitch.conf)."""
+    with contextlib.suppress(KeyError):
+        entry = pwd.getpwnam(name)
+        return User(name, entry.pw_uid, entry.pw_gid, tuple(sorted(os.getgrouplist(name, entry.pw_gid))))
+    return None

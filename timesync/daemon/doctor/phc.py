@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from timesync.base.time import Instant
 from timesync.config.clocks import Clock
 from timesync.config.sources import NtpOptions, PhcSource, PpsSource
-from timesync.daemon.doctor import serial, words
+from timesync.daemon.doctor import linuxptp, serial, words
 from timesync.daemon.doctor.case import Case
 from timesync.daemon.doctor.check import Cause, Finding, fail, ok, skip, warn
 from timesync.daemon.doctor.machine import Machine
+from timesync_drivers.cross import CrossReading
 from timesync_drivers.nic import Stamping, stamping
 from timesync_drivers.phc import PhcCapabilities, PhcDevice, PhcPin, PinFunction, device_path
 
@@ -74,10 +76,7 @@ def examine(case: Case, name: str, clock: Clock) -> Iterator[Finding]:
         yield _steered(case, subject, path, clock)
         if "/" not in clock.phc and not clock.phc.startswith("ptp"):
             yield _stamps(case, clock.phc)
-        reading = device.cross()
-        difference_ns = reading.device_ns - reading.system_ns
-        tai_utc = case.table.steps[-1][1]
-        yield holds(subject, difference_ns, reading.device_ns, tai_utc, clock.timescale, role_of(case, name, clock))
+        yield compared(case, subject, name, clock, device.cross())
     except OSError as error:
         yield fail(
             "TS-PHC-006", name, words.error(error.errno or 0), "reload the driver of the card", cause=Cause.MISSING
@@ -150,6 +149,11 @@ def _steered(case: Case, subject: str, path: str, clock: Clock) -> Finding:
     rivals = [one for one in found.processes if one.name in _STEERERS]
     others = ", ".join(map(str, found.processes)) or "nobody"
     evidence = f"{others} has it open{words.AS_FAR if found.hidden else ''}"
+    if found.hidden and not rivals:
+        asked = (path, str(clock.phc))
+        rivals = [one for one in case.processes() if linuxptp.names(case.machine, one, *asked)]
+        if rivals:
+            evidence = f"the command line of {', '.join(map(str, rivals))} names it; {evidence}"
     if clock.discipline and rivals:
         remedy = f"sudo systemctl disable --now '{rivals[0].name}*'; if no unit started it: sudo kill {rivals[0].pid}"
         return fail("TS-PHC-004", subject, evidence, remedy)
@@ -187,6 +191,13 @@ def role_of(case: Case, name: str, clock: Clock) -> Role:
     if any(isinstance(one, PhcSource) and one.phc == name for one in case.config.sources):
         return "believed"
     return "steered" if clock.discipline else "watched"
+
+
+def compared(case: Case, subject: str, name: str, clock: Clock, reading: CrossReading) -> Finding:
+    """What time a clock holds beside the system clock, by the TAI - UTC of that moment."""
+    tai_utc = case.table.tai_utc(Instant.from_ns(reading.system_ns))
+    difference_ns = reading.device_ns - reading.system_ns
+    return holds(subject, difference_ns, reading.device_ns, tai_utc, clock.timescale, role_of(case, name, clock))
 
 
 def holds(subject: str, difference_ns: int, device_ns: int, tai_utc: int, timescale: str, role: Role) -> Finding:

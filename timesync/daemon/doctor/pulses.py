@@ -27,6 +27,9 @@ _LONGEST_S = 0.55
 """Some pulses last half a second, none longer."""
 _WRAP = 1 << 32
 _STALE_OPTIONS = ("bcm2708.pps_gpio_pin", "bcm2709.pps_gpio_pin", "pps_gpio_pin")
+_GPIO = ("pps@", "pps-gpio", "pps.", "pps_gpio")
+"""How names of pps-gpio's devices begin: that of the device tree's node, or of the driver. A serial line's is its
+driver's (``ttyAMA0``, ``serial0``), a hardware clock's ``ptp0``."""
 _ON_BOARD_PIN = 18
 """Where the overlay looks unless told otherwise."""
 
@@ -105,7 +108,7 @@ def board(case: Case) -> Iterator[Finding]:
     machine = case.machine
     if boot.pi_model(machine.root) is None:
         return
-    yield _overlay(machine)
+    yield _other_driver(case) or _overlay(machine)
     options = proc.kernel_options(machine.proc)
     stale = next((option for option in options if option.partition("=")[0] in _STALE_OPTIONS), None)
     if stale is None:
@@ -117,6 +120,15 @@ def board(case: Case) -> Iterator[Finding]:
         yield fail("TS-PPS-002", "/proc/cmdline", stale, remedy)
 
 
+def _other_driver(case: Case) -> Finding | None:
+    """That no pulse comes by a pin of the board, so that no overlay is needed; None where one does, or may."""
+    names = {one.pps: _sysfs(case.machine, one.pps, "name") for one in kernel_sources(case)}
+    if not all(name and not name.startswith(_GPIO) for name in names.values()):
+        return None
+    listed = ", ".join(f"{path} is {name}" for path, name in names.items())
+    return ok("TS-PPS-001", "config.txt", listed, "No pulse comes by a pin of the board, so no overlay is needed.")
+
+
 def _overlay(machine: Machine) -> Finding:
     file = boot.boot_file(machine.root, "config.txt")
     if file is None:
@@ -126,21 +138,25 @@ def _overlay(machine: Machine) -> Finding:
         )
     shown = machine.shown(file)
     line = f"dtoverlay=pps-gpio,gpiopin={_ON_BOARD_PIN}"
-    config = boot.read_config(file)
+    config = boot.read_config(file, boot.pi_model(machine.root))
     overlay = config.overlay("pps-gpio")
     if overlay is not None:
         pin = overlay.parameters.get("gpiopin", f"{_ON_BOARD_PIN}, the default")
         evidence = f"line {overlay.line} of {shown}: pps-gpio on GPIO {pin}"
         if overlay.section == "all":
             return ok("TS-PPS-001", shown, evidence)
-        meaning = "The line stands below a filter, and counts only on the boards that the filter names."
-        remedy = f"if this board is not one of them: echo '[all]' | sudo tee -a {shown}, and the line below it"
+        meaning = "The line stands below a filter, and whether that lets it count cannot be told from here."
+        remedy = f"if it does not: echo '[all]' | sudo tee -a {shown}, and the line below it"
         return warn("TS-PPS-001", shown, f"{evidence}, below [{overlay.section}]", remedy, meaning)
     remedy = f"echo {line} | sudo tee -a {shown} && sudo reboot   # or the pin of your hat"
     old = boot.stale_file(machine.root, "config.txt")
-    if old is not None and boot.read_config(old).overlay("pps-gpio") is not None:
+    if old is not None and boot.read_config(old, boot.pi_model(machine.root)).overlay("pps-gpio") is not None:
         evidence = f"the overlay is in {machine.shown(old)}, which nobody reads; {shown} does not have it"
         return fail("TS-PPS-001", shown, evidence, remedy)
+    away = next((one for one in config.elsewhere if one.name == "pps-gpio"), None)
+    if away is not None:
+        evidence = f"line {away.line} of {shown} is below [{away.section}], and this board is not that"
+        return fail("TS-PPS-001", shown, evidence, rf"printf '[all]\n{line}\n' | sudo tee -a {shown} && sudo reboot")
     if "pps-gpio" in config.commented:
         return fail("TS-PPS-001", shown, "the line dtoverlay=pps-gpio is commented out", remedy)
     return fail("TS-PPS-001", shown, "no line dtoverlay=pps-gpio in it", remedy)
@@ -244,7 +260,7 @@ def _missing(machine: Machine, path: str) -> Finding:
     if there:
         remedy = f"write pps: {there[0].partition(' ')[0]} if that is the receiver's"
     elif boot.pi_model(machine.root) is not None and file is not None:
-        if boot.read_config(file).overlay("pps-gpio") is None:
+        if boot.read_config(file, boot.pi_model(machine.root)).overlay("pps-gpio") is None:
             line = f"dtoverlay=pps-gpio,gpiopin={_ON_BOARD_PIN}"
             remedy = f"echo {line} | sudo tee -a {machine.shown(file)} && sudo reboot"
         elif loaded:
@@ -281,7 +297,7 @@ def _no_pulse_remedy(case: Case) -> str:
                 return f"the receiver has no fix yet, and gives no pulse until then: {words.SKY}"
     file = boot.boot_file(case.machine.root, "config.txt")
     if file is not None and boot.pi_model(case.machine.root) is not None:
-        overlay = boot.read_config(file).overlay("pps-gpio")
+        overlay = boot.read_config(file, boot.pi_model(case.machine.root)).overlay("pps-gpio")
         pin = _ON_BOARD_PIN if overlay is None else overlay.parameters.get("gpiopin", _ON_BOARD_PIN)
         return f"compare the pin of the hat's PPS with gpiopin={pin}; wait for the receiver's fix"
     return "wait for the receiver's fix; look at the wire of the pulse, and at the receiver's pulse settings"

@@ -20,16 +20,17 @@ TOTAL_S = 12.5
 _STEP_S = 0.5
 """What a check has at least, however long those before it took."""
 _AGAIN = "timesync doctor, once more"
+_REPORT = "timesync doctor, once more; if it stays so, report this line as a fault of timesync"
 
 Step = tuple[str, Callable[[], Iterable[Finding]]]
 
 
-def bad_configuration(file: str, error: ConfigError) -> Finding:
-    """A configuration that cannot be used: nothing more can be checked."""
+def bad_configuration(file: str, error: ConfigError, argument: str) -> Finding:
+    """A configuration that cannot be used: nothing more can be checked. ``argument`` is that of ``examine``."""
     first = error.problems[0]
     more = "" if len(error.problems) == 1 else f", and {len(error.problems) - 1} more"
     denied = isinstance(error.cause, PermissionError)
-    remedy = f"sudo timesync doctor -c {file}" if denied else f"timesync check {file}"
+    remedy = f"sudo timesync doctor {argument}" if denied else _look(argument)
     cause = Cause.PERMISSION if denied else Cause.CONFIG
     return fail("TS-CFG-001", file, f"{first.headline()}{more}", remedy, cause=cause)
 
@@ -40,7 +41,7 @@ def examine(loaded: Loaded, file: str, argument: str, machine: Machine) -> Itera
     Args:
         loaded: The configuration.
         file: Its name.
-        argument: How a command line names it, for remedies: ``-c FILE`` or ``--profile NAME``.
+        argument: How a command line names it, for remedies: ``-c FILE``, ``--profile NAME`` or both.
         machine: Where to look.
     """
     config = loaded.config
@@ -48,8 +49,10 @@ def examine(loaded: Loaded, file: str, argument: str, machine: Machine) -> Itera
     background = Background(TOTAL_S)
     daemon, silence = running.reach(str(machine.at(config.observe.control)))
     case = Case(config, argument, machine, table, said, daemon, silence, background)
-    _begin(case)
+    # Begun before anything is told, so that all of it goes on at once.
+    failed = [broken for subject, start in _beginnings(case) if (broken := _begun(subject, start)) is not None]
     yield from _configuration(loaded, file, argument)
+    yield from failed
     for subject, step in steps(case):
         yield from bounded(case, subject, step)
 
@@ -59,27 +62,51 @@ def _configuration(loaded: Loaded, file: str, argument: str) -> Iterator[Finding
     yield ok("TS-CFG-001", file, f"{count} source{'' if count == 1 else 's'}")
     for problem in loaded.warnings:
         meaning = "The configuration can be used, but this is probably not meant."
-        shown = argument.replace("-c ", "check ").replace("--profile ", "profiles show ")
-        yield warn("TS-CFG-001", file, problem.headline("warning"), f"timesync {shown}", meaning)
+        yield warn("TS-CFG-001", file, problem.headline("warning"), _look(argument), meaning)
 
 
-def _begin(case: Case) -> None:
-    """Begin what takes seconds."""
+def _look(argument: str) -> str:
+    """The command that shows what is wrong with the configuration, or what a profile alone says."""
+    if argument.startswith("-c "):
+        return f"timesync check {argument.removeprefix('-c ')}"
+    return f"timesync profiles show {argument.removeprefix('--profile ')}"
+
+
+def _beginnings(case: Case) -> Iterator[tuple[str, Callable[[], None]]]:
+    """What takes seconds, to be begun."""
     for source in case.config.sources:
         if isinstance(source, NmeaSource):
-            serial.begin(case, source.nmea, source.baud)
+            yield source.nmea, partial(serial.begin, case, source.nmea, source.baud)
         elif isinstance(source, GpsdSource):
-            gpsd.begin(case, source.gpsd)
+            yield str(source.gpsd), partial(gpsd.begin, case, source.gpsd)
     for source in pulses.kernel_sources(case):
-        pulses.begin(case, source.pps)
+        yield source.pps, partial(pulses.begin, case, source.pps)
     for server in network.servers(case):
-        network.begin(case, server)
+        yield str(server), partial(network.begin, case, server)
+
+
+def _begun(subject: str, start: Callable[[], None]) -> Finding | None:
+    """Begin one; why it could not be begun."""
+    try:
+        start()
+    except Exception as error:  # noqa: BLE001 - one thing that is odd must not hide what the others find
+        return _broken(subject, error)
+    return None
+
+
+def _broken(subject: str, error: Exception) -> Finding:
+    """A check that broke off."""
+    if isinstance(error, OSError):  # what was there a moment ago is gone
+        return warn("TS-RUN-004", subject, f"{error.filename or subject}: {error.strerror or error}", _AGAIN)
+    meaning = "The check itself broke off: a fault of timesync, or something that it did not expect of this machine."
+    return warn("TS-RUN-004", subject, f"{type(error).__name__}: {error}", _REPORT, meaning)
 
 
 def steps(case: Case) -> Iterator[Step]:
     """What to look at, in order."""
     config = case.config
     yield "Python packages", lambda: [system.packages(config)]
+    yield "user", partial(system.user, case)
     serials = [source for source in config.sources if isinstance(source, NmeaSource)]
     daemons = [source for source in config.sources if isinstance(source, GpsdSource)]
     ports = {source.nmea: False for source in serials}
@@ -123,9 +150,9 @@ def bounded(case: Case, subject: str, step: Callable[[], Iterable[Finding]]) -> 
             done.result()
     except UnfinishedError:
         ended = False
-    except OSError as error:  # what was there a moment ago is gone
+    except Exception as error:  # noqa: BLE001 - one check that breaks must not hide what the others find
         yield from found
-        yield warn("TS-RUN-004", subject, f"{error.filename or subject}: {error.strerror or error}", _AGAIN)
+        yield _broken(subject, error)
         return
     yield from list(found)
     if not ended:

@@ -11,11 +11,11 @@ from pathlib import Path
 from timesync.base.time import NS_PER_S, SCALE, Instant, Utc
 from timesync.daemon.doctor import words
 from timesync.daemon.doctor.case import Case
-from timesync.daemon.doctor.check import Cause, Finding, fail, ok, skip, warn
+from timesync.daemon.doctor.check import Cause, Finding, fail, nobody, ok, skip, warn
 from timesync.daemon.doctor.listen import Heard, listen
 from timesync.daemon.doctor.machine import Machine
-from timesync.daemon.receiver_group import BUILT
 from timesync.gnss.latency import LATE_S
+from timesync.gnss.rollover import BUILT
 from timesync_drivers import access, boot, proc, units
 
 _LISTEN_S = 11.0
@@ -23,8 +23,9 @@ _GETTYS = ("agetty", "getty", "login", "mgetty")
 _BLUETOOTH = ("hciattach", "btattach")
 _BLUETOOTH_OFF = ("disable-bt", "pi3-disable-bt", "miniuart-bt", "pi3-miniuart-bt")
 _USB = ("ttyUSB", "ttyACM")
-_OTHER_SECOND_S = 0.6
-"""A message so late after a second, or so early before the next, may be about either."""
+_EARLY_S = 0.4
+"""A message so late after a second (``LATE_S``), or so early before it, may be about either of two."""
+_SECOND_S = 1.0
 _CLOCK_WRONG_S = 2.0
 
 
@@ -61,7 +62,9 @@ def messages(case: Case, device: str, baud: int | None) -> Iterator[Finding]:
         return
     if heard.trouble is not None:
         code = heard.trouble.errno or 0
-        if code not in (errno.ENOENT, errno.EACCES, errno.EPERM):  # those were said already
+        if code == errno.EBUSY:
+            yield _kept(case, device)
+        elif code not in (errno.ENOENT, errno.EACCES, errno.EPERM):  # those were said already
             yield fail("TS-SER-008", device, f"open: {words.error(code)}", _wires(case, device), cause=Cause.MISSING)
         return
     if heard.silent:
@@ -110,7 +113,12 @@ def latency(check: str, subject: str, kind: str, delay_s: float, pulse_s: float 
         delay_s: Arrival on the system clock less the time told.
         pulse_s: Arrival less the newest pulse, 0 to 1 s; None where no pulse was seen.
     """
-    if pulse_s is not None:
+    meaning = None
+    if pulse_s is not None and -_EARLY_S <= delay_s < 0 and pulse_s > _SECOND_S - _EARLY_S:
+        # Only the clock can tell a message before its pulse from one that is nearly a second late.
+        late_s = pulse_s - _SECOND_S
+        evidence = f"{kind} came {words.span(-late_s)} before the pulse, by the system clock"
+    elif pulse_s is not None:
         evidence, late_s = f"{kind} came {words.span(pulse_s)} after the pulse", pulse_s
     elif abs(delay_s) > _CLOCK_WRONG_S:
         evidence = f"{kind} differs from the system clock by {words.span(abs(delay_s))}"
@@ -118,14 +126,19 @@ def latency(check: str, subject: str, kind: str, delay_s: float, pulse_s: float 
         return ok(check, subject, evidence, meaning)
     else:
         evidence, late_s = f"{kind} came {words.span(delay_s)} after its second, by the system clock", delay_s
-    if LATE_S < late_s % 1.0 < _OTHER_SECOND_S:
-        return warn(check, subject, evidence, "give the line a higher speed, or have the receiver send RMC alone")
+        if abs(late_s) > _SECOND_S:
+            meaning = "Either messages come more than a second late, or the system clock is wrong by a second."
+    if not -_EARLY_S <= late_s <= LATE_S:
+        remedy = "give the line a higher speed, or have the receiver send RMC alone"
+        return warn(check, subject, evidence, remedy, meaning)
     return ok(check, subject, evidence)
 
 
 def permission(case: Case, check: str, device: str, flags: int = access.READ_WRITE) -> Finding:
     """Whether the service may open a device."""
     machine, user = case.machine, case.machine.user
+    if machine.absent is not None:
+        return nobody(check, device, machine.absent)
     code = case.open_error(device, flags)
     if code in (errno.EACCES, errno.EPERM):
         status = machine.at(device).stat()
@@ -233,7 +246,7 @@ def _without_bluetooth(machine: Machine) -> str:
     file = boot.boot_file(machine.root, "config.txt")
     if file is None:
         return "sudo systemctl disable --now hciuart bluetooth"
-    overlay = boot.read_config(file).overlay(*_BLUETOOTH_OFF)
+    overlay = boot.read_config(file, boot.pi_model(machine.root)).overlay(*_BLUETOOTH_OFF)
     if overlay is not None:
         return f"sudo reboot   # dtoverlay={overlay.name} is in {machine.shown(file)} already, and not in force yet"
     disable = "sudo systemctl disable hciuart; " if units.fragment(machine.root, "hciuart.service") else ""
@@ -250,7 +263,7 @@ def _there(machine: Machine, device: str) -> Finding:
     file = boot.boot_file(machine.root, "config.txt")
     on_board = Path(device).name in ("serial0", "ttyAMA0", "ttyS0")
     if boot.pi_model(machine.root) is not None and file is not None and on_board:
-        if boot.read_config(file).settings.get("enable_uart") == "1":
+        if boot.read_config(file, boot.pi_model(machine.root)).settings.get("enable_uart") == "1":
             remedy = "sudo reboot   # enable_uart=1 is in config.txt already"
         else:
             remedy = f"echo enable_uart=1 | sudo tee -a {machine.shown(file)} && sudo reboot"
@@ -273,6 +286,8 @@ def _ports(machine: Machine) -> list[str]:
 def _holder(case: Case, device: str, *, gpsd: bool) -> Finding:
     found = case.others(_open_name(case, device))
     rivals = [one for one in found.processes if not (gpsd and one.name == "gpsd")]
+    if not found.processes and _busy(case, device, hidden=found.hidden):
+        return _exclusive(case, device)
     if not rivals:
         seen = f"{found.processes[0]} has it open" if found.processes else "nobody has it open"
         return ok("TS-SER-006", device, f"{seen}{words.AS_FAR if found.hidden else ''}")
@@ -285,6 +300,32 @@ def _holder(case: Case, device: str, *, gpsd: bool) -> Finding:
         ),
     }.get(first.name, f"sudo kill {first.pid}")
     return fail("TS-SER-006", device, f"{', '.join(map(str, rivals))} has it open", remedy)
+
+
+def _busy(case: Case, device: str, *, hidden: bool) -> bool:
+    """Whether the kernel refuses the line to the user of the service, or to us where others may hide."""
+    if case.open_error(device) == errno.EBUSY:
+        return True
+    return hidden and access.try_open(case.machine.at(device), access.current_user()) == errno.EBUSY
+
+
+def _exclusive(case: Case, device: str) -> Finding:
+    """Somebody whose open files we may not see keeps the line for himself (tty_ioctl(4): TIOCEXCL)."""
+    busy = words.error(errno.EBUSY)
+    if case.running is not None:
+        who = "timesync" if case.running.pid is None else f"timesync (process {case.running.pid})"
+        return ok("TS-SER-006", device, f"open: {busy}; probably the running {who} has it{words.AS_FAR}")
+    evidence = f"open: {busy}; a process that this user may not see keeps it for itself"
+    return fail("TS-SER-006", device, evidence, f"sudo fuser -v {device} shows who it is; end that program")
+
+
+def _kept(case: Case, device: str) -> Finding:
+    """Nothing could be heard, because somebody keeps the line for himself."""
+    found = _listeners(case, device)
+    who = ", ".join(map(str, found.processes)) or "a process that this user may not see"
+    return skip(
+        "TS-SER-008", device, f"open: {words.error(errno.EBUSY)}; {who} keeps it for itself", f"sudo fuser -v {device}"
+    )
 
 
 def _later(case: Case, device: str, name: str, *, gpsd: bool) -> Iterator[Finding]:

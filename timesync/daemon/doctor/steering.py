@@ -6,8 +6,10 @@ from collections.abc import Iterator
 
 from timesync.config.clocks import SYSTEM
 from timesync.config.sources import PpsSource
+from timesync.daemon.doctor import linuxptp, words
 from timesync.daemon.doctor.case import Case
-from timesync.daemon.doctor.check import Cause, Finding, fail, ok, warn
+from timesync.daemon.doctor.check import Cause, Finding, fail, nobody, ok, warn
+from timesync.daemon.doctor.linuxptp import Verdict
 from timesync.daemon.doctor.machine import SERVICE, Machine
 from timesync_drivers import proc, units
 from timesync_drivers.system import TimeDaemon, find_time_daemons
@@ -33,10 +35,18 @@ def rivals(case: Case) -> Iterator[Finding]:
     """Other programs that steer the system clock, now and after the next start."""
     machine = case.machine
     found = find_time_daemons(machine.proc, own_pid=machine.pid)
-    running = [one for one in found if not _steers_another(machine, one)]
+    verdicts = {one: _verdict(machine, one) for one in found}
+    running = [one for one, verdict in verdicts.items() if verdict is Verdict.YES]
+    unclear = [one for one, verdict in verdicts.items() if verdict is Verdict.UNKNOWN]
+    spared = [str(one) for one, verdict in verdicts.items() if verdict is Verdict.NO_BY_COMMAND]
     listed = ", ".join(map(str, running)) or "none runs"
-    if not running:
-        yield ok("TS-CLK-001", SYSTEM, "no other time daemon runs")
+    if unclear and not running and steers_system(case):
+        evidence = f"{', '.join(map(str, unclear))}: neither its open files nor its configuration may be seen"
+        meaning = "It may steer the system clock, or only the clock of a network card."
+        yield warn("TS-CLK-001", SYSTEM, evidence, f"sudo timesync doctor {case.argument}", meaning)
+    elif not running:
+        by_command = f"; by its command line {', '.join(spared)} steers a network card{words.AS_FAR}" if spared else ""
+        yield ok("TS-CLK-001", SYSTEM, f"no other time daemon steers it{by_command}")
     elif steers_system(case):
         yield fail("TS-CLK-001", SYSTEM, listed, " ; ".join(dict.fromkeys(map(_end, running))))
     else:
@@ -54,14 +64,12 @@ def rivals(case: Case) -> Iterator[Finding]:
         yield ok("TS-CLK-002", SYSTEM, f"enabled: {', '.join(later) or 'none'}")
 
 
-def _steers_another(machine: Machine, daemon: TimeDaemon) -> bool:
-    """Whether it steers a PTP hardware clock, and leaves the system clock alone."""
-    if daemon.name == "ptp4l":
-        return any(name.startswith("/dev/ptp") for name in proc.opened(machine.proc, daemon.pid))
-    if daemon.name != "phc2sys":
-        return False
-    arguments = next((one.arguments for one in proc.processes(machine.proc) if one.pid == daemon.pid), ())
-    return "-c" in arguments[:-1] and arguments[arguments.index("-c") + 1] != "CLOCK_REALTIME"
+def _verdict(machine: Machine, daemon: TimeDaemon) -> Verdict:
+    """Whether it steers the system clock, and not a PTP hardware clock alone."""
+    if daemon.name not in ("ptp4l", "phc2sys"):
+        return Verdict.YES
+    process = next((one for one in proc.processes(machine.proc) if one.pid == daemon.pid), None)
+    return Verdict.NO if process is None else linuxptp.steers_system(machine, process)  # None: it has just ended
 
 
 def _end(daemon: TimeDaemon) -> str:
@@ -76,6 +84,8 @@ def capability(case: Case) -> Finding:
     if not proc.capabilities(machine.proc, "CapBnd") & bit:
         remedy = "in a container: docker run --cap-add SYS_TIME, or CapabilityBoundingSet=CAP_SYS_TIME in its unit"
         return fail("TS-CLK-003", f"user {user.name}", "CapBnd is without CAP_SYS_TIME", remedy, cause=Cause.PERMISSION)
+    if machine.absent is not None:
+        return nobody("TS-CLK-003", SERVICE, machine.absent)
     if machine.unit:
         return _by_unit(machine)
     if proc.capabilities(machine.proc, "CapEff") & bit:

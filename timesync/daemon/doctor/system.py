@@ -12,10 +12,14 @@ from timesync.config.schema import Config
 from timesync.config.sources import NmeaSource, ShmSource, SockSource
 from timesync.daemon.doctor import words
 from timesync.daemon.doctor.case import Case
-from timesync.daemon.doctor.check import Cause, Finding, fail, ok, warn
+from timesync.daemon.doctor.check import Cause, Finding, fail, nobody, ok, warn
+from timesync.daemon.doctor.machine import SERVICE
 from timesync.runtime.devices import LinuxDevices
-from timesync_drivers import access, proc
+from timesync_drivers import access, proc, units
 
+_YES = ("yes", "true", "on", "1")
+"""What systemd takes for a yes (systemd.syntax(7))."""
+_SYSUSERS = ("etc/sysusers.d", "run/sysusers.d", "usr/local/lib/sysusers.d", "usr/lib/sysusers.d")
 _SHM_KEY = 0x4E545030
 """``NTP0``: the key of unit 0 (ntpd's driver 28)."""
 _PRIVATE_UNITS = 2
@@ -35,6 +39,24 @@ def packages(config: Config, installed: Callable[[str], bool] | None = None) -> 
         return ok("TS-CFG-002", "Python packages", ", ".join(name for name, _ in needs.values()) or "none is needed")
     evidence = "; ".join(f"{name} is missing, and with it {what}" for name, what in missing)
     return fail("TS-CFG-002", "Python packages", evidence, f"pip install {' '.join(name for name, _ in missing)}")
+
+
+def user(case: Case) -> Iterator[Finding]:
+    """Whether there is the user whom the unit names; nothing without a unit."""
+    machine = case.machine
+    if not machine.unit:
+        return
+    subject, name = f"user {machine.user.name if machine.absent is None else machine.absent}", machine.absent
+    if name is None:
+        yield ok("TS-CFG-003", subject, f"User= of {SERVICE}; number {machine.user.uid}")
+    elif units.settings(machine.root, SERVICE).get("DynamicUser", "").lower() in _YES:
+        meaning = "systemd makes this user when the service starts, so its permissions cannot be looked at before."
+        yield ok("TS-CFG-003", subject, f"DynamicUser= of {SERVICE}", meaning)
+    else:
+        evidence = f"User={name} in {SERVICE}, and there is no such user"
+        listed = any((machine.root / place / f"{name}.conf").is_file() for place in _SYSUSERS)
+        made = f"sudo useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}"
+        yield fail("TS-CFG-003", subject, evidence, "sudo systemd-sysusers" if listed else made)
 
 
 def leap(case: Case, now: Instant[Utc] | None = None) -> Finding:
@@ -62,6 +84,8 @@ def directories(case: Case) -> Iterator[Finding]:
 
 def _writable(case: Case, check: str, directory: str, *, needed: bool) -> Finding:
     machine, user = case.machine, case.machine.user
+    if machine.absent is not None:
+        return nobody(check, directory, machine.absent)
     path = Path(directory)
     while not machine.at(str(path)).exists() and path != path.parent:
         path = path.parent
@@ -88,6 +112,8 @@ def exchanges(case: Case) -> Iterator[Finding]:
             yield _writable(case, "TS-SYS-004", str(Path(source.sock).parent), needed=True)
         elif isinstance(source, ShmSource):
             yield _segment(case, source.shm)
+    if config.serve.shm is not None:
+        yield _segment(case, config.serve.shm, ours=True)
     if config.serve.sock is not None:
         there = case.machine.at(config.serve.sock).is_socket()
         if there:
@@ -97,8 +123,11 @@ def exchanges(case: Case) -> Iterator[Finding]:
             yield warn("TS-SYS-004", config.serve.sock, "there is no such socket: chronyd makes it", remedy)
 
 
-def _segment(case: Case, unit: int) -> Finding:
-    subject, user = f"shm {unit}", case.machine.user
+def _segment(case: Case, unit: int, *, ours: bool = False) -> Finding:
+    """A segment of shared memory; ``ours``: it is we who write it."""
+    subject, user = f"{'serve.shm' if ours else 'shm'} {unit}", case.machine.user
+    if case.machine.absent is not None:
+        return nobody("TS-SYS-004", subject, case.machine.absent)
     found = proc.shared_memory(case.machine.proc).get(_SHM_KEY + unit)
     if found is None:
         if unit < _PRIVATE_UNITS and user.uid != 0:
@@ -110,7 +139,10 @@ def _segment(case: Case, unit: int) -> Finding:
     evidence = f"key {_SHM_KEY + unit:#x}, mode {mode:04o}, owner {owner}"
     if user.uid in (0, owner) or mode & 0o006 == 0o006:
         return ok("TS-SYS-004", subject, evidence)
-    remedy = f"start the other program as user {user.name}, or use a unit from {_PRIVATE_UNITS} on"
+    if ours:
+        remedy = f"sudo ipcrm -M {_SHM_KEY + unit:#x}, when nobody uses it; or write another unit in serve.shm"
+    else:
+        remedy = f"start the other program as user {user.name}, or use a unit from {_PRIVATE_UNITS} on"
     return fail("TS-SYS-004", subject, evidence, remedy, cause=Cause.PERMISSION)
 
 
