@@ -260,7 +260,9 @@ class ClockModel:
         offset = source.between(m) if isinstance(source, Link) else self.free_offset(m, source.spec.correction)
         before = tracker.predict(free, source.wander)
         delay = None if m.delay is None or m.averaged else m.delay.s()
-        verdict, variance = tracker.sample(free, offset, delay, source.wander, now, m.noise_s)
+        # Who is not used may be too coarse to show how the clock wanders: what repeats in him is his own.
+        teaches = isinstance(source, Link) or self.fusion.learns_from(source.spec.source)
+        verdict, variance = tracker.sample(free, offset, delay, source.wander, now, m.noise_s, teaches=teaches)
         if tracker.began_anew() and source.ruling.state is SourceState.SELECTED:
             # The estimate has taken the same noise for an offset and a frequency.
             self.fusion.forget()

@@ -52,6 +52,10 @@ class Fusion:
         """There is an estimate."""
         return self._estimator is not None
 
+    def learns_from(self, source: SourceId) -> bool:
+        """It is one of those that are used, or none is yet."""
+        return source in self._members or not self._members
+
     @property
     def state(self) -> Prediction | None:
         """The estimate as of the last sample."""

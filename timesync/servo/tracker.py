@@ -147,12 +147,14 @@ class Tracker:
         wander: Wander,
         now: Instant[Mono],
         noise_s: float = 0.0,
+        *,
+        teaches: bool = True,
     ) -> tuple[Verdict, float]:
         """Take in a sample at free time ``at``; returns what became of it and the variance it was given.
 
         ``noise_s`` is what its stamps say of themselves (one standard deviation). What is usual on this link is in
         the learnt noise already; what exceeds that, such as a stamp taken by the daemon for want of the kernel's,
-        is added.
+        is added. Unless it ``teaches``, nothing is learnt of the clock's wander.
         """
         excess = self.model.observe_delay(delay_s)
         variance = self.model.variance(excess)
@@ -181,7 +183,7 @@ class Tracker:
             self.outliers += 1
             return verdict, variance
         self.samples += 1
-        self._learn(excess, innovation, state.offset_variance, deviation_s, wander, verdict)
+        self._learn(excess, innovation, state.offset_variance, deviation_s, wander if teaches else None, verdict)
         elapsed = (at - self._estimator.at).s()
         self._estimator.advance(at, wander.value, DRIFT_WANDER)
         if verdict is Verdict.NEWS:
@@ -202,14 +204,20 @@ class Tracker:
         return Verdict.NEWS, variance
 
     def _learn(
-        self, excess: float, innovation: float, explained: float, deviation: float, wander: Wander, verdict: Verdict
+        self,
+        excess: float,
+        innovation: float,
+        explained: float,
+        deviation: float,
+        wander: Wander | None,
+        verdict: Verdict,
     ) -> None:
         if verdict is Verdict.NEWS:
             self._normalized = None
             return
         self.model.learn(excess, innovation, explained)
         normalized = innovation / deviation
-        if self._normalized is not None and self.samples > _WARM_UP:
+        if self._normalized is not None and wander is not None and self.samples > _WARM_UP:
             wander.learn(self._normalized, normalized)
         self._normalized = normalized
 
