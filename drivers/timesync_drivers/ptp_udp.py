@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import struct
 from contextlib import suppress
+from functools import lru_cache
 
 from timesync_drivers import abi
 from timesync_drivers.ptp_stamp import (
@@ -24,8 +25,22 @@ EVENT_PORT, GENERAL_PORT = 319, 320
 GROUP4, PEER_GROUP4 = "224.0.1.129", "224.0.0.107"
 PEER_GROUP6 = "ff02::6b"
 _INT = struct.Struct("=i")
+_QUEUE = 1 << 20
+"""Octets, of which the kernel gives what it allows (``net.core.rmem_max``)."""
 _PAD6 = bytes(2)
 """Follows each message over IPv6, for cards to correct the checksum with (annex D)."""
+
+
+@lru_cache(1024)
+def _numeric(destination: str, *, ipv6: bool) -> tuple[str, bool]:
+    """An address as the kernel takes it, and whether it is one of the link; kept, as there are few. Raises OSError."""
+    try:
+        address = ipaddress.ip_address(destination)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, f"not an IP address: {destination!r}") from error
+    if (address.version == 6) != ipv6:
+        raise OSError(errno.EINVAL, f"{destination} is of another IP version")
+    return str(address), address.version == 6 and (address.is_link_local or address.is_multicast)
 
 
 def group6(scope: int) -> str:
@@ -92,21 +107,19 @@ class UdpSockets:
             hops: Time to live, or hop limit; None: what the kernel takes for unicast.
             dscp: Differentiated services code point.
         """
-        try:
-            address = ipaddress.ip_address(destination)
-        except ValueError as error:
-            raise OSError(errno.EINVAL, f"not an IP address: {destination!r}") from error
-        if (address.version == 6) != self._ipv6:
-            raise OSError(errno.EINVAL, f"{destination} is of another IP version")
+        address, near = _numeric(destination, ipv6=self._ipv6)
         port = EVENT_PORT if event else GENERAL_PORT
         channel = self._event if event else self._general
-        if isinstance(address, ipaddress.IPv6Address):
-            scope = self._index if address.is_link_local or address.is_multicast else 0
-            target: tuple[str, int] | tuple[str, int, int, int] = (str(address), port, 0, scope)
+        if self._ipv6:
+            target: tuple[str, int] | tuple[str, int, int, int] = (address, port, 0, self._index if near else 0)
             data += _PAD6
         else:
-            target = (str(address), port)
-        channel.sendmsg([data], self._options(hops, dscp), 0, target)
+            target = (address, port)
+        options = self._options(hops, dscp)
+        if options:
+            channel.sendmsg([data], options, 0, target)
+        else:
+            channel.sendto(data, target)
 
     def receive(self, *, event: bool) -> Arrival | None:
         """The next message; None when there is none now. Raises OSError."""
@@ -135,6 +148,8 @@ class UdpSockets:
             # Other interfaces have sockets of their own on the same port.
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+            # Transmit stamps wait in the same queue as messages: one for each of hundreds of unicast clients.
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _QUEUE)
             if self._ipv6:
                 udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, self._index)

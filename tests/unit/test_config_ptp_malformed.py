@@ -36,7 +36,7 @@ CASES: list[tuple[str, str, str, str, str, str | None]] = [
     (
         "local time in gPTP",
         f"ptp: {{profile: gptp, alternate_time: [Europe/Berlin], {PORT}}}\n",
-        "1:22",
+        "1:38",
         "ptp.alternate_time",
         "the profile gptp has no such thing (IEEE 802.1AS-2020)",
         None,
@@ -44,7 +44,7 @@ CASES: list[tuple[str, str, str, str, str, str | None]] = [
     (
         "local time of a clock that takes time",
         f"ptp: {{role: timeReceiver, alternate_time: [Europe/Berlin], {PORT}}}\n",
-        "1:26",
+        "1:43",
         "ptp.alternate_time",
         "this clock only takes time, and tells nobody anything",
         None,

@@ -7,10 +7,11 @@ import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from timesync_drivers.interfaces import interface_address, local_addresses
+from timesync_drivers.interfaces import interface_address, interface_rate, local_addresses
 
 _GIVEN = ("198.51.100.7/24", "198.51.100.8/24", "203.0.113.9/32", "2001:db8::7/64", "2001:db8::8/64")
 _SCRIPT = "\n".join(

@@ -70,6 +70,21 @@ def test_nothing_is_given_to_a_neighbour_that_does_not_speak_gptp(kind: MessageT
     assert len(sent(first, kind)) >= 6
 
 
+def test_with_fixed_roles_a_port_is_as_capable_while_its_link_is_up() -> None:
+    net = Net()
+    fixed = {"intervals": Intervals(announce=None, sync=-3, delay=0), "bmca": Bmca.NONE}
+    first = net.node(system(1, role=Role.TIME_TRANSMITTER, **fixed), quality=grandmaster(248))
+    last = net.node(system(2, role=Role.TIME_RECEIVER, **fixed), Clock(0.1, 3e-5))
+    net.link(first, 1, last, 1, Path(correction=without(PdelayResp, lambda: True)))
+    net.start()
+    for up in (True, False, True):
+        net.up(last, up=up)
+        net.run(1)
+        assert up == last.instance.view().ports[0].as_capable
+    net.up(last, up=False)
+    assert "the link is down" == last.instance.view().ports[0].reason
+
+
 def test_a_link_that_is_too_long_is_not_as_capable_and_says_why() -> None:
     net = Net()
     long = Path(lambda: 900_000.0)

@@ -10,10 +10,11 @@ from gptp_support import errors_s, sent, system
 from ptp_support import Clock, Net, Node, Path, grandmaster
 
 from timesync.base.ids import ClockId
+from timesync.base.time import Duration, Instant
 from timesync.ptp.settings import Bmca, Intervals, Role
 from timesync.ptp.states import PortState
 from timesync.wire.gptp_tlv import FollowUpInformation
-from timesync.wire.ptp_message import FollowUp, MessageType, Sync
+from timesync.wire.ptp_message import Flags, FollowUp, Message, MessageType, Sync
 
 WRONG = (Clock(3.0, 8e-5), Clock(-700.0, -6e-5), Clock(0.2, 1e-5))
 """Clocks of bridges that nobody disciplines."""
@@ -71,6 +72,29 @@ def test_the_time_stamp_and_its_time_base_stay_what_the_grandmaster_gave() -> No
         assert said.rate_ratio - 1 == pytest.approx(-8e-5, abs=2e-8)
         # Exactly representable in its unit, and what is on the wire is what was meant.
         assert abs(said.cumulative_scaled_rate_offset) < 1 << 31
+
+
+def test_a_correction_that_leads_before_the_epoch_is_passed_on_as_a_correction() -> None:
+    """A time stamp of the wire cannot be negative, though the sum of it and its correction can."""
+    early = Duration.from_s(-5)
+
+    def one_step(message: Message) -> Message:
+        if not isinstance(message, Sync):
+            return message
+        flags = message.header.flags & ~Flags.TWO_STEP
+        return Sync(replace(message.header, flags=flags, correction=early))
+
+    net = Net()
+    nodes = [net.node(system(1, priority1=100), quality=grandmaster()), net.node(system(2, ports=2), Clock())]
+    net.link(nodes[0], 1, nodes[1], 1, Path(correction=one_step))
+    net.link(nodes[1], 2, net.node(system(9)), 1)
+    net.start()
+    net.run(20)
+
+    passed = [one for _, one in sent(nodes[1], MessageType.FOLLOW_UP, 2) if isinstance(one, FollowUp)]
+    relayed = [one for one in passed if one.precise_origin == Instant(0)]
+    assert len(relayed) > 20
+    assert all(0 < (one.header.correction - early).s() < 1e-3 for one in relayed)
 
 
 def test_a_bridge_sends_as_often_as_it_hears_and_not_without() -> None:

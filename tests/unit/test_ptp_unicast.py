@@ -445,6 +445,24 @@ def test_what_was_missed_is_not_made_up_for() -> None:
     assert 1 == len(list(served.machine.on_deadline(at(500), serving=True)))
 
 
+def test_clients_that_came_apart_are_not_served_in_one_burst_after_the_machine_slept() -> None:
+    """Some hundred messages sent at once fill the socket's queue of transmit stamps, and from then on for ever."""
+    served = Served()
+    for number, seconds in ((3, 0.0), (4, 0.25), (5, 0.5)):
+        served.granted(seconds, SYNC, 0, 100, number=number)
+    served.run(1)
+    list(served.machine.on_deadline(at(10.6), serving=True))
+    assert [11.0, 11.25, 11.5] == [seconds for seconds, _ in served.run(11.75)]
+
+
+def test_two_hundred_clients_get_telecom_rates() -> None:
+    """Sync and answers to Delay_Req 16 times a second, and an Announce, as bench/ptp_daemon.py measures them."""
+    served = Served()
+    for number in range(200):
+        for kind, log_interval in ((ANNOUNCE, 0), (SYNC, -4), (DELAY_RESP, -4)):
+            assert 300 == served.granted(0, kind, log_interval, 300, number=number)
+
+
 def test_a_renewal_goes_on_and_another_interval_replaces() -> None:
     served = Served()
     served.granted(0, ANNOUNCE, 0, 10)

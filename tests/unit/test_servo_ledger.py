@@ -70,3 +70,14 @@ def test_a_step_of_half_a_century_is_exact() -> None:
     ledger.stepped(by, Instant.from_ns(10**9), 1)
     assert by == ledger.adjustment(Instant.from_ns(10**9) + by)
     assert Instant.from_ns(2 * 10**9) == ledger.free(Instant.from_ns(2 * 10**9) + by)
+
+
+def test_the_last_step_is_kept_through_changes_of_rate_and_lost_where_it_is_not_known() -> None:
+    ledger = Ledger(START, 7, Rate(0.0))
+    assert Duration(0) == ledger.last_step
+    by = Duration.from_ns(-1_500_000_000)
+    ledger.stepped(by, tai(100), 8)
+    ledger.steered(Rate(1e-5), tai(150))
+    assert by == ledger.last_step
+    ledger.stepped(Duration(0), tai(200), 9)  # as of a step by somebody else
+    assert Duration(0) == ledger.last_step

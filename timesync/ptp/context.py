@@ -103,6 +103,7 @@ class Headers:
         sequence: int | None = None,
         log_interval: int = LOG_INTERVAL_NONE,
         flags: Flags = NO_FLAGS,
+        correction: Duration = ZERO,
     ) -> Header:
         """A header; the sequence is the next of its type unless it answers something."""
         if sequence is None:
@@ -114,6 +115,7 @@ class Headers:
             domain=settings.domain,
             sdo_id=settings.sdo_id,
             flags=flags,
+            correction=correction,
             log_interval=log_interval,
             minor_version=self.minor_version,
         )

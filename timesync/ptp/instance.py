@@ -30,6 +30,7 @@ from timesync.ptp.security import Association, Security
 from timesync.ptp.settings import Bmca, InstanceSettings, LocalQuality, Role
 from timesync.ptp.signals import Signals
 from timesync.ptp.states import PortEvent, PortState
+from timesync.ptp.timers import earliest
 from timesync.ptp.view import InstanceView, port_view
 from timesync.wire import ptp
 from timesync.wire.error import WireError
@@ -130,7 +131,7 @@ class Instance:
         due += [signals.deadline() for signals in self._signals.values()]
         due += [negotiation.deadline() for negotiation in self.unicast.values()]
         due += [self._metadata.deadline(), *self._receipt.values()]
-        return min((at for at in due if at is not None), default=None)
+        return earliest(due)
 
     # -- life
 

@@ -13,7 +13,7 @@ from timesync.ptp.effect import PtpEffect, SendEvent, SendGeneral
 from timesync.ptp.settings import PortSettings
 from timesync.ptp.timers import Timers, interval
 from timesync.wire import gptp_tlv, ptp
-from timesync.wire.ptp_message import DelayReq, DelayResp, Flags, FollowUp, Header, MessageType, Sync, Tlv
+from timesync.wire.ptp_message import NO_FLAGS, DelayReq, DelayResp, Flags, FollowUp, Header, MessageType, Sync, Tlv
 
 _FALL_BACK = 3
 """Sync messages in a row without a transmit stamp before minorVersion 0 is tried: some cards stamp no others."""
@@ -128,15 +128,15 @@ class Leader:
     def answer(self, message: DelayReq, stamp: Stamp, source: str) -> Iterator[PtpEffect]:
         """A Delay_Req: when it came (11.3.2)."""
         unicast = Flags.UNICAST in message.header.flags
+        whole, part = ptp.whole_ns(self._context.told(stamp.at))
         header = self._headers.make(
             MessageType.DELAY_RESP,
             sequence=message.header.sequence_id,
             log_interval=0x7F if unicast else self.intervals.delay,
-            flags=Flags.UNICAST if unicast else Flags(0),
+            flags=Flags.UNICAST if unicast else NO_FLAGS,
+            # The receiver subtracts the correction, so what the time stamp cannot hold is taken off it.
+            correction=message.header.correction - part,
         )
-        whole, part = ptp.whole_ns(self._context.told(stamp.at))
-        # The receiver subtracts the correction, so what the time stamp cannot hold is taken off it.
-        header = replace(header, correction=message.header.correction - part)
         response = DelayResp(header, whole, message.header.source)
         self._counters.sent[MessageType.DELAY_RESP] += 1
         yield SendGeneral(

@@ -12,6 +12,7 @@ from timesync.ptp.effect import PtpEffect
 from timesync.ptp.port import Port
 from timesync.ptp.settings import PortSettings, Role, UnicastSettings
 from timesync.ptp.states import PortState
+from timesync.ptp.timers import earliest
 from timesync.ptp.unicast_client import ServerView, UnicastClient, UnicastClientSettings
 from timesync.ptp.unicast_server import ClientView, UnicastServer, UnicastServerSettings, accept_all
 from timesync.wire.ptp_message import (
@@ -44,8 +45,7 @@ class Negotiation:
 
     def deadline(self) -> Instant[Mono] | None:
         """When ``on_deadline`` wants to be called."""
-        both = (one.deadline() for one in (self._client, self._server) if one is not None)
-        return min((at for at in both if at is not None), default=None)
+        return earliest(one.deadline() for one in (self._client, self._server) if one is not None)
 
     def servers(self) -> tuple[ServerView, ...]:
         """Whom the port asks."""

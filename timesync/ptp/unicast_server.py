@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from timesync.base.ids import PortIdentity
 from timesync.base.measure import Stamp
@@ -29,6 +29,8 @@ from timesync.wire.ptp_tlv import UnicastCancel, UnicastGrant, UnicastRequest
 
 _SENT = {MessageType.ANNOUNCE: 1, MessageType.SYNC: 2, MessageType.DELAY_RESP: 1, MessageType.PDELAY_RESP: 2}
 """What can be granted, and how many messages go out each time: a Sync has its Follow_Up."""
+
+_TWO_STEP = Flags.UNICAST | Flags.TWO_STEP
 
 _TIMED = (MessageType.ANNOUNCE, MessageType.SYNC)
 """What is sent by our own clock; the others answer somebody."""
@@ -113,7 +115,7 @@ class UnicastServer:
         self._clients: dict[Client, dict[MessageType, _Contract]] = {}
         self._queue: list[tuple[int, int, Client, MessageType]] = []
         self._serials = itertools.count()
-        self._waiting: dict[int, tuple[Header, str]] = {}
+        self._waiting: dict[int, tuple[int, str]] = {}
         self._rate = 0
 
     # -- what others see
@@ -241,11 +243,9 @@ class UnicastServer:
             if kind not in _TIMED:
                 self._schedule(client, kind, contract, contract.until)
                 continue
-            # What was missed, because the machine slept, is not made up for.
-            step = interval(contract.log_interval)
-            at: Instant[Mono] = Instant(due)
-            later = at + step
-            self._schedule(client, kind, contract, later if later > now else now + step)
+            # What was missed, because the machine slept, is not made up for; nor do all clients come at once after it.
+            step = interval(contract.log_interval).scaled_ns
+            self._schedule(client, kind, contract, Instant(due + step * (1 + (now.scaled_ns - due) // step)))
             if serving:
                 yield self._announce(client, contract) if kind is MessageType.ANNOUNCE else self._sync(client, contract)
 
@@ -257,9 +257,9 @@ class UnicastServer:
         if stamp is None:
             self._counters.lost_stamps += 1
             return
-        header, address = waiting
+        sequence, address = waiting
         whole, part = ptp.whole_ns(self._context.told(stamp.at + self._port.egress_latency))
-        header = replace(header, flags=header.flags & ~Flags.TWO_STEP, correction=part)
+        header = self._headers.make(MessageType.FOLLOW_UP, sequence=sequence, flags=Flags.UNICAST, correction=part)
         self._counters.sent[MessageType.FOLLOW_UP] += 1
         yield SendGeneral(
             port=self._port.number, data=self._headers.encode(FollowUp(header, whole)), destination=address
@@ -277,10 +277,10 @@ class UnicastServer:
             header = self._header(MessageType.SYNC, contract, Flags.UNICAST, 0x7F)
             data = one_step(header, self._port)
             return SendEvent(port=self._port.number, data=data, token=token, destination=client[0])
-        header = self._header(MessageType.SYNC, contract, Flags.UNICAST | Flags.TWO_STEP, 0x7F)
+        header = self._header(MessageType.SYNC, contract, _TWO_STEP, 0x7F)
         while len(self._waiting) >= _WAITING:
             del self._waiting[next(iter(self._waiting))]
-        self._waiting[token] = header, client[0]
+        self._waiting[token] = header.sequence_id, client[0]
         return SendEvent(
             port=self._port.number, data=self._headers.encode(Sync(header)), token=token, destination=client[0]
         )

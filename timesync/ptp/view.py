@@ -18,6 +18,9 @@ from timesync.ptp.unicast_client import ServerView
 from timesync.ptp.unicast_server import ClientView
 from timesync.wire.ptp_tlv_profile import SynchronizationMetadata
 
+_WITHOUT_LINK = (PortState.INITIALIZING, PortState.FAULTY, PortState.DISABLED)
+"""Where roles are fixed the link itself makes a port asCapable, whatever the neighbour answers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortView:
@@ -81,7 +84,7 @@ def port_view(port: Port, negotiation: Negotiation | None, foreign: ForeignTable
         state=port.state,
         parent=port.parent if port.state in FOLLOWING_STATES else None,
         mean_delay=port.mean_delay,
-        as_capable=port.link.as_capable if gptp else None,
+        as_capable=port.link.as_capable and port.state not in _WITHOUT_LINK if gptp else None,
         reason=port.link.reason if gptp else "",
         rate_ratio=port.link.peer.rate_ratio,
         counters=port.counters,

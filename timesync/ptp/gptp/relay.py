@@ -14,7 +14,6 @@ from timesync.base.measure import Stamp
 from timesync.base.time import Duration, Instant, Mono, Tai
 from timesync.ptp.follower import SyncSample
 from timesync.ptp.timers import interval
-from timesync.wire import ptp
 from timesync.wire.error import WireError
 from timesync.wire.gptp_tlv import RATE_UNIT, FollowUpInformation
 from timesync.wire.ptp_message import LOG_INTERVAL_NONE, FollowUp
@@ -113,9 +112,11 @@ class Relay:
             return
         told = sample.follow_up
         said = information(told) or FollowUpInformation()
-        origin, correction = ptp.whole_ns(sample.origin)
+        correction = sample.sync.correction
         if told is not None:
-            origin, correction = told.precise_origin, sample.sync.correction + told.header.correction
+            correction += told.header.correction
+        # As it was sent: together with a correction that is nonsense it need not be a time that can be sent on.
+        origin = sample.origin - correction
         log_interval = sample.sync.log_interval
         self.upstream = Upstream(
             origin=origin,
