@@ -15,6 +15,7 @@ from timesync.base.serving import CardMap, ServingMap
 from timesync.base.time import Duration, Instant, Mono
 from timesync.devices import Devices
 from timesync.ntp.server import ServerCounters, ServerSettings, ServeState
+from timesync.nts.master import MasterKeys
 from timesync.transport import ManagementHandler, ManagementSocket, PtpHandler, PtpPortSpec, PtpSocket
 
 __all__ = [
@@ -199,6 +200,10 @@ class NtpService(Protocol):
 
     def publish(self, state: ServeState) -> None:
         """Answer from this state from now on."""
+        ...
+
+    def rekey(self, keys: MasterKeys) -> None:
+        """Open and make cookies of NTS with these master keys from now on."""
         ...
 
     def counters(self) -> ServerCounters:

@@ -13,7 +13,7 @@ from ipaddress import ip_network
 from typing import Final
 
 from timesync.base.ids import Endpoint
-from timesync.base.machine import Rng
+from timesync.base.machine import Entropy, Rng
 from timesync.base.measure import Leap
 from timesync.base.rate import Rate
 from timesync.base.serving import ServingMap
@@ -146,7 +146,8 @@ class TrialServer:
             # Printing takes longer than all the rest; the reply, already stamped, must not wait for it.
             loop.call_soon(heard, host, port, what)
 
-        def make(settings: ServerSettings, rng: Rng) -> Server:
+        def make(settings: ServerSettings, rng: Rng, entropy: Entropy) -> Server:
+            del entropy  # it has no secrets
             return MisbehavingServer(settings, rng, wrong, later)
 
         # A kiss-o'-death in interleaved mode would make no sense to anybody.

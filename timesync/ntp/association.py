@@ -95,7 +95,7 @@ class Association:
         refused, self.refused_by = self.refused_by, None
         return refused is not None
 
-    def status(self, source: SourceId, pacing: Pacing) -> SourceStatus:
+    def status(self, source: SourceId, pacing: Pacing, *, authentic: bool) -> SourceStatus:
         """All of it, for selection and display."""
         last = self._last
         stratum = MAX_STRATUM if last is None or last.stratum == 0 else min(last.stratum, MAX_STRATUM)
@@ -110,7 +110,7 @@ class Association:
             leap=Leap.UNKNOWN if last is None else last.leap,
             reference_id=bytes(4) if last is None else last.reference_id,
             # Only what passed the test of its MAC is counted as received.
-            authenticated=self._keyed and self._received > 0,
+            authenticated=authentic and self._received > 0,
             interleaved=self._interleaved,
             timestamping=self._timestamping,
             excluded=self._excluded(),

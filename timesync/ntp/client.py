@@ -25,6 +25,7 @@ from timesync.base.measure import Measurement, Quality, SourceStatus, Stamp
 from timesync.base.time import Duration, Instant, Mono, Tai
 from timesync.ntp.association import LOOP_TEXT, Association
 from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.authenticator import Authenticator, KeyAuthenticator
 from timesync.ntp.client_interleaved import Interleaved, InterleavedAsk, Previous, pair_stamps
 from timesync.ntp.exchange import (
     MAX_RESPONSE,
@@ -34,7 +35,6 @@ from timesync.ntp.exchange import (
     Limits,
     Sample,
     Timescales,
-    authenticate,
     check_server,
     measure,
     parse_answer,
@@ -116,6 +116,7 @@ class Client:
         rng: For spreading requests in time.
         entropy: For the random timestamps of requests.
         precision: Of the local clock, with its stamping.
+        authenticator: What makes answers the server's own; None: the key of the settings, or nothing.
     """
 
     def __init__(
@@ -125,13 +126,15 @@ class Client:
         rng: Rng,
         entropy: Entropy,
         precision: Duration,
+        authenticator: Authenticator | None = None,
     ) -> None:
         self._settings = settings
+        self._authenticator = authenticator or KeyAuthenticator(settings.key)
         self._scales = leap_table
         self._entropy = entropy
         self._limits = Limits(precision, settings.max_delay)
         self._pacing = Pacing(settings.poll_min, settings.poll_max, rng, burst=settings.burst)
-        self._association = Association(keyed=settings.key is not None)
+        self._association = Association(keyed=authenticator is not None or settings.key is not None)
         self._interleaved = InterleavedAsk(settings.interleaved if settings.version == 4 else Interleaved.NEVER)
         self._own: frozenset[bytes] = frozenset()
         self._token = 0
@@ -165,7 +168,7 @@ class Client:
             return self._drop(packet)
         if not exchange.matches(packet.origin):
             return self._drop(DropReason.ORIGIN)
-        forged = authenticate(data, packet, self._settings.key)
+        forged = self._authenticator.verify(data, packet)
         if forged is not None:
             return self._drop(forged)
         if exchange.answer is not None:
@@ -225,7 +228,7 @@ class Client:
 
     def status(self) -> SourceStatus:
         """What is known of the server now."""
-        return self._association.status(self._settings.source, self._pacing)
+        return self._association.status(self._settings.source, self._pacing, authentic=self._authenticator.authentic)
 
     # -- sending
 
@@ -237,7 +240,7 @@ class Client:
         receive = self._random_stamp(origin) if origin else 0
         transmit = self._random_stamp(origin, receive)
         # All that the protocol does not need is constant, so that the request tells nothing of us.
-        data = encode(
+        header = encode(
             NtpPacket(
                 version=self._settings.version,
                 mode=Mode.CLIENT,
@@ -248,8 +251,11 @@ class Client:
                 transmit=transmit,
             )
         )
-        if self._settings.key is not None:
-            data = self._settings.key.sign(data)
+        data = self._authenticator.sign(header)
+        if data is None:
+            # Whoever owns the authenticator sees to it; meanwhile this counts as a request without an answer.
+            self._pacing.lost()
+            return [Status(self.status())]
         expires = min(now + TIMEOUT, self._pacing.next_at)
         self._exchange = Exchange(self._token, transmit, receive, expires)
         return [SendStamped(data, self._token)]
@@ -383,7 +389,7 @@ class Client:
                 root_delay=short_to_duration(delay),
                 root_dispersion=short_to_duration(dispersion),
                 precision_s=precision_of(packet.precision).s(),
-                authenticated=self._settings.key is not None,
+                authenticated=self._authenticator.authentic,
             ),
         )
 

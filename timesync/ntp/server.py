@@ -10,24 +10,29 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass, fields
-from enum import IntEnum
+from dataclasses import dataclass
+from enum import Enum
 from ipaddress import ip_address
-from typing import Final
+from typing import Final, NamedTuple
 
-from timesync.base.machine import Rng
+from timesync.base.machine import Entropy, Rng
 from timesync.base.measure import Leap
 from timesync.base.time import NS_PER_S
 from timesync.ntp.access import AccessList, Network
 from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.counters import Count, ServerCounters
 from timesync.ntp.interleave import RECEIVE_BIT, Pairs
 from timesync.ntp.limit import Clients, LimitReply, RateLimit, Verdict
 from timesync.ntp.serve_state import UNSYNCHRONIZED, Line, ServeState, Template, render
+from timesync.nts.cookies import CookieJar
+from timesync.nts.master import MasterKeys
+from timesync.nts.serve import NTSN, Authentic, NtsFault, NtsGate, Refused
 from timesync.wire.error import WireError
-from timesync.wire.ntp import HEADER_SIZE, Mode, NtpPacket, decode
+from timesync.wire.ntp import HEADER_SIZE, Mode, decode
 
 __all__ = [
     "UNSYNCHRONIZED",
+    "Count",
     "LimitReply",
     "RateLimit",
     "Reply",
@@ -46,7 +51,16 @@ OLDEST_NS: Final = 4 * NS_PER_S
 REPLY = struct.Struct("!BBB21s8sQQ")
 """A reply: leap, version and mode; stratum; poll; the template's tail; origin; receive; transmit."""
 
-_KISS_TAIL: Final = struct.Struct("!bII4sQ").pack(0, 0, 0, b"RATE", 0)
+_TAIL: Final = struct.Struct("!bII4sQ")
+_KISS_TAIL: Final = _TAIL.pack(0, 0, 0, b"RATE", 0)
+_NAK_TAIL: Final = _TAIL.pack(0, 0, 0, NTSN, 0)
+
+_ASKED: Final = struct.Struct("!B x B x 4x 4x 4x 8x Q Q Q")
+"""Of a request: leap, version and mode; poll; origin, receive and transmit timestamps."""
+
+_SEALING_SHARE: Final = 0.05
+_LONGEST_SEALING_NS: Final = 1_000_000
+"""What takes longer was interrupted, and says nothing of the next one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +72,7 @@ class ServerSettings:
         deny: Exceptions; the longest matching network decides.
         rate_limit: How often one client may ask; None: as often as it likes.
         keys: Symmetric keys that requests may be authenticated with.
+        nts: Master keys of the cookies that NTS clients have; None: NTS is not offered.
         versions: NTP versions that are answered, with the same version.
         interleaved: Whether the interleaved mode is offered (RFC 9769).
     """
@@ -66,85 +81,43 @@ class ServerSettings:
     deny: tuple[Network, ...] = ()
     rate_limit: RateLimit | None = None
     keys: tuple[SymmetricKey, ...] = ()
+    nts: MasterKeys | None = None
     versions: frozenset[int] = VERSIONS
     interleaved: bool = True
 
 
-class Count(IntEnum):
-    """Places in the list of counters, in the order of ``ServerCounters``."""
-
-    RECEIVED = 0
-    ANSWERED = 1
-    DENIED = 2
-    LIMITED = 3
-    KOD = 4
-    BAD = 5
-    LATE = 6
-    INTERLEAVED = 7
-    AUTHENTICATED = 8
-    AUTH_FAILED = 9
-    UNSENT = 10
-    VERSION_1 = 11
-    VERSION_2 = 12
-    VERSION_3 = 13
-    VERSION_4 = 14
-    RESTARTS = 15
-    HARDWARE = 16
-
-
-@dataclass(frozen=True, slots=True)
-class ServerCounters:
-    """Sums since the start.
-
-    Every datagram received is one of answered, denied, limited, bad, late and auth_failed.
+class _Asked(NamedTuple):
+    """What of a request a reply repeats, or depends on.
 
     Attributes:
-        received: Datagrams read.
-        answered: Replies made, kisses left out.
-        denied: Came from a network that may not ask.
-        limited: Refused because the client asks too often; the kisses are among them.
-        kod: Kiss-o'-death replies made.
-        bad: Not a request that is answered: malformed, another mode or version, sent to a multicast address.
-        late: Waited too long here, or the clock was set back meanwhile.
-        interleaved: Replies in interleaved mode.
-        authenticated: Replies with a MAC.
-        auth_failed: Requests with a MAC that is wrong or of an unknown key.
-        unsent: Replies that the kernel did not take.
-        version_1: Replies of NTP version 1.
-        version_2: Replies of NTP version 2.
-        version_3: Replies of NTP version 3.
-        version_4: Replies of NTP version 4.
-        restarts: Workers that died and were started again.
-        hardware: Replies whose receive timestamp is the network card's.
+        first: Leap, version and mode.
+        poll: As one octet.
+        origin: Raw timestamp, as the others.
+        receive: In interleaved mode another than ``transmit``.
+        transmit: The reply's origin.
     """
 
-    received: int = 0
-    answered: int = 0
-    denied: int = 0
-    limited: int = 0
-    kod: int = 0
-    bad: int = 0
-    late: int = 0
-    interleaved: int = 0
-    authenticated: int = 0
-    auth_failed: int = 0
-    unsent: int = 0
-    version_1: int = 0
-    version_2: int = 0
-    version_3: int = 0
-    version_4: int = 0
-    restarts: int = 0
-    hardware: int = 0
+    first: int
+    poll: int
+    origin: int
+    receive: int
+    transmit: int
 
-    def __add__(self, other: ServerCounters) -> ServerCounters:
-        return ServerCounters(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))
-
-    def values(self) -> tuple[int, ...]:
-        """The counters in the order of ``Count``."""
-        return astuple(self)
+    @property
+    def version(self) -> int:
+        """NTP version."""
+        return self.first >> 3 & 7
 
 
-assert [field.name.upper() for field in fields(ServerCounters)] == [count.name for count in Count]
+class _Unanswered(Enum):
+    """A request that gets no reply."""
+
+    YES = "yes"
+
+
+_UNANSWERED: Final = _Unanswered.YES
+_Signature = SymmetricKey | Authentic | Refused | _Unanswered | None
+"""With what a request is authenticated; None: with nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +144,17 @@ class Server:
             the reply; 0 for all others.
     """
 
-    def __init__(self, settings: ServerSettings, rng: Rng) -> None:
+    def __init__(self, settings: ServerSettings, rng: Rng, entropy: Entropy | None = None) -> None:
+        """``rng`` thins out kisses; ``entropy`` makes the nonces of NTS, and without it NTS is not offered."""
         self.clients = Clients(AccessList(settings.allow, settings.deny), settings.rate_limit, rng)
         self.counts = [0] * len(Count)
         self.heads = [_head(first, settings.versions) for first in range(256)]
         self._settings = settings
         self._keys = {key.id: key for key in settings.keys}
+        self._gate: NtsGate | None = None
+        if settings.nts is not None and entropy is not None:
+            self._gate = NtsGate(CookieJar(settings.nts, entropy), entropy)
+        self._sealing_ns = 0.0
         self._pairs = Pairs()
         self._state = UNSYNCHRONIZED
         self._template: Template | None = None
@@ -188,6 +166,11 @@ class Server:
             self._pairs.clear()
         self._state = state
         self._template = None
+
+    def rekey(self, keys: MasterKeys) -> None:
+        """Open and make cookies with these master keys from now on, where NTS is offered."""
+        if self._gate is not None:
+            self._gate.jar.replace(keys)
 
     def counters(self) -> ServerCounters:
         """Sums since the start."""
@@ -236,27 +219,49 @@ class Server:
         if verdict is Verdict.DROP:
             return None
         refused = verdict is Verdict.KISS
-        key: SymmetricKey | None = None
-        try:
-            packet = decode(request)
-        except WireError:
-            self._count_unless(refused, Count.BAD)
+        signature = self._authenticate(request, refused=refused)
+        if signature is _UNANSWERED:
             return None
-        if packet.mac is not None:
-            key = self._keys.get(packet.mac.key_id)
-            # A crypto-NAK is only ever an answer, and none is sent: it would vouch for nothing
-            # (CVE-2015-1853).
-            if key is None or not key.accepts(request, packet.mac):
-                self._count_unless(refused, Count.AUTH_FAILED)
-                return None
         template = self.template(receive_ns, mono_ns)
         sent_ns = transmit if isinstance(transmit, int) else transmit()
         if not 0 <= sent_ns - receive_ns <= OLDEST_NS:
             self._count_unless(refused, Count.LATE)
             return None
-        if refused:
-            return self._kiss(packet, key, template, receive_ns, sent_ns)
-        return self._answer(packet, key, template, receive_ns, sent_ns)
+        asked = _Asked(*_ASKED.unpack_from(request))
+        match signature:
+            case Refused():
+                return self._nak(asked, signature, template, receive_ns, sent_ns)
+            case Authentic():
+                return self._protected(asked, signature, template, receive_ns, transmit, refused=refused)
+            case _ if refused:
+                return self._kiss(asked, signature, template, receive_ns, sent_ns)
+            case _:
+                return self._answer(asked, signature, template, receive_ns, sent_ns)
+
+    def _authenticate(self, request: bytes, *, refused: bool) -> _Signature:
+        """With what a request is authenticated: a key, NTS, nothing; what is not answered is counted here."""
+        if self._gate is not None and len(request) > HEADER_SIZE and request[0] >> 3 & 7 == 4:
+            found = self._gate.examine(request)
+            if isinstance(found, Refused):
+                bad = found.fault in (NtsFault.FORMAT, NtsFault.PADDING)
+                self._count_unless(refused, Count.BAD if bad else Count.AUTH_FAILED)
+                # Nothing proves who it is: a NAK to him who is told to ask less would be a kiss that costs more.
+                return _UNANSWERED if refused or found.unique_id is None else found
+            if found is not None:
+                return found
+        try:
+            packet = decode(request)
+        except WireError:
+            self._count_unless(refused, Count.BAD)
+            return _UNANSWERED
+        if packet.mac is None:
+            return None
+        key = self._keys.get(packet.mac.key_id)
+        # A crypto-NAK is only ever an answer, and none is sent: it would vouch for nothing (CVE-2015-1853).
+        if key is None or not key.accepts(request, packet.mac):
+            self._count_unless(refused, Count.AUTH_FAILED)
+            return _UNANSWERED
+        return key
 
     def lines(self, kernel_ns: int, mono_ns: int) -> Mapping[int, Line]:
         """From the stamps of network cards to kernel time, now, by interface."""
@@ -279,8 +284,47 @@ class Server:
         if not refused:
             self.counts[count] += 1
 
+    def _protected(
+        self,
+        asked: _Asked,
+        signature: Authentic,
+        template: Template,
+        receive_ns: int,
+        transmit: Callable[[], int] | int,
+        *,
+        refused: bool,
+    ) -> Reply | None:
+        """A reply to a client of NTS.
+
+        What the sealing takes is known from the replies before, and is in the transmit timestamp; a tenth is left out,
+        since a reply must not be said to leave after it did.
+        """
+        assert self._gate is not None
+        begun_ns = transmit if isinstance(transmit, int) else transmit()
+        left_ns = begun_ns + int(0.9 * self._sealing_ns)
+        make = self._kiss if refused else self._answer
+        plain = make(asked, None, template, receive_ns, left_ns)
+        data = self._gate.seal(signature, plain.data)
+        if data is None:
+            # A unique identifier that leaves no room for an authenticator cannot be answered at all.
+            return None
+        if not isinstance(transmit, int):
+            took_ns = transmit() - begun_ns
+            if 0 <= took_ns < _LONGEST_SEALING_NS:
+                self._sealing_ns += _SEALING_SHARE * (took_ns - self._sealing_ns)
+        self.counts[Count.NTS] += 1
+        self.counts[Count.AUTHENTICATED] += 1
+        return Reply(data, plain.stamp_as)
+
+    def _nak(self, asked: _Asked, refused: Refused, template: Template, receive_ns: int, sent_ns: int) -> Reply:
+        """An NTS NAK (RFC 8915, 5.7): it vouches for nothing, and the client believes it only for want of an answer."""
+        assert refused.unique_id is not None
+        self.counts[Count.NTS_NAK] += 1
+        packet = self._stratum_0(asked, _NAK_TAIL, template, receive_ns, sent_ns)
+        return Reply(NtsGate.nak(refused.unique_id, packet))
+
     def _answer(
-        self, packet: NtpPacket, key: SymmetricKey | None, template: Template, receive_ns: int, sent_ns: int
+        self, packet: _Asked, key: SymmetricKey | None, template: Template, receive_ns: int, sent_ns: int
     ) -> Reply:
         receive = template.timestamp(receive_ns) | RECEIVE_BIT
         transmit = template.timestamp(sent_ns) & ~RECEIVE_BIT
@@ -303,7 +347,7 @@ class Server:
         data = REPLY.pack(
             head,
             template.stratum,
-            packet.poll & 0xFF,
+            packet.poll,
             template.tail,
             origin.to_bytes(8, "big"),
             receive,
@@ -312,20 +356,25 @@ class Server:
         return Reply(data if key is None else key.sign(data), stamp_as)
 
     def _kiss(
-        self, packet: NtpPacket, key: SymmetricKey | None, template: Template, receive_ns: int, sent_ns: int
+        self, packet: _Asked, key: SymmetricKey | None, template: Template, receive_ns: int, sent_ns: int
     ) -> Reply:
-        """A kiss-o'-death RATE: leap 3, stratum 0, the code as reference id (RFC 5905, 7.4)."""
+        """A kiss-o'-death RATE."""
         self.counts[Count.KOD] += 1
-        data = REPLY.pack(
+        data = self._stratum_0(packet, _KISS_TAIL, template, receive_ns, sent_ns)
+        return Reply(data if key is None else key.sign(data))
+
+    @staticmethod
+    def _stratum_0(packet: _Asked, tail: bytes, template: Template, receive_ns: int, sent_ns: int) -> bytes:
+        """A kiss-o'-death: leap 3, stratum 0, the code as reference id (RFC 5905, 7.4)."""
+        return REPLY.pack(
             Leap.UNKNOWN.value << 6 | packet.version << 3 | Mode.SERVER,
             0,
-            packet.poll & 0xFF,
-            _KISS_TAIL,
+            packet.poll,
+            tail,
             packet.transmit.to_bytes(8, "big"),
             template.timestamp(receive_ns) | RECEIVE_BIT,
             template.timestamp(sent_ns) & ~RECEIVE_BIT,
         )
-        return Reply(data if key is None else key.sign(data))
 
 
 def _head(first: int, versions: frozenset[int]) -> int:

@@ -16,8 +16,9 @@ from typing import Final, Protocol
 from timesync.base.ids import Endpoint
 from timesync.base.time import Instant, Utc
 from timesync.host import Stream
+from timesync.nts import retry
 from timesync.nts.aead import AeadId
-from timesync.nts.ke_client import Agreed, KeClient, KeOffer, KeRefused
+from timesync.nts.ke_client import Agreed, KeClient, KeFault, KeOffer, KeRefused
 from timesync.nts.keys import SessionKeys
 from timesync.nts.tls import CERTIFICATE_REASONS, ClientTls, TlsError, TlsFacts, Trust
 
@@ -58,10 +59,17 @@ class KeFailure:
     Attributes:
         kind: At what it failed.
         reason: A sentence for the operator.
+        reached: Whether there was a TCP connection: such an attempt has cost the server something.
     """
 
     kind: KeKind
     reason: str
+    reached: bool
+
+    @property
+    def for_retry(self) -> retry.KeFailure:
+        """For ``timesync.nts.retry.KeRetry``."""
+        return retry.KeFailure.REACHED if self.reached else retry.KeFailure.UNREACHED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,9 +77,7 @@ class Established:
     """Keys, and where they are good.
 
     Attributes:
-        keys: Keys to try, in that order; nearly always one (``timesync.nts.keys``).
-        cookies: 1 to 8.
-        protocol: ``timesync.wire.nts_ke.NextProtocol``.
+        agreed: Keys, cookies, protocol.
         server: Name or address of the NTP server; where the other side names none, the address that answered
             (RFC 8915, 4.1.7).
         port: Its UDP port.
@@ -79,13 +85,21 @@ class Established:
         tls: What TLS agreed upon; its ``dates_wrong`` is not None where the certificate's dates are still to be judged.
     """
 
-    keys: tuple[SessionKeys, ...] = field(repr=False)
-    cookies: tuple[bytes, ...] = field(repr=False)
-    protocol: int
+    agreed: Agreed
     server: str
     port: int
     remote: Endpoint
     tls: TlsFacts
+
+    @property
+    def keys(self) -> tuple[SessionKeys, ...]:
+        """Keys to try, in that order; nearly always one (``timesync.nts.keys``)."""
+        return self.agreed.keys
+
+    @property
+    def cookies(self) -> tuple[bytes, ...]:
+        """1 to 8."""
+        return self.agreed.cookies
 
     @property
     def aead(self) -> AeadId:
@@ -146,7 +160,8 @@ async def establish(
         async with asyncio.timeout(timeout_s):
             return await attempt.run()
     except TimeoutError:
-        return KeFailure(KeKind.TIMEOUT, f"{remote.server} did not finish within {timeout_s:g} s, {attempt.stage}")
+        text = f"{remote.server} did not finish within {timeout_s:g} s, {attempt.stage}"
+        return KeFailure(KeKind.TIMEOUT, text, attempt.reached)
 
 
 class _Attempt:
@@ -154,10 +169,12 @@ class _Attempt:
 
     Attributes:
         stage: What is going on, for the sentence about a time-out.
+        reached: Whether there was a connection.
     """
 
     def __init__(self, network: KeNetwork, remote: KeRemote, now: Instant[Utc]) -> None:
         self.stage = "looking up its name"
+        self.reached = False
         self._network = network
         self._remote = remote
         self._now = now
@@ -169,25 +186,24 @@ class _Attempt:
         try:
             endpoints = await self._network.resolve(remote.server.removesuffix("."), remote.port)
         except OSError as error:
-            return KeFailure(KeKind.LOOKUP, f"{remote.server} has no address: {_words(error)}")
+            return KeFailure(KeKind.LOOKUP, f"{remote.server} has no address: {_words(error)}", self.reached)
         if not endpoints:
-            return KeFailure(KeKind.LOOKUP, f"{remote.server} has no address")
-        self.stage = "connecting to TCP port " + str(remote.port)
+            return KeFailure(KeKind.LOOKUP, f"{remote.server} has no address", self.reached)
+        self.stage = f"connecting to TCP port {remote.port}"
         found = await connect_first(self._network, endpoints)
         if isinstance(found, OSError):
-            return KeFailure(
-                KeKind.UNREACHABLE, f"{remote.server}: no connection to port {remote.port}: {_words(found)}"
-            )
+            text = f"{remote.server}: no connection to port {remote.port}: {_words(found)}"
+            return KeFailure(KeKind.UNREACHABLE, text, self.reached)
         endpoint, stream = found
+        self.reached = True
         try:
             return await self._talk(endpoint, stream)
         except TlsError as error:
             kind = KeKind.CERTIFICATE if error.reason in CERTIFICATE_REASONS else KeKind.TLS
-            return KeFailure(kind, f"{remote.server} ({endpoint}): {error}")
+            return KeFailure(kind, f"{remote.server} ({endpoint}): {error}", self.reached)
         except OSError as error:
-            return KeFailure(
-                KeKind.TLS, f"{remote.server} ({endpoint}): the connection broke, {self.stage}: {_words(error)}"
-            )
+            text = f"{remote.server} ({endpoint}): the connection broke, {self.stage}: {_words(error)}"
+            return KeFailure(KeKind.TLS, text, self.reached)
         finally:
             stream.close()
 
@@ -203,15 +219,13 @@ class _Attempt:
                 await self._flush(tls, stream)
             raise
         if isinstance(agreed, KeRefused):
-            return KeFailure(KeKind.PROTOCOL, f"{self._remote.server} ({endpoint}): {agreed.text}")
+            return KeFailure(KeKind.PROTOCOL, f"{self._remote.server} ({endpoint}): {agreed.text}", self.reached)
         tls.close()
         with contextlib.suppress(OSError):
             await self._flush(tls, stream)
         assert tls.facts is not None
         return Established(
-            keys=agreed.keys,
-            cookies=agreed.cookies,
-            protocol=agreed.protocol,
+            agreed=agreed,
             server=endpoint.address if agreed.server is None else agreed.server,
             port=NTP_PORT if agreed.port is None else agreed.port,
             remote=endpoint,
@@ -239,7 +253,7 @@ class _Attempt:
             if result is not None:
                 return result
             if taken > MAX_OCTETS:
-                break
+                return KeRefused(KeFault.FORMAT, f"The server sends more than {MAX_OCTETS} octets.")
         return self._ke.ended()
 
     @staticmethod

@@ -58,10 +58,10 @@ def open_pairs(files: Sequence[PairFiles]) -> list[int]:
     """Descriptors for reading, certificate and key by turns. Raises OSError, and then none is open."""
     opened: list[int] = []
     try:
-        for pair in files:
-            for path in (pair.certificate, pair.key):
-                # O_NONBLOCK: a FIFO without a writer would keep us here for ever.
-                opened.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK))
+        for path in (path for pair in files for path in (pair.certificate, pair.key)):
+            # O_NONBLOCK: a FIFO without a writer would keep us here for ever.
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            opened.append(descriptor)
     except OSError:
         for descriptor in opened:
             os.close(descriptor)

@@ -66,11 +66,19 @@ class KeProcess:
         """End it at once; its socket then says so."""
         self._popen.kill()
 
-    def end(self) -> int:
-        """Let go of it (the end of its socket is its end) and wait, two seconds at most; its exit code."""
+    def let_go(self) -> None:
+        """Close our end of its socket, which is its end."""
         self.control.close()
+
+    def code(self) -> int | None:
+        """Its exit code; None while it runs."""
+        return self._popen.poll()
+
+    def end(self) -> None:
+        """Let go of it and wait, two seconds at most; then it is killed."""
+        self.let_go()
         try:
-            return self._popen.wait(_STOP_S)
+            self._popen.wait(_STOP_S)
         except subprocess.TimeoutExpired:
             self._popen.kill()
-            return self._popen.wait()
+            self._popen.wait()

@@ -42,6 +42,10 @@ _log = logging.getLogger(__name__)
 WATCH_S: Final = 5.0
 FIRST_BACKOFF_S: Final = 0.1
 MAX_BACKOFF_S: Final = 10.0
+REAP_S: Final = 0.01
+PATIENCE: Final = 200
+"""So many times ``REAP_S`` a process may take to end after it has closed its socket."""
+
 STABLE_S: Final = 60.0
 """A process that lived this long died of something new: its successor starts without delay again."""
 
@@ -169,7 +173,8 @@ class KeService:
             self._timer.cancel()
             self._timer = None
         if self._process is not None:
-            self._loop.remove_reader(self._process.control)
+            if self._process.control.fileno() >= 0:
+                self._loop.remove_reader(self._process.control)
             self._process.end()
             self._process = None
         self.ready.clear()
@@ -251,11 +256,21 @@ class KeService:
                 self._lore.count(decode_counters(said[1:]))
 
     def _lost(self, process: KeProcess) -> None:
-        """The process has closed its end: it is gone, or about to be."""
+        """The process has closed its end: it is about to be gone."""
         self._loop.remove_reader(process.control)
         self.ready.clear()
+        process.let_go()
+        self._reap(process, PATIENCE)
+
+    def _reap(self, process: KeProcess, patience: int) -> None:
+        """Wait for its end without keeping the loop; then start another."""
+        code = process.code()
+        if code is None:
+            if not patience:
+                process.kill()
+            self._timer = self._loop.call_later(REAP_S, self._reap, process, patience - 1)
+            return
         self._process = None
-        code = process.end()
         lived_s = time.monotonic() - process.started
         if lived_s >= STABLE_S:
             self._backoff_s = FIRST_BACKOFF_S

@@ -302,9 +302,9 @@ class Wire:
         self._pending = {(number + by) % _NUMBERS: held for number, held in self._pending.items()}
 
     def _on_timer(self) -> None:
-        """Give up what is due; the stamp may lie there unread when the loop itself was late, so look once more."""
+        """Give up what is due; the stamps may lie there unread when the loop itself was late: look once more."""
         self._timer = None
-        for _ in range(_PER_WAKE):
+        for _ in range(max(_PER_WAKE, len(self._pending))):
             if not self._open or not self._take_departure():
                 break
         now = self._loop.time()

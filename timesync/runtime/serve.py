@@ -15,17 +15,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import timesync
 import timesync_drivers
 from timesync.base.ids import Endpoint
-from timesync.base.machine import Rng
+from timesync.base.machine import Entropy, Rng
 from timesync.ntp.server import Count, Server, ServerCounters, ServerSettings, ServeState
+from timesync.nts.master import MasterKeys
 from timesync.runtime.serve_block import SharedBlock
 from timesync.runtime.serve_socket import ServingSocket, departure_ns, endpoint_of, is_unicast, open_sockets
-from timesync.runtime.serve_worker import encode_settings
+from timesync.runtime.serve_worker import encode_keys, encode_settings
 
 _log = logging.getLogger(__name__)
 
@@ -68,11 +70,11 @@ class LoopService:
         self,
         settings: ServerSettings,
         listen: Sequence[Endpoint],
-        make: Callable[[ServerSettings, Rng], Server] = Server,
+        make: Callable[[ServerSettings, Rng, Entropy], Server] = Server,
     ) -> None:
         """Bind the sockets and answer; ``make`` may give a server that behaves otherwise. Raises OSError."""
         self._loop = asyncio.get_running_loop()
-        self._server = make(settings, random.SystemRandom())
+        self._server = make(settings, random.SystemRandom(), os.urandom)
         (opened,) = open_sockets(listen, 1)
         self._sockets = [ServingSocket(bound) for bound in opened]
         self._addresses = [endpoint_of(bound) for bound in opened]
@@ -87,6 +89,10 @@ class LoopService:
     def publish(self, state: ServeState) -> None:
         """Answer from this state from now on."""
         self._server.publish(state)
+
+    def rekey(self, keys: MasterKeys) -> None:
+        """Open and make cookies of NTS with these from now on."""
+        self._server.rekey(keys)
 
     def counters(self) -> ServerCounters:
         """Sums since the start."""
@@ -146,6 +152,7 @@ class WorkerService:
             self._close_sockets()
             raise
         try:
+            self._settings = settings
             line = encode_settings(settings)
             for slot, sockets in enumerate(self._sockets):
                 self._workers.append(_Worker(slot, line, self._block, sockets))
@@ -170,6 +177,13 @@ class WorkerService:
     def publish(self, state: ServeState) -> None:
         """Answer from this state from now on."""
         self._block.write_state(state)
+
+    def rekey(self, keys: MasterKeys) -> None:
+        """Open and make cookies of NTS with these from now on; workers that are started later have them too."""
+        self._settings = replace(self._settings, nts=keys)
+        line, settings = encode_keys(keys), encode_settings(self._settings)
+        for worker in self._workers:
+            worker.order(line, settings)
 
     def counters(self) -> ServerCounters:
         """Sums over all workers since the start."""
@@ -222,6 +236,20 @@ class _Worker:
     def pid(self) -> int | None:
         """Of the process that runs now."""
         return None if self._process is None else self._process.popen.pid
+
+    def order(self, line: bytes, settings: bytes) -> None:
+        """Tell the process; its successors begin with ``settings``."""
+        self._settings = settings
+        process = self._process
+        if process is None or process.control.fileno() < 0:
+            return
+        try:
+            whole = process.control.send(line) == len(line)
+        except OSError:
+            whole = False
+        if not whole:
+            # It hangs, or has just died: whoever comes after it has the new settings.
+            process.popen.kill()
 
     def stop(self) -> None:
         """Let go of the process: the end of its control socket is its end."""

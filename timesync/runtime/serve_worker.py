@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import random
 import select
 import signal
@@ -30,6 +31,7 @@ from timesync.ntp.interleave import RECEIVE_BIT
 from timesync.ntp.limit import LimitReply, RateLimit
 from timesync.ntp.serve_state import MASK64, Template
 from timesync.ntp.server import OLDEST_NS, Count, Server, ServerSettings
+from timesync.nts.master import MasterKeys
 from timesync.runtime.serve_block import SharedBlock
 from timesync.runtime.serve_socket import ServingSocket, departure_ns, is_unicast
 from timesync.wire.ntp import HEADER_SIZE
@@ -50,6 +52,7 @@ _REQUEST = "BxB28xB8x8s"
 # As timesync.ntp.server.REPLY, with the origin as octets and the transmit timestamp left for Batch.stamp.
 _REPLY = "BBB21s8sQ8x"
 _KNOWN_LOCALS = 1024
+_ORDER_SIZE: Final = 65536
 _TRANSMIT_MASK = MASK64 ^ RECEIVE_BIT
 
 
@@ -211,11 +214,18 @@ class Worker:
     """The loop of a worker process."""
 
     def __init__(
-        self, lanes: dict[int, Lane], server: Server, control: socket.socket, block: SharedBlock, slot: int
+        self,
+        lanes: dict[int, Lane],
+        server: Server,
+        control: socket.socket,
+        orders: Orders,
+        block: SharedBlock,
+        slot: int,
     ) -> None:
         self._lanes = lanes
         self._server = server
         self._control = control
+        self._orders = orders
         self._block = block
         self._slot = slot
 
@@ -236,7 +246,12 @@ class Worker:
             for descriptor, event in events:
                 lane = self._lanes.get(descriptor)
                 if lane is None:
-                    return
+                    lines = self._orders.read()
+                    if lines is None:
+                        return
+                    for line in lines:
+                        self._server.rekey(MasterKeys.decode(bytes.fromhex(line.decode())))
+                    continue
                 if event & select.EPOLLERR:
                     lane.read_stamps()
                 lane.drain()
@@ -256,6 +271,7 @@ def encode_settings(settings: ServerSettings) -> bytes:
                 "keys": [[key.id, key.algorithm, key.secret.hex()] for key in settings.keys],
                 "versions": sorted(settings.versions),
                 "interleaved": settings.interleaved,
+                "nts": settings.nts and settings.nts.encode().hex(),
             }
         ).encode()
         + b"\n"
@@ -276,17 +292,42 @@ def decode_settings(line: bytes) -> ServerSettings:
         keys=tuple(SymmetricKey(number, name, bytes.fromhex(secret)) for number, name, secret in raw["keys"]),
         versions=frozenset(raw["versions"]),
         interleaved=raw["interleaved"],
+        nts=raw["nts"] and MasterKeys.decode(bytes.fromhex(raw["nts"])),
     )
 
 
-def _read_line(control: socket.socket) -> bytes:
-    line = b""
-    while not line.endswith(b"\n"):
-        more = control.recv(65536)
+def encode_keys(keys: MasterKeys) -> bytes:
+    """Other master keys of NTS as one line, for the socket to a worker."""
+    return keys.encode().hex().encode() + b"\n"
+
+
+class Orders:
+    """The lines that the daemon sends to a worker."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._rest = b""
+
+    def first(self) -> bytes:
+        """The settings, which come first; waits for them. Raises SystemExit when the daemon is gone."""
+        while b"\n" not in self._rest:
+            self._rest += self._more()
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
+
+    def read(self) -> list[bytes] | None:
+        """What has come; None when the daemon is gone."""
+        more = self._control.recv(_ORDER_SIZE)
+        if not more:
+            return None
+        *lines, self._rest = (self._rest + more).split(b"\n")
+        return lines
+
+    def _more(self) -> bytes:
+        more = self._control.recv(_ORDER_SIZE)
         if not more:
             raise SystemExit(0)
-        line += more
-    return line
+        return more
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -296,9 +337,10 @@ def main(arguments: Sequence[str]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     control = socket.socket(fileno=control_number)
-    settings = decode_settings(_read_line(control))
+    orders = Orders(control)
+    settings = decode_settings(orders.first())
     block = SharedBlock(block_number, slot + 1)
-    server = Server(settings, random.SystemRandom())
+    server = Server(settings, random.SystemRandom(), os.urandom)
     # A worker that takes the place of a dead one goes on counting where that stopped.
     server.counts[:] = block.read_counters(slot).values()
     lanes: dict[int, Lane] = {}
@@ -311,7 +353,7 @@ def main(arguments: Sequence[str]) -> None:
     die_with_parent(parent)
     gc.freeze()
     gc.disable()
-    Worker(lanes, server, control, block, slot).run()
+    Worker(lanes, server, control, orders, block, slot).run()
 
 
 if __name__ == "__main__":

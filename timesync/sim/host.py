@@ -14,6 +14,7 @@ from timesync.base.measure import Stamp, StampSource
 from timesync.base.time import Duration, Instant, Mono
 from timesync.host import CardMap, ClockError, ExchangeHandler, Trouble
 from timesync.ntp.server import Server, ServerCounters, ServerSettings, ServeState
+from timesync.nts.master import MasterKeys
 from timesync.sim.clock import SimClock
 from timesync.sim.devices import NO_HARDWARE, SimDevices
 from timesync.sim.hardware import Hardware
@@ -21,6 +22,7 @@ from timesync.sim.law import NO_DELAY, DelayLaw, Exponential, draw_duration
 from timesync.sim.network import Datagram, Node, SimSocket, plain
 from timesync.sim.ptp_management import SimManagement
 from timesync.sim.ptp_network import SimCard
+from timesync.sim.stream import SimStream, connect_stream
 from timesync.sim.world import World
 from timesync.transport import ManagementHandler, PtpHandler, PtpPortSpec, PtpSocket
 
@@ -174,6 +176,10 @@ class SimHost:
         await asyncio.sleep(dns.waits(name).s())
         return [Endpoint(address, port) for address in dns.lookup(name)]
 
+    async def connect(self, remote: Endpoint) -> SimStream:
+        """A TCP connection on the simulated network. Raises OSError."""
+        return await connect_stream(self.node, remote)
+
     def serve_ntp(self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None) -> SimNtpService:
         """Serve on the simulated network. Raises OSError."""
         del workers  # processes of Linux; here one server answers as fast as many
@@ -289,7 +295,7 @@ class SimNtpService:
 
     def __init__(self, host: SimHost, settings: ServerSettings, listen: Sequence[Endpoint]) -> None:
         self._host = host
-        self._server = Server(settings, host.world.stream(f"server/{host.node.name}"))
+        self._server = Server(settings, host.world.stream(f"server/{host.node.name}"), host.entropy)
         self._sockets: list[SimSocket] = []
         try:
             for endpoint in listen:
@@ -306,6 +312,10 @@ class SimNtpService:
     def publish(self, state: ServeState) -> None:
         """Answer from this state from now on."""
         self._server.publish(state)
+
+    def rekey(self, keys: MasterKeys) -> None:
+        """Open and make cookies of NTS with these master keys from now on."""
+        self._server.rekey(keys)
 
     def counters(self) -> ServerCounters:
         """Sums since the start."""

@@ -9,12 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import ip_address
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from timesync.base.ids import Endpoint
 from timesync.base.time import Duration, Instant, Tai
 from timesync.sim.law import DelayLaw, Exactly, Exponential, draw_duration
 from timesync.sim.world import World
+
+if TYPE_CHECKING:  # that module needs this one
+    from timesync.sim.stream import SimStream
 
 FIRST_EPHEMERAL = 1024
 LAST_PORT = 65_535
@@ -71,6 +74,14 @@ class Receiver(Protocol):
         ...
 
 
+class StreamListener(Protocol):
+    """Takes TCP connections; called with our end of each."""
+
+    def __call__(self, stream: SimStream, /) -> None:
+        """A client has connected."""
+        ...
+
+
 class SimSocket:
     """A bound UDP socket of a node.
 
@@ -107,12 +118,14 @@ class Node:
         network: Which network.
         name: For paths and random streams.
         addresses: Its addresses, in plain form.
+        streams: Who takes TCP connections to it, by port (``timesync.sim.stream``).
     """
 
     def __init__(self, network: Network, name: str, addresses: tuple[str, ...]) -> None:
         self.network = network
         self.name = name
         self.addresses = addresses
+        self.streams: dict[int, StreamListener] = {}
         self._sockets: dict[tuple[str, int], SimSocket] = {}
         self._rng = network.world.stream(f"ports/{name}")
 
@@ -251,6 +264,15 @@ class Network:
             return
         datagram = Datagram(bytes(data), source, to)
         self._dispatch(sender, owner, lambda: self._arrive(sender, owner, datagram))
+
+    def owner(self, sender: Node, address: str) -> Node | None:
+        """Who has an address, seen from ``sender``; None: nobody."""
+        to = plain(address)
+        return sender if _is_loopback(to) else self._owners.get(to)
+
+    def arrivals(self, sender: Node, owner: Node) -> list[int]:
+        """When the copies of a packet that is sent now arrive, in units of true TAI; none: it is lost."""
+        return self._way(sender, owner).arrivals(self.world)
 
     def _dispatch(self, sender: Node, owner: Node, deliver: Callable[[], object]) -> None:
         arrivals = self._way(sender, owner).arrivals(self.world)

@@ -1,0 +1,84 @@
+"""What makes a server's answers its own: nothing, a symmetric key, or NTS."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.exchange import DropReason, authenticate
+from timesync.nts.session import NtsRefusal, NtsSession
+from timesync.wire.ntp import NtpPacket
+
+
+class Authenticator(Protocol):
+    """Signs the requests to one server, and verifies its answers."""
+
+    @property
+    def authentic(self) -> bool:
+        """An answer that is verified is surely the server's."""
+        ...
+
+    def sign(self, packet: bytes) -> bytes | None:
+        """The request to send for a header; None when none can be sent now (see ``starving``)."""
+        ...
+
+    def verify(self, data: bytes, packet: NtpPacket) -> DropReason | None:
+        """Why an answer is not believed; None when it is."""
+        ...
+
+
+class KeyAuthenticator:
+    """A symmetric key, or none (RFC 5905, 7.3)."""
+
+    def __init__(self, key: SymmetricKey | None) -> None:
+        """Without a key nothing is signed, and a MAC of the server means nothing."""
+        self._key = key
+
+    @property
+    def authentic(self) -> bool:
+        """There is a key."""
+        return self._key is not None
+
+    def sign(self, packet: bytes) -> bytes | None:
+        """See ``Authenticator``."""
+        return packet if self._key is None else self._key.sign(packet)
+
+    def verify(self, data: bytes, packet: NtpPacket) -> DropReason | None:
+        """See ``Authenticator``: test 5."""
+        return authenticate(data, packet, self._key)
+
+
+class NtsAuthenticator:
+    """Keys and cookies of a key establishment (RFC 8915, 5.7).
+
+    Attributes:
+        session: The present ones; others take their place after another key establishment.
+        provisional: The certificate's dates could not be judged yet: its word is not authentic until they are.
+        starving: The last request could not be made: there are no keys or cookies left that can be of use.
+    """
+
+    def __init__(self, session: NtsSession, *, provisional: bool = False) -> None:
+        self.session = session
+        self.provisional = provisional
+        self.starving = False
+
+    @property
+    def authentic(self) -> bool:
+        """Unless it is provisional."""
+        return not self.provisional
+
+    def renew(self, session: NtsSession, *, provisional: bool = False) -> None:
+        """Keys and cookies of another key establishment with the same server."""
+        self.session, self.provisional, self.starving = session, provisional, False
+
+    def sign(self, packet: bytes) -> bytes | None:
+        """See ``Authenticator``."""
+        data = self.session.protect(packet)
+        self.starving = data is None
+        return data
+
+    def verify(self, data: bytes, packet: NtpPacket) -> DropReason | None:
+        """See ``Authenticator``."""
+        del packet
+        found = self.session.judge(data)
+        return DropReason(found.value) if isinstance(found, NtsRefusal) else None

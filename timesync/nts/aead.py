@@ -1,0 +1,127 @@
+"""Authenticated encryption with associated data, as NTS uses it (RFC 5116; RFC 5297, RFC 8452).
+
+An AEAD of the SIV family takes the associated data and the nonce as two strings; of the GCM-SIV family it takes a
+nonce of exactly 12 octets. Both stay safe when a nonce comes twice. The ciphertext is 16 octets longer than the
+plaintext, which may be empty (in ``cryptography`` only since version 45).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import Final, Protocol
+
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
+
+TAG_SIZE: Final = 16
+
+
+class AeadId(IntEnum):
+    """Numbers of the IANA registry "AEAD Algorithms"."""
+
+    AES_SIV_CMAC_256 = 15
+    """AES-128 in SIV mode; the one that all must know (RFC 8915, 5.1)."""
+    AES_SIV_CMAC_384 = 16
+    AES_SIV_CMAC_512 = 17
+    AES_128_GCM_SIV = 30
+    """Shorter keys, hence shorter cookies and packets."""
+    AES_256_GCM_SIV = 31
+
+
+_KEY_SIZES: Final = {
+    AeadId.AES_SIV_CMAC_256: 32,
+    AeadId.AES_SIV_CMAC_384: 48,
+    AeadId.AES_SIV_CMAC_512: 64,
+    AeadId.AES_128_GCM_SIV: 16,
+    AeadId.AES_256_GCM_SIV: 32,
+}
+
+
+def key_size(aead: AeadId) -> int:
+    """Octets of a key (RFC 5297, 6; RFC 8452, 6)."""
+    return _KEY_SIZES[aead]
+
+
+def is_siv(aead: AeadId) -> bool:
+    """Whether it is of the SIV family, which takes nonces of any size."""
+    return aead <= AeadId.AES_SIV_CMAC_512
+
+
+def nonce_size(aead: AeadId) -> int:
+    """Octets of the nonces that we make: N_MAX of GCM-SIV (RFC 8452, 6), and 16 for SIV, where it has none."""
+    return 16 if is_siv(aead) else 12
+
+
+def padded_nonce_size(aead: AeadId) -> int:
+    """Octets that a request must have room for in place of its nonce: min(16, N_MAX) (RFC 8915, 5.6)."""
+    return nonce_size(aead)
+
+
+class Aead(Protocol):
+    """One key, ready for use; making it costs more than using it."""
+
+    def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+        """The ciphertext with its tag."""
+        ...
+
+    def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes | None:
+        """The plaintext; None when anything is not as it was sealed, or the nonce has no possible size."""
+        ...
+
+
+class _Siv:
+    __slots__ = ("_cipher",)
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESSIV(key)
+
+    def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+        return self._cipher.encrypt(plaintext, [associated, nonce])
+
+    def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes | None:
+        if not nonce or len(ciphertext) < TAG_SIZE:
+            return None
+        try:
+            return self._cipher.decrypt(ciphertext, [associated, nonce])
+        except InvalidTag:
+            return None
+
+
+class _GcmSiv:
+    __slots__ = ("_cipher",)
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCMSIV(key)
+
+    def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+        return self._cipher.encrypt(nonce, plaintext, associated)
+
+    def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes | None:
+        if len(nonce) != 12 or len(ciphertext) < TAG_SIZE:
+            return None
+        try:
+            return self._cipher.decrypt(nonce, ciphertext, associated)
+        except InvalidTag:
+            return None
+
+
+MAKERS: Final[Mapping[AeadId, Callable[[bytes], Aead]]] = {aead: _Siv if is_siv(aead) else _GcmSiv for aead in AeadId}
+"""How an AEAD is made of a key of its size; ``make_aead`` also looks at the size."""
+
+
+def make_aead(aead: AeadId, key: bytes) -> Aead:
+    """An AEAD with its key. Raises ValueError when the key has not its size."""
+    if len(key) != _KEY_SIZES[aead]:
+        raise ValueError(f"{aead.name} needs a key of {_KEY_SIZES[aead]} octets, not {len(key)}")
+    return MAKERS[aead](key)
+
+
+def supported(aead: int) -> AeadId | None:
+    """The AEAD with this number, when it is known here and the OpenSSL underneath has it; else None."""
+    try:
+        known = AeadId(aead)
+        make_aead(known, bytes(_KEY_SIZES[known]))
+    except (ValueError, UnsupportedAlgorithm):
+        return None
+    return known
