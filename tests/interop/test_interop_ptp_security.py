@@ -16,8 +16,11 @@ pytestmark = pytest.mark.interop
 
 PROGRAM = PEERS / "linuxptp-signing-1" / "ptp4l"
 LOCK_S = 60
+OFTEN = ("--logAnnounceInterval", "0", "--logSyncInterval", "-1")
+OURS_OFTEN = "announce_interval: 1s, sync_interval: 500ms"
+"""Half as long to wait as by default."""
 REFUSALS = 12
-"""Announce comes every other second among Sync and Follow_Up each second: two qualify a grandmaster."""
+"""Of five messages each second one is Announce: two of these qualify a grandmaster."""
 RIGHT_NS = 100_000
 """All namespaces have one clock. How exact a veth is has tests of its own."""
 
@@ -58,7 +61,7 @@ class Key:
         directory.mkdir(parents=True, exist_ok=True)
         file = directory / "sa.conf"
         file.write_text(f"[security_association]\nspp {self.spp}\n{self.number} {self.theirs} {self.secret}\n")
-        return "--sa_file", str(file), "--spp", str(self.spp), "--active_key_id", str(self.number)
+        return "--sa_file", str(file), "--spp", str(self.spp), "--active_key_id", str(self.number), *OFTEN
 
 
 HMAC_SHORT = Key("HMAC-SHA256-128", "SHA256-128", "HEX:000102030405060708090a0b0c0d0e0f1011121314151617")
@@ -127,7 +130,7 @@ def configuration(
     virtual = "{offset: 10ms, frequency: 20ppm}" if wrong else "{}"
     lines = [f"clocks: {{system: {{discipline: false}}, bench: {{virtual: {virtual}}}}}"]
     signed = "" if key is None else f", authentication: {{keys: [{key.number}], spp: {key.spp}{more}}}"
-    port = f"{{interface: eth0, {port}}}"
+    port = f"{{interface: eth0, {port}, {OURS_OFTEN}}}"
     lines.append(f"ptp: {{profile: {profile}, clock: bench, role: {role}, ports: [{port}]{signed}}}")
     lines.append("serve: {clock: bench}")
     if key is not None:
@@ -304,7 +307,7 @@ def test_ours_refuses_a_ptp4l_that_does_not_sign(tmp_path: Path) -> None:
     ours = configuration("auto", "transport: udp4", key=HMAC_SHORT, wrong=False)
     with (
         star(1) as (hub, (spoke,)),
-        ptp4l(hub, tmp_path / "gm", "--priority1", "1", program=PROGRAM),
+        ptp4l(hub, tmp_path / "gm", *OFTEN, "--priority1", "1", program=PROGRAM),
         timesync(spoke, tmp_path / "ours", ours) as daemon,
     ):
         wait_for_state(daemon, "TIME_TRANSMITTER", LOCK_S)
@@ -330,7 +333,7 @@ def test_ours_takes_an_unsigned_ptp4l_while_keys_are_rolled_out(tmp_path: Path) 
     ours = configuration("timeReceiver", "transport: udp4", key=HMAC_SHORT, more=", unsigned: accept")
     with (
         star(1) as (hub, (spoke,)),
-        ptp4l(hub, tmp_path / "gm", "--priority1", "100"),
+        ptp4l(hub, tmp_path / "gm", *OFTEN, "--priority1", "100"),
         timesync(spoke, tmp_path / "ours", ours) as daemon,
     ):
         port = wait_for_state(daemon, "TIME_RECEIVER", LOCK_S)
@@ -345,7 +348,7 @@ clocks: {{system: {{discipline: false}}, bench: {{virtual: {{offset: 10ms, frequ
 ptp:
   clock: bench
   role: timeReceiver
-  ports: [{{interface: eth0, transport: udp4}}]
+  ports: [{{interface: eth0, transport: udp4, {OURS_OFTEN}}}]
   authentication: {{keys: [7, 8]}}
 serve: {{clock: bench}}
 keys:
@@ -354,7 +357,7 @@ keys:
 """
     both = tmp_path / "both.conf"
     both.write_text(f"[security_association]\nspp 1\n7 SHA256-128 {HMAC_SHORT.secret}\n8 SHA256-128 {new.secret}\n")
-    options = "--sa_file", str(both), "--spp", "1", "--active_key_id"
+    options = *OFTEN, "--sa_file", str(both), "--spp", "1", "--active_key_id"
     with star(1) as (hub, (spoke,)), ExitStack() as stack:
         before = stack.enter_context(ExitStack())
         before.enter_context(ptp4l(hub, tmp_path / "old", *options, "7", program=PROGRAM))
