@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,9 +12,10 @@ from timesync.base.machine import Entropy, Rng
 from timesync.base.measure import Leap, Stamp
 from timesync.base.rate import Rate
 from timesync.base.serving import CardMap, ServingMap
-from timesync.base.time import Duration, Instant, Mono
+from timesync.base.time import Duration, Instant, Mono, Utc
 from timesync.devices import Devices
 from timesync.ntp.server import ServerCounters, ServerSettings, ServeState
+from timesync.nts.ke_server import KeServerSettings
 from timesync.nts.master import MasterKeys
 from timesync.transport import ManagementHandler, ManagementSocket, PtpHandler, PtpPortSpec, PtpSocket
 
@@ -29,6 +30,8 @@ __all__ = [
     "ExchangeHandler",
     "Host",
     "NtpService",
+    "NtsKeService",
+    "NtsSpec",
     "ServeState",
     "ServerCounters",
     "ServerSettings",
@@ -215,6 +218,40 @@ class NtpService(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NtsSpec:
+    """How NTS key establishment is served.
+
+    Attributes:
+        listen: TCP endpoints.
+        certificates: Files of certificate and private key; the first is for clients that name no server.
+        offer: What is agreed upon.
+        connections: At once.
+    """
+
+    listen: Sequence[Endpoint]
+    certificates: Sequence[tuple[str, str]]
+    offer: KeServerSettings
+    connections: int
+
+
+class NtsKeService(Protocol):
+    """A running server of NTS key establishment, in a process that has no power over clocks."""
+
+    @property
+    def addresses(self) -> Sequence[Endpoint]:
+        """What it listens on, with the real port where 0 was asked for."""
+        ...
+
+    def publish(self, keys: MasterKeys) -> None:
+        """Make cookies under these master keys from now on."""
+        ...
+
+    def close(self) -> None:
+        """Stop serving."""
+        ...
+
+
 class Host(Protocol):
     """The machine: its clocks, its network, its storage."""
 
@@ -301,6 +338,19 @@ class Host(Protocol):
 
     def serve_ntp(self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None) -> NtpService:
         """Start serving; ``workers`` None: the host decides, 0: inside this process. Raises OSError."""
+        ...
+
+    def serve_nts(
+        self, spec: NtsSpec, keys: MasterKeys, now: Callable[[], Instant[Utc]], note: Callable[[str, str], None]
+    ) -> NtsKeService:
+        """Establish keys for clients of NTS. Raises OSError, ValueError.
+
+        Args:
+            spec: How.
+            keys: Master keys of cookies.
+            now: What our clock says, for sentences about the dates of certificates.
+            note: Takes a level and a sentence for the operator.
+        """
         ...
 
     def load(self, name: str) -> bytes | None:

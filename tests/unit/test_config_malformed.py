@@ -29,10 +29,10 @@ CASES: list[Case] = [
         "poll",
     ),
     (
-        "nts is not there yet",
-        "sources:\n  - {ntp: a.example, nts: true}\n",
+        "no key of that name",
+        "sources:\n  - {ntp: a.example, xyz: true}\n",
         "2:22",
-        "sources[0].nts",
+        "sources[0].xyz",
         "unknown key",
         None,
     ),

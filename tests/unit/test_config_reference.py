@@ -77,7 +77,7 @@ def test_schema_and_loader_agree_on_what_is_right(text: str) -> None:
         "sorces: []\n",
         "sources: [{poll: [1s, 2s]}]\n",
         "sources: [{ntp: a, pool: b}]\n",
-        "sources: [{ntp: a, nts: true}]\n",
+        "sources: [{ntp: a, nts: perhaps}]\n",
         "sources: [{ntp: a, poll: [1s]}]\n",
         "sources: [{ntp: a, poll: [1, 2]}]\n",
         "sources: [{ntp: a, burst: on}]\n",

@@ -62,7 +62,7 @@ class Bench:
         self.host = self.stand.scene.host
         self.table = LiveTable.of(table or leap_table())
         self.leaps = LeapBook(self.table)
-        self.publisher = Publisher(self.host, self.table, self.leaps)
+        self.publisher = Publisher(self.host, self.table, self.leaps, lambda _: None)
         self.services: list[Service] = []
         self.refusal: OSError | None = None
         self.host.serve_ntp = self._serve  # type: ignore[method-assign, assignment]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from pathlib import Path
+from random import Random
 
 import pytest
 from OpenSSL import SSL
@@ -156,6 +157,11 @@ def test_a_certificate_that_signs_itself_is_refused_unless_it_is_named() -> None
     assert TlsReason.UNKNOWN_CA is error.reason
     assert "is signed by itself" in str(error)
     client, _ = connect(own, trust=Trust.from_pem(own.pem))
+    assert client.established
+
+
+def test_a_server_may_be_trusted_by_its_own_certificate_whoever_issued_it() -> None:
+    client, _ = connect(trust=Trust.from_pem(SERVER.pem))
     assert client.established
 
 
@@ -315,3 +321,45 @@ def test_a_connection_that_ends_in_the_handshake_is_said() -> None:
     with pytest.raises(TlsError) as caught:
         client.finish()
     assert TlsReason.CLOSED is caught.value.reason
+
+
+def spoiled(data: bytes, rng: Random) -> bytes:
+    """Octets changed, cut out, or put in."""
+    made = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randrange(len(made))
+        match rng.randrange(3):
+            case 0:
+                made[at] = rng.randrange(256)
+            case 1:
+                del made[at : at + rng.randint(1, 40)]
+            case _:
+                made[at:at] = rng.randbytes(rng.randint(1, 40))
+        made = made or bytearray(b"\x16")
+    return bytes(made)
+
+
+def test_whatever_comes_is_refused_by_a_value_or_waited_for() -> None:
+    """400 handshakes, each spoiled in one of its flights: no other exception, and never an agreement on two keys."""
+    rng = Random(8915)
+    context = ServerContext((pair(SERVER),))
+    refused = 0
+    for number in range(400):
+        client, server = ClientTls(TRUST, NAME, NOW), ServerTls(context)
+        try:
+            first = client.outgoing()
+            server.receive(spoiled(first, rng) if number % 3 == 0 else first)
+            flight = server.outgoing()
+            client.receive(spoiled(flight, rng) if number % 3 == 1 and flight else flight)
+            last = client.outgoing()
+            server.receive(spoiled(last, rng) if number % 3 == 2 and last else last)
+        except TlsError:
+            refused += 1
+            continue
+        if client.established and server.established:
+            context_octets = exporter_context(0, 15, Direction.C2S)
+            assert client.export(EXPORTER_LABEL, 32, context_octets) == server.export(
+                EXPORTER_LABEL, 32, context_octets
+            )
+    # The others wait for octets that do not come.
+    assert refused > 200

@@ -180,6 +180,19 @@ def test_a_stamp_that_lay_unread_is_taken_when_its_time_is_up(impatient: None) -
     on_a_loop(test)
 
 
+def test_all_stamps_of_a_burst_that_lay_unread_are_taken_when_its_time_is_up(impatient: None) -> None:
+    """Hundreds of unicast clients are served, and the machine had no time for us."""
+
+    async def test(bench: Bench) -> None:
+        for token in range(100):
+            bench.send(token, message(token))
+            bench.sockets.departures.append(Departure(token, b"", bench.at(token + 1)))
+        await bench.port.until(lambda: len(bench.port.left) == 100)
+        assert [(token, bench.at(token + 1)) for token in range(100)] == bench.port.left
+
+    on_a_loop(test)
+
+
 def test_stamps_of_the_card_and_of_the_kernel_go_to_who_wants_them() -> None:
     async def test(bench: Bench) -> None:
         card = Port(hardware=True)

@@ -15,6 +15,7 @@ from timesync.config.clocks import SYSTEM
 from timesync.config.csptp_checks import check_csptp
 from timesync.config.explain import nearest
 from timesync.config.look import complain, entries, items, number, value
+from timesync.config.nts import KE_PORT
 from timesync.config.problem import Problem, format_path
 from timesync.config.ptp_checks import check_ptp, ptp_doubts
 from timesync.config.ptp_look import following_ports
@@ -30,7 +31,9 @@ def check(root: Mapping) -> Iterator[Problem]:
     yield from check_sources(root)
     yield from _check_served_clock(root)
     yield from _check_enough_sources(root)
-    yield from _check_listen(root)
+    yield from _check_listen(root, ("serve", "ntp", "listen"), NTP_PORT)
+    yield from _check_listen(root, ("serve", "nts", "listen"), KE_PORT)
+    yield from _check_nts(root)
     yield from check_ptp(root)
     yield from check_csptp(root)
 
@@ -118,16 +121,16 @@ def _check_enough_sources(root: Mapping) -> Iterator[Problem]:
         yield complain(root, ("steering", "minimum_sources"), f"{needed} must agree, but there are only {total}")
 
 
-def _check_listen(root: Mapping) -> Iterator[Problem]:
+def _check_listen(root: Mapping, place: Location, default_port: int) -> Iterator[Problem]:
     """No two sockets want the same port of the same address; an IPv6 wildcard leaves IPv4 alone."""
     # By family and port: the first entry for each address.
     seen: dict[tuple[int, int], dict[str, int]] = {}
-    for index, _ in enumerate(items(root, "serve", "ntp", "listen")):
-        text = value(root, "serve", "ntp", "listen", index)
+    for index, _ in enumerate(items(root, *place)):
+        text = value(root, *place, index)
         if not isinstance(text, str):
             continue
         try:
-            endpoint = parse_listen(text, NTP_PORT)
+            endpoint = parse_listen(text, default_port)
         except AddressError:
             continue
         if endpoint.port == 0:
@@ -138,5 +141,27 @@ def _check_listen(root: Mapping) -> Iterator[Problem]:
         same = others if endpoint.address in every else (*every, endpoint.address)
         clash = next((others[address] for address in same if address in others), None)
         if clash is not None:
-            yield complain(root, ("serve", "ntp", "listen", index), f"takes the same port as listen[{clash}]")
+            yield complain(root, (*place, index), f"takes the same port as listen[{clash}]")
         others.setdefault(endpoint.address, index)
+
+
+def _check_nts(root: Mapping) -> Iterator[Problem]:
+    """NTS-KE has an NTP server to make cookies for, and is not asked on NTP's port."""
+    nts = find(root, ("serve", "nts"))
+    if isinstance(nts, Mapping):
+        elsewhere = value(root, "serve", "nts", "server") is not None
+        if not elsewhere and not isinstance(find(root, ("serve", "ntp")), Mapping):
+            message = (
+                "there is no NTP server for its clients; serve.ntp: {} is one, or name another as serve.nts.server"
+            )
+            yield Problem.at(key_mark(root, ("serve", "nts")), "serve.nts", message)
+        if elsewhere and value(root, "serve", "nts", "seed") is None:
+            message = "another server opens our cookies only with the same seed; name its file as serve.nts.seed"
+            yield complain(root, ("serve", "nts", "server"), message)
+    for index, _ in enumerate(items(root, "sources")):
+        for kind in ("ntp", "pool"):
+            text = value(root, "sources", index, kind)
+            if value(root, "sources", index, "nts") is True and str(text).endswith(f":{NTP_PORT}"):
+                host = str(text).removesuffix(f":{NTP_PORT}").strip("[]")
+                message = f"with nts the port is that of NTS-KE, TCP {KE_PORT}; {NTP_PORT} is NTP's own"
+                yield complain(root, ("sources", index, kind), message, host)

@@ -237,16 +237,23 @@ class Remote(Written):
 
 @dataclass(frozen=True, slots=True)
 class Listen(Written):
-    """A numeric address and a port to listen on."""
+    """A numeric address and a port to listen on.
+
+    Attributes:
+        default_port: The port when none is given.
+    """
+
+    default_port: int = NTP_PORT
 
     def parse(self, value: object) -> Endpoint:
         """See ``Written``."""
         if isinstance(value, Endpoint):
             return value
         if not isinstance(value, str):
-            raise refusal('expected an address and a port, such as 0.0.0.0:123 or "[::]:123"')
+            port = self.default_port
+            raise refusal(f'expected an address and a port, such as 0.0.0.0:{port} or "[::]:{port}"')
         try:
-            return parse_listen(value, NTP_PORT)
+            return parse_listen(value, self.default_port)
         except AddressError as error:
             raise refusal(error.message, error.suggestion) from None
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Callable, Iterator
 from collections.abc import Mapping as Lookup
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
+from timesync.base.time import Instant
 from timesync.config import yaml
 from timesync.config.checks import check, doubts
 from timesync.config.explain import explain
@@ -27,7 +29,15 @@ from timesync.config.source import Mark, Source
 from timesync.config.tree import Location, Mapping, Scalar, Sequence, find, leaves, mark_of, plain, substitute
 
 DEFAULT_FILE = "/etc/timesync/timesync.yaml"
-_PATHS: tuple[Location, ...] = (("observe", "control"), ("observe", "state"), ("leap", "file"), ("serve", "sock"))
+_PATHS: tuple[Location, ...] = (
+    ("observe", "control"),
+    ("observe", "state"),
+    ("leap", "file"),
+    ("serve", "sock"),
+    ("serve", "nts", "certificate"),
+    ("serve", "nts", "private_key"),
+    ("serve", "nts", "seed"),
+)
 # A word without a slash is no path there, but the name of a clock or of an interface, or a mistake.
 _DEVICES = {"pps", "nmea", "phc"}
 _MAX_SECRET_FILE = 4096
@@ -88,6 +98,7 @@ def finish(own: Mapping, profile: str | None, library: Lookup[str, Source] | Non
     root = _absolute_paths(root)
     problems: list[Problem] = []
     config: Config | None = None
+    doubtful: list[Problem] = []
     cause: OSError | None = None
     try:
         config = Config.model_validate(plain(root))
@@ -98,10 +109,15 @@ def finish(own: Mapping, profile: str | None, library: Lookup[str, Source] | Non
         keys, wrong, cause = _read_secrets(config, root)
         problems += wrong
         config = config.model_copy(update={"keys": keys, "profile": profile or config.profile})
+        wrong, doubtful, unread = _examine_nts(config, root)
+        problems += wrong
+        cause = cause or unread
     if problems or config is None:
         raise ConfigError(_in_order(problems), cause)
     origins = {format_path(location): scalar.mark for location, scalar in leaves(root)}
-    return Loaded(config=config, origins=origins, warnings=tuple(_in_order(doubts(config, root))), tree=root)
+    return Loaded(
+        config=config, origins=origins, warnings=tuple(_in_order([*doubts(config, root), *doubtful])), tree=root
+    )
 
 
 def _without_profile(own: Mapping) -> list[Problem]:
@@ -183,8 +199,22 @@ def _paths(root: Mapping) -> Iterator[Location]:
             yield from ((section, key, name) for name in names)
     sources = find(root, ("sources",))
     for index in range(len(sources.items)) if isinstance(sources, Sequence) else ():
-        yield from (("sources", index, name) for name in ("pps", "nmea", "sock"))
+        yield from (("sources", index, name) for name in ("pps", "nmea", "sock", "ca"))
+    more = find(root, ("serve", "nts", "more"))
+    for index in range(len(more.items)) if isinstance(more, Sequence) else ():
+        yield from (("serve", "nts", "more", index, name) for name in ("certificate", "private_key"))
     yield from ((*instance, "management") for instance in ptp_locations(root))
+
+
+def _examine_nts(config: Config, root: Mapping) -> tuple[list[Problem], list[Problem], OSError | None]:
+    """What is wrong with the files of NTS, what is doubtful by this machine's clock, and the system's error if any."""
+    if config.serve.nts is None and not any(getattr(source, "ca", None) for source in config.sources):
+        return [], [], None
+    # Only who has NTS waits for what reads certificates.
+    from timesync.config.nts_files import examine
+
+    found = examine(config, root, Instant.from_ns(time.time_ns()), _read_judged)
+    return found.errors, found.doubts, found.cause
 
 
 def _read_secrets(config: Config, root: Mapping) -> tuple[dict[int, Key], list[Problem], OSError | None]:

@@ -266,12 +266,16 @@ def _not_simulated(loaded: Loaded, world: World | None) -> Iterator[Problem]:
             yield Problem.at(loaded.tree.mark, "config.clocks", text)
     if loaded.config.leap is not None:
         yield wrong(("leap",), "in simulated time the leap seconds of this machine's own list happen, for all alike")
+    if loaded.config.serve.nts is not None:
+        yield wrong(("serve", "nts"), "keys are not established in simulated time")
     if loaded.config.keys:
         yield wrong(("keys",), "the simulated servers know no keys")
     for index, source in enumerate(loaded.config.sources):
         why = None if hardware is None else _not_connected(source, hardware)
         if why is not None:
             yield wrong(("sources", index, source.kind), why)
+        if getattr(source, "nts", False):
+            yield wrong(("sources", index, "nts"), "keys are not established in simulated time")
     many = isinstance(loaded.config.ptp, tuple)
     for number, port, why in () if world is None else world.ptp.unconnected(loaded.config.ptp_instances):
         yield wrong(("ptp", *((number,) if many else ()), "ports", port, "interface"), why)

@@ -29,6 +29,7 @@ from timesync.config.fields import (
     refusal,
 )
 from timesync.config.model import Model
+from timesync.config.nts import CertificatePair, ServeNts
 from timesync.config.ptp import Ptp, PtpInstances, PtpPort
 from timesync.config.sources import (
     SOURCE_KINDS,
@@ -54,6 +55,7 @@ from timesync.ntp.auth import MIN_SECRET, SECRET_SIZES
 __all__ = [
     "SOURCE_KINDS",
     "SYSTEM",
+    "CertificatePair",
     "Clock",
     "Config",
     "CsptpRateLimit",
@@ -78,6 +80,7 @@ __all__ = [
     "Serve",
     "ServeCsptp",
     "ServeNtp",
+    "ServeNts",
     "ShmSource",
     "SockSource",
     "Source",
@@ -189,6 +192,8 @@ class Serve(Model):
     """Whose time is served; absent: system, or the virtual clock when that alone is disciplined."""
     ntp: ServeNtp | None = None
     """The NTP server; absent: none."""
+    nts: ServeNts | None = None
+    """The server of NTS key establishment; absent: none."""
     csptp: ServeCsptp | None = None
     """The server of CSPTP (experimental); absent: none."""
     sock: Annotated[str, Path(socket=True)] | None = None

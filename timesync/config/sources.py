@@ -64,11 +64,28 @@ class NtpOptions(SourceOptions):
     """The id of the symmetric key, from `keys`, that authenticates both directions."""
     version: Literal[3, 4] = 4
     """NTP version of the requests."""
+    nts: bool = False
+    """Authenticated by NTS (RFC 8915); the port given is then that of NTS-KE, TCP 4460 unless given."""
+    ca: Annotated[str, Path()] | None = None
+    """With `nts`: a PEM file of certificates to trust instead of the system's."""
+    bootstrap: bool = True
+    """With `nts`: while the clock was never right since the start, dates of certificates are judged afterwards."""
 
     @model_validator(mode="after")
     def _interleaved_is_version_4(self) -> Self:
         if self.interleaved == "always" and self.version != 4:
             raise refusal("interleaved mode exists in NTP version 4 only (RFC 9769)", step="interleaved")
+        return self
+
+    @model_validator(mode="after")
+    def _one_authentication(self) -> Self:
+        if self.nts and self.key is not None:
+            raise refusal("nts and key are two kinds of authentication; one is used", step="key")
+        if self.nts and self.version != 4:
+            raise refusal("NTS exists in NTP version 4 only (RFC 8915)", step="version")
+        for step in () if self.nts else ("ca", "bootstrap"):
+            if step in self.model_fields_set and getattr(self, step) is not None:
+                raise refusal("only servers with nts: true have certificates", step=step)
         return self
 
 

@@ -81,7 +81,7 @@ class Appliance:
         self._around = Surroundings(host, leap_table, listener, self._answers)
         self._crew = Crew(self._around, self._keeper.calibration)
         self._away: set[ClockId] = set()
-        self._publisher = Publisher(host, leap_table, self._leaps)
+        self._publisher = Publisher(host, leap_table, self._leaps, start.note)
         self._outputs = Outputs(self._around)
         self._ticks = 0
         self._stopped = False
@@ -196,6 +196,7 @@ class Appliance:
         self._notice_steps()
         self._answers.watch()
         self._settle_leap()
+        self._publisher.tick()
         if self._publisher.running:
             self._publisher.publish(self.view())
         self._outputs.tick(self._answers.known, self._leap)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from timesync.base.ids import ClockId, Endpoint, LinkId, SourceId
 from timesync.base.time import Duration
+from timesync.config.address import NTP_PORT
+from timesync.config.nts import KE_PORT
 from timesync.config.schema import Config, NtpSource, PoolSource
 from timesync.host import Clock
 from timesync.ntp.auth import SymmetricKey
@@ -55,10 +57,12 @@ def clock_spec(config: Config, clock: Clock, memory: ClockMemory | None) -> Cloc
 
 
 def roster_settings(source: NtpLike) -> RosterSettings:
-    """Which addresses of its name are asked."""
+    """Which addresses of its name are asked; with NTS the port is that of key establishment."""
+    place = source.pool if isinstance(source, PoolSource) else source.ntp
+    port = KE_PORT if source.nts and place.port == NTP_PORT else place.port
     if isinstance(source, PoolSource):
-        return RosterSettings(name=source.pool.host, port=source.pool.port, count=source.count)
-    return RosterSettings(name=source.ntp.host, port=source.ntp.port, count=1, pool=False)
+        return RosterSettings(name=place.host, port=port, count=source.count, indirect=source.nts)
+    return RosterSettings(name=place.host, port=port, count=1, pool=False, indirect=source.nts)
 
 
 def source_id(source: NtpLike, endpoint: Endpoint) -> SourceId:

@@ -23,6 +23,7 @@ from timesync.config.sources import (
     SourceOptions,
 )
 from timesync.daemon.csptp_source import CsptpGroup
+from timesync.daemon.finder import Finder
 from timesync.daemon.group import SourceGroup, Surroundings
 from timesync.daemon.ntp_group import NtpGroup
 from timesync.daemon.pair_group import LinkGroup, PhcGroup
@@ -183,7 +184,8 @@ def make_group(
             return group
         case NtpWiring():
             keys = {} if wiring.key is None else {wiring.key.id: wiring.key}
-            return NtpGroup(wiring.source, wiring.clock, around, keys, taken=taken, cards=wiring.cards)
+            finder = _nts_finder(wiring, around) if wiring.source.nts else None
+            return NtpGroup(wiring.source, wiring.clock, around, keys, taken=taken, cards=wiring.cards, finder=finder)
         case PulseWiring():
             return PulseGroup(wiring.source, wiring.clock, around, wiring.only, wiring.receiver)
         case DeviceWiring():
@@ -192,6 +194,13 @@ def make_group(
             return PhcGroup(wiring.source, around, wiring.clock, wiring.every)
         case _:
             assert_never(wiring)
+
+
+def _nts_finder(wiring: NtpWiring, around: Surroundings) -> Finder:
+    # Only who has NTS pays for TLS.
+    from timesync.daemon.nts_finder import NtsFinder
+
+    return NtsFinder(wiring.source, wiring.clock, around)
 
 
 def _device_group(wiring: DeviceWiring, around: Surroundings, calibration: Calibrations) -> SourceGroup:

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import TypeVar, assert_never
 
 from timesync.base.ids import ClockId, Endpoint
-from timesync.base.time import Instant, Mono
+from timesync.base.time import Instant, Mono, Utc
 from timesync.base.utc import LeapTable
 from timesync.daemon.statefiles import StateFiles
-from timesync.host import CardMap, ClockError, ExchangeHandler, NtpService, Trouble
+from timesync.host import CardMap, ClockError, ExchangeHandler, NtpService, NtsKeService, NtsSpec, Trouble
 from timesync.ntp.server import ServerSettings
+from timesync.nts.master import MasterKeys
 from timesync.runtime.cards import Cards
 from timesync.runtime.devices import LinuxDevices
 from timesync.runtime.ke_stream import LinuxStream, connect_stream
@@ -265,6 +266,19 @@ class LinuxHost:
         )  # a client does not need it, and starts faster without
 
         return open_service(settings, listen, workers)
+
+    def serve_nts(
+        self, spec: NtsSpec, keys: MasterKeys, now: Callable[[], Instant[Utc]], note: Callable[[str, str], None]
+    ) -> NtsKeService:
+        """Establish keys in a process of its own. Raises OSError, ValueError."""
+        # Only who has NTS pays for TLS.
+        from timesync.runtime.ke_files import PairFiles
+        from timesync.runtime.ke_messages import KeLimits, KeServiceSettings
+        from timesync.runtime.ke_service import KeService
+
+        settings = KeServiceSettings(offer=spec.offer, limits=KeLimits(connections=spec.connections))
+        files = [PairFiles(Path(certificate), Path(key)) for certificate, key in spec.certificates]
+        return KeService(settings, spec.listen, files, keys, now, note)
 
     def _away(self) -> list[PhcClock]:
         return [clock for clock in self._clocks.values() if isinstance(clock, PhcClock) and not clock.present]

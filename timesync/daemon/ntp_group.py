@@ -18,6 +18,7 @@ from timesync.daemon.assemble import (
     source_id,
     source_spec,
 )
+from timesync.daemon.finder import Finder, NameFinder
 from timesync.daemon.group import Surroundings
 from timesync.daemon.stamping import StampChoice, Stamping
 from timesync.ntp.auth import SymmetricKey
@@ -25,8 +26,6 @@ from timesync.ntp.client import Client
 from timesync.ntp.pool import Add, Health, Remove, Resolve, Roster, RosterEffect, health
 from timesync.observe.snapshot import SourceFacts
 from timesync.runtime.drive import Alarm, Driver
-
-_RESOLVE_LIMIT_S = 20.0
 
 
 @dataclass(slots=True)
@@ -60,6 +59,7 @@ class NtpGroup:
         *,
         taken: Callable[[], Iterable[str]] = tuple,
         cards: Collection[ClockId] = (),
+        finder: Finder | None = None,
     ) -> None:
         """Nothing is asked before ``start``.
 
@@ -70,6 +70,7 @@ class NtpGroup:
             keys: Symmetric keys by id.
             taken: Addresses that other groups ask now; a server that two entries name is asked by one of them.
             cards: The clocks of network cards that may be measured instead, by ``card_clocks``.
+            finder: Knows where the servers are; None: the resolver does.
         """
         self.source = source
         self.clock = clock
@@ -81,6 +82,7 @@ class NtpGroup:
         self._choice = StampChoice(source, clock, cards, host, lambda text: self._say("info", "timestamping", text))
         self._waiting: dict[Endpoint, str] = {}
         self._listener = around.listener
+        self._finder = NameFinder(host) if finder is None else finder
         self._roster = Roster(roster_settings(source), host.rng)
         self._alarm = Alarm(host, self._due)
         self._lookup: asyncio.Task[None] | None = None
@@ -115,6 +117,7 @@ class NtpGroup:
         self._alarm.cancel()
         if self._lookup is not None:
             self._lookup.cancel()
+        self._finder.close()
         for identity in list(self.servers):
             self._remove(identity)
         self._waiting.clear()
@@ -135,6 +138,10 @@ class NtpGroup:
             server.client.set_own_reference_ids(ids)
             states[server.endpoint] = health(server.client.status(), falseticker=identity in outvoted)
         self._perform(self._roster.observe(states, self._host.mono()))
+        for endpoint, why in self._finder.review().items():
+            self._expel(endpoint, why)
+        if self._finder.stale(self._host.mono()):
+            self._perform(self._roster.look_again())
         self._review_stamping()
 
     def set_poll(self, source: SourceId, exponent: int) -> None:
@@ -164,7 +171,13 @@ class NtpGroup:
     def facts(self) -> Mapping[SourceId, SourceFacts]:
         """What is known of its servers outside the core."""
         return {
-            identity: SourceFacts(kind=self.kind, address=str(server.endpoint), status=None, drops=server.drops)
+            identity: SourceFacts(
+                kind=self.kind,
+                address=str(server.endpoint),
+                status=None,
+                drops=server.drops,
+                details=self._finder.details(server.endpoint),
+            )
             for identity, server in self.servers.items()
         }
 
@@ -189,6 +202,7 @@ class NtpGroup:
                 case Add():
                     self._add(effect.endpoint)
                 case Remove():
+                    self._finder.forget(effect.endpoint)
                     identity = source_id(self.source, effect.endpoint)
                     self._say("info", "replaced", f"{identity} ({effect.endpoint}) is asked no more: {effect.reason}")
                     self._remove(identity)
@@ -218,11 +232,12 @@ class NtpGroup:
 
     async def _resolve(self, wanted: Resolve) -> None:
         try:
-            async with asyncio.timeout(_RESOLVE_LIMIT_S):
-                endpoints = await self._host.resolve(wanted.name, wanted.port)
+            async with asyncio.timeout(self._finder.limit_s):
+                endpoints = await self._finder.find(wanted.name, wanted.port)
         except Exception as error:  # noqa: BLE001  whatever it is (IDNA's UnicodeError, say), the source must live on
             self._lookup_failed(wanted.name, error)
-            self._roster.on_resolve_failed(self._host.mono())
+            now = self._host.mono()
+            self._roster.on_resolve_failed(now, self._finder.wait(now))
             self._arm()
             return
         self._bar()
@@ -236,7 +251,8 @@ class NtpGroup:
         why = getattr(error, "strerror", None) or str(error)
         if not why:
             why = "no answer from the name server" if isinstance(error, TimeoutError) else type(error).__name__
-        text = f"the name {name} cannot be looked up ({why}); trying again, other sources are not affected"
+        what = "gives no keys" if self.source.nts else "cannot be looked up"
+        text = f"the name {name} {what} ({why}); trying again, other sources are not affected"
         self._in_trouble("resolve", text)
 
     def _add(self, endpoint: Endpoint) -> None:
@@ -255,12 +271,24 @@ class NtpGroup:
         identity = source_id(self.source, endpoint)
         settings = client_settings(self.source, endpoint, stamping.clock, self._keys)
         precision = stamping.precision(self._host)
-        client = Client(settings, self._leap_table, self._host.rng, self._host.entropy, precision)
+        client = Client(
+            settings,
+            self._leap_table,
+            self._host.rng,
+            self._host.entropy,
+            precision,
+            self._finder.authenticator(endpoint),
+        )
         # Before its first answer: a server that follows this machine must never be followed back.
         client.set_own_reference_ids(_reference_ids(self._host.own_addresses()))
 
         def sink(effect: Effect) -> None:
-            self._hear(identity, effect)
+            why = self._finder.heard(endpoint, effect)
+            if why is None:
+                self._hear(identity, effect)
+            else:
+                # Not while its driver is at work.
+                asyncio.get_running_loop().call_soon(self._expel, endpoint, why)
 
         self._trouble = None
         driver = Driver(client, self._host, endpoint, stamping.clock, sink, hardware=stamping.hardware)
@@ -288,6 +316,12 @@ class NtpGroup:
                 self._say("info", "timestamping", f"{identity} is stamped {stamping}, from now on")
                 self._ask(server.endpoint, stamping)
 
+    def _expel(self, endpoint: Endpoint, why: str) -> None:
+        """A server has shown that it must not be believed."""
+        self._say("error", "nts-refused", why)
+        self._finder.forget(endpoint)
+        self._perform(self._roster.drop(endpoint, why, self._host.mono()))
+
     def _remove(self, identity: SourceId) -> None:
         server = self.servers.pop(identity, None)
         if server is not None:
@@ -300,6 +334,8 @@ class NtpGroup:
                 self._listener.measured(identity, effect.measurement)
             case Status():
                 self._listener.status(effect.status)
+                if self._finder.stale(self._host.mono()):
+                    self._perform(self._roster.look_again())
             case Dropped():
                 drops = self.servers[identity].drops
                 drops[effect.reason] = drops.get(effect.reason, 0) + 1

@@ -6,6 +6,7 @@ import errno
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from timesync.base.machine import Noted
 from timesync.base.measure import Leap
 from timesync.base.serving import ServingMap
 from timesync.base.smear import NO_SMEAR, Smear, changes, smear
@@ -14,6 +15,7 @@ from timesync.base.utc import LeapTable
 from timesync.config.schema import Config
 from timesync.daemon.assemble import server_settings
 from timesync.daemon.leap_book import LeapBook
+from timesync.daemon.nts_server import NtsServer
 from timesync.host import ClockError, Host, NtpService, ServerCounters, ServeState
 from timesync.ntp.auth import SymmetricKey
 from timesync.runtime.drive import Alarm
@@ -36,8 +38,9 @@ _SOON = Duration.from_s(2)
 class Publisher:
     """The NTP server of an appliance, and what it is told."""
 
-    def __init__(self, host: Host, table: LeapTable, leaps: LeapBook) -> None:
+    def __init__(self, host: Host, table: LeapTable, leaps: LeapBook, note: Callable[[Noted], None]) -> None:
         self._host = host
+        self.nts = NtsServer(host, table, note)
         self._table = table
         self._leaps = leaps
         self._service: NtpService | None = None
@@ -74,20 +77,29 @@ class Publisher:
         serve = config.serve.ntp
         self._smear = self._leaps.smear = None if serve is None else serve.leap_smear
         self._stamping = "software" if serve is None else serve.timestamping
+        cookies, trouble = self.nts.open(config)
         if serve is None:
-            return None
+            return trouble
+        settings = replace(server_settings(config, keys), nts=cookies)
         try:
-            self._service = self._host.serve_ntp(server_settings(config, keys), serve.listen, serve.workers)
+            self._service = self._host.serve_ntp(settings, serve.listen, serve.workers)
         except OSError as error:
             where = ", ".join(str(endpoint) for endpoint in serve.listen)
             why = f"{error.strerror or error}{_advice(error)}"
             return f"NTP cannot be served on {where}: {why}; the rest keeps running"
         self.publish(view())
-        return None
+        return trouble
+
+    def tick(self) -> None:
+        """Once a second."""
+        keys = self.nts.tick()
+        if keys is not None and self._service is not None:
+            self._service.rekey(keys)
 
     def close(self) -> None:
         """Serve no more."""
         self._alarm.cancel()
+        self.nts.close()
         if self._service is not None:
             self._service.close()
             self._service = self._last = None

@@ -92,6 +92,10 @@ class DropReason(StrEnum):
     """One of our own stamps is missing or is of another clock."""
     LEAP_SECOND = "leap-second"
     """A timestamp lies where UTC is ambiguous."""
+    DRAFT = "draft"
+    """An NTPv5 answer that does not name the draft of our request."""
+    TIMESCALE = "timescale"
+    """An NTPv5 answer in a timescale that we did not ask for and cannot convert."""
 
 
 class Timescales(Protocol):

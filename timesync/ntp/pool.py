@@ -16,7 +16,7 @@ from typing import Final, assert_never
 from timesync.base.ids import Endpoint
 from timesync.base.machine import Rng
 from timesync.base.measure import Leap, SourceStatus
-from timesync.base.time import Duration, Instant, Mono
+from timesync.base.time import ZERO, Duration, Instant, Mono
 
 MAX_MEMBERS: Final = 16
 """chrony's limit for one pool."""
@@ -95,12 +95,14 @@ class RosterSettings:
         port: UDP port.
         count: Associations to keep, 1 to 16.
         pool: The name stands for many servers; otherwise for one, whose addresses are alternatives.
+        indirect: The name is that of somebody who tells where the servers are (NTS-KE): even an address is looked up.
     """
 
     name: str
     port: int = 123
     count: int = 4
     pool: bool = True
+    indirect: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.count <= (MAX_MEMBERS if self.pool else 1):
@@ -151,7 +153,7 @@ class Roster:
     def __init__(self, settings: RosterSettings, rng: Rng) -> None:
         self._settings = settings
         self._rng = rng
-        self._literal = _parse(settings.name) is not None
+        self._literal = not settings.indirect and _parse(settings.name) is not None
         self._members: list[_Member] = []
         self._candidates: list[Endpoint] = []
         self._avoid: dict[str, Instant[Mono]] = {}
@@ -209,10 +211,26 @@ class Roster:
             self._retry(now)
         return effects
 
-    def on_resolve_failed(self, now: Instant[Mono]) -> None:
-        """The look-up failed; the members stay."""
+    def on_resolve_failed(self, now: Instant[Mono], wait: Duration = ZERO) -> None:
+        """The look-up failed; the members stay. Another one is not made before ``wait`` has passed."""
         self._resolving = False
         self._retry(now)
+        self._allowed_at = max(self._allowed_at, now + wait)
+
+    def look_again(self) -> list[RosterEffect]:
+        """What is known of the servers is at an end, though they answer: look up at once, unless that is under way."""
+        if self._resolving:
+            return []
+        self._resolving = True
+        return [Resolve(self._settings.name, self._settings.port)]
+
+    def drop(self, endpoint: Endpoint, reason: str, now: Instant[Mono]) -> list[RosterEffect]:
+        """A member must not be asked any more, whatever becomes of the source."""
+        gone = [self._remove(member, reason, now) for member in self._members if member.endpoint == endpoint]
+        self._candidates = [candidate for candidate in self._candidates if candidate != endpoint]
+        if gone:
+            self._retry(now)
+        return [*gone]
 
     def observe(self, states: Mapping[Endpoint, Health], now: Instant[Mono]) -> list[RosterEffect]:
         """What is now thought of the members. Spare addresses replace failing ones at once."""

@@ -15,7 +15,7 @@ from timesync.ptp.effect import PtpEffect, SendGeneral
 from timesync.ptp.gptp.capable import Capability
 from timesync.ptp.port import Port
 from timesync.ptp.settings import Bmca, Intervals, PortSettings
-from timesync.ptp.timers import Timers, interval
+from timesync.ptp.timers import Timers, earliest, interval
 from timesync.wire import gptp_tlv
 from timesync.wire.error import WireError
 from timesync.wire.ptp_message import MessageType, Signaling, Tlv
@@ -42,7 +42,7 @@ class Signals:
 
     def deadline(self) -> Instant[Mono] | None:
         """When ``on_deadline`` wants to be called."""
-        return min((at for at in (self._timers.deadline(), self._capability.deadline()) if at), default=None)
+        return earliest((self._timers.deadline(), self._capability.deadline()))
 
     def link(self, now: Instant[Mono], *, up: bool) -> None:
         """The link came up, or went down."""

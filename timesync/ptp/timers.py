@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from operator import attrgetter
 
 from timesync.base.time import Duration, Instant, Mono
 
-_UNITS = attrgetter("scaled_ns")
 _FASTEST, _SLOWEST = -10, 22
 _INTERVALS = {log2_s: Duration.from_s(2.0**log2_s) for log2_s in range(_FASTEST, _SLOWEST + 1)}
 
@@ -47,7 +45,7 @@ class Timers:
     def deadline(self) -> Instant[Mono] | None:
         """The earliest of all."""
         if self._stale:
-            self._first, self._stale = min(self._due.values(), key=_UNITS, default=None), False
+            self._first, self._stale = earliest(self._due.values()), False
         return self._first
 
     def expired(self, now: Instant[Mono]) -> Iterator[str]:

@@ -31,6 +31,8 @@ class To(Enum):
     SETTINGS = b"S"
     CERTIFICATES = b"C"
     MASTER_KEYS = b"K"
+    PING = b"P"
+    """Are you there?"""
 
 
 class From(Enum):
@@ -39,6 +41,8 @@ class From(Enum):
     READY = b"R"
     CERTIFICATES = b"C"
     COUNTERS = b"N"
+    PONG = b"P"
+    """I am."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ class KeProcess:
     Attributes:
         control: Our end of its socket, non-blocking.
         started: Monotonic seconds.
+        unanswered: Questions after its health that it has not answered.
     """
 
     def __init__(self, sockets: Sequence[socket.socket]) -> None:
@@ -30,6 +31,7 @@ class KeProcess:
         # Messages with borders: a part of one cannot be taken for another.
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.started = time.monotonic()
+        self.unanswered = 0
         listening = [bound.fileno() for bound in sockets]
         try:
             with theirs:

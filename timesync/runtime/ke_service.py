@@ -42,6 +42,9 @@ _log = logging.getLogger(__name__)
 WATCH_S: Final = 5.0
 FIRST_BACKOFF_S: Final = 0.1
 MAX_BACKOFF_S: Final = 10.0
+MAX_UNANSWERED: Final = 3
+"""A process that has not answered so many questions, ``WATCH_S`` apart, hangs."""
+
 REAP_S: Final = 0.01
 PATIENCE: Final = 200
 """So many times ``REAP_S`` a process may take to end after it has closed its socket."""
@@ -234,6 +237,19 @@ class KeService:
         if self._watch.changed():
             self.reload()
         self._lore.look()
+        self._ask_after_health()
+
+    def _ask_after_health(self) -> None:
+        """A process that hangs is ended: its socket then says so, and another is started."""
+        process = self._process
+        if process is None or not self.ready.is_set():
+            return
+        if process.unanswered >= MAX_UNANSWERED:
+            self._lore.note("error", "the NTS-KE server does not answer any more, and is ended")
+            process.kill()
+            return
+        process.unanswered += 1
+        self._tell(To.PING.value)
 
     def _on_control(self) -> None:
         process = self._process
@@ -250,6 +266,8 @@ class KeService:
         match From(said[:1]):
             case From.READY:
                 self.ready.set()
+            case From.PONG:
+                process.unanswered = 0
             case From.CERTIFICATES:
                 self._lore.told(*decode_facts(said[1:]))
             case From.COUNTERS:

@@ -12,10 +12,12 @@ import array
 import asyncio
 import contextlib
 import os
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from timesync.nts.certificates import CertificateError, KeyPair, load_pair
@@ -38,6 +40,9 @@ from timesync.runtime.ke_messages import (
     read_pem,
 )
 from timesync_drivers.confine import become_nobody, die_with_parent, drop_capabilities, forbid_children
+
+SPARE_DESCRIPTORS: Final = 64
+"""For what is not a connection: sockets, files of certificates, the loop's own."""
 
 REPORT_S: Final = 0.5
 """Counters are told at most so often."""
@@ -133,6 +138,8 @@ class Worker:
                 facts, refused = self._certificates.load(files)
                 self._listener.use(context=self._certificates.context)
                 self._tell(encode_facts(facts, refused))
+            case To.PING:
+                self._tell(From.PONG.value)
             case To.SETTINGS:
                 raise ValueError("settings are for the start")
 
@@ -165,6 +172,16 @@ async def _serve(control: socket.socket, settings: KeServiceSettings, sockets: S
     await Worker(control, settings).run(sockets)
 
 
+def make_room(connections: int) -> int:
+    """Allow this process as many descriptors as its connections need; how many connections that makes room for."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + SPARE_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return connections if soft == resource.RLIM_INFINITY else max(1, min(connections, soft - SPARE_DESCRIPTORS))
+
+
 def main(arguments: Sequence[str]) -> None:
     """Run the server on inherited descriptors until the daemon goes away."""
     control_number, parent, *descriptors = map(int, arguments)
@@ -177,6 +194,8 @@ def main(arguments: Sequence[str]) -> None:
         raise SystemExit(0)
     assert To(message[:1]) is To.SETTINGS
     settings = decode_settings(message[1:])
+    limits = replace(settings.limits, connections=make_room(settings.limits.connections))
+    settings = replace(settings, limits=limits)
     sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     for bound in sockets:
         bound.setblocking(False)

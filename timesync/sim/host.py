@@ -11,8 +11,8 @@ from random import Random
 
 from timesync.base.ids import ClockId, Endpoint
 from timesync.base.measure import Stamp, StampSource
-from timesync.base.time import Duration, Instant, Mono
-from timesync.host import CardMap, ClockError, ExchangeHandler, Trouble
+from timesync.base.time import Duration, Instant, Mono, Utc
+from timesync.host import CardMap, ClockError, ExchangeHandler, NtsKeService, NtsSpec, Trouble
 from timesync.ntp.server import Server, ServerCounters, ServerSettings, ServeState
 from timesync.nts.master import MasterKeys
 from timesync.sim.clock import SimClock
@@ -184,6 +184,13 @@ class SimHost:
         """Serve on the simulated network. Raises OSError."""
         del workers  # processes of Linux; here one server answers as fast as many
         return SimNtpService(self, settings, listen)
+
+    def serve_nts(
+        self, spec: NtsSpec, keys: MasterKeys, now: Callable[[], Instant[Utc]], note: Callable[[str, str], None]
+    ) -> NtsKeService:
+        """Not in simulated time: TLS is a process of Linux. Raises OSError."""
+        del spec, keys, now, note
+        raise OSError(errno.EOPNOTSUPP, "NTS-KE is not simulated")
 
     def load(self, name: str) -> bytes | None:
         """A file of the state directory."""
