@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from timesync.config.reference import markdown as configuration
-from timesync.ptp.nodes_page import markdown as ptp_findings
+from timesync.ptp.nodes.page import markdown as ptp_findings
 from timesync.ptp.states_page import markdown as port_states
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -14,12 +14,12 @@ from timesync.base.measure import Stamp
 from timesync.base.time import Duration, Instant, Mono
 from timesync.ptp.effect import PtpEffect, SendEvent, SendGeneral
 from timesync.ptp.instance import Instance
-from timesync.ptp.management import Responder
-from timesync.ptp.management_data import ManagedClock, PortFacts
-from timesync.ptp.management_values import Access, Local, ManagementSettings, Network
+from timesync.ptp.management.data import ManagedClock, PortFacts
+from timesync.ptp.management.responder import Responder
+from timesync.ptp.management.values import Access, Local, ManagementSettings, Network
 from timesync.ptp.settings import InstanceSettings, Intervals, LocalQuality, PortSettings
-from timesync.ptp.unicast_client import UnicastClient, UnicastClientSettings
-from timesync.ptp.unicast_server import UnicastServer, UnicastServerSettings
+from timesync.ptp.unicast.client import UnicastClient, UnicastClientSettings
+from timesync.ptp.unicast.server import UnicastServer, UnicastServerSettings
 from timesync.wire import ptp
 from timesync.wire.error import WireError
 from timesync.wire.ptp_management import ManagementId

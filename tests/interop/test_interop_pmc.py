@@ -26,10 +26,10 @@ from timesync.base.ids import ClockId, ClockIdentity, LinkId, PortIdentity, Sour
 from timesync.base.time import Duration, Instant
 from timesync.ptp.datasets import CurrentDS, ParentDS
 from timesync.ptp.instance import Instance
-from timesync.ptp.management import Responder
-from timesync.ptp.management_change import Command, SetGrandmaster, SetPriority1
-from timesync.ptp.management_data import Description, ManagedClock, PortFacts
-from timesync.ptp.management_values import Local, ManagementSettings
+from timesync.ptp.management.change import Command, SetGrandmaster, SetPriority1
+from timesync.ptp.management.data import Description, ManagedClock, PortFacts
+from timesync.ptp.management.responder import Responder
+from timesync.ptp.management.values import Local, ManagementSettings
 from timesync.ptp.settings import InstanceSettings, Intervals, LocalQuality, PortSettings
 from timesync.ptp.states import PortState
 from timesync.wire.ptp_management_data import NetworkProtocol

@@ -25,8 +25,8 @@ from timesync.base.time import Instant, Mono
 from timesync.ptp.effect import PtpEffect, SendEvent, SendGeneral
 from timesync.ptp.instance import Instance
 from timesync.ptp.settings import InstanceSettings, Intervals, LocalQuality, PortSettings
-from timesync.ptp.unicast_client import UnicastClient, UnicastClientSettings, UnicastState
-from timesync.ptp.unicast_server import UnicastServer, UnicastServerSettings
+from timesync.ptp.unicast.client import UnicastClient, UnicastClientSettings, UnicastState
+from timesync.ptp.unicast.server import UnicastServer, UnicastServerSettings
 from timesync.wire import ptp
 from timesync.wire.ptp_message import (
     Announce,

@@ -8,10 +8,10 @@ from typing import Any
 from timesync.base.ids import ClockIdentity, PortIdentity
 from timesync.base.measure import Leap
 from timesync.base.time import NS_PER_S, Duration, Instant, Tai
-from timesync.ptp.nodes import NodeTable
-from timesync.ptp.nodes_checks import Finding, World
-from timesync.ptp.nodes_judge import judge
-from timesync.ptp.nodes_talker import Heard, Talker
+from timesync.ptp.nodes.checks import Finding, World
+from timesync.ptp.nodes.judge import judge
+from timesync.ptp.nodes.table import NodeTable
+from timesync.ptp.nodes.talker import Heard, Talker
 from timesync.wire import ptp as wire
 from timesync.wire.ptp_message import (
     Announce,

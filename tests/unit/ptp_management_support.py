@@ -11,8 +11,8 @@ from ptp_support import port_settings
 from timesync.base.ids import ALL_CLOCKS, ClockIdentity
 from timesync.base.time import Duration, Instant, Mono
 from timesync.ptp.instance import Instance
-from timesync.ptp.management_data import ManagedClock, PortFacts
-from timesync.ptp.management_values import Outgoing
+from timesync.ptp.management.data import ManagedClock, PortFacts
+from timesync.ptp.management.values import Outgoing
 from timesync.ptp.settings import InstanceSettings, Intervals, LocalQuality
 from timesync.ptp.states import PortState
 from timesync.wire import ptp

@@ -14,8 +14,8 @@ from ptp_support import Clock, Net, Node, address, grandmaster, identity, port_s
 from timesync.base.ids import ALL_PORTS
 from timesync.base.time import Duration
 from timesync.ptp.extras import MOST_ZONES, Extras, Heard, PowerProfile, heard, worse
-from timesync.ptp.management import Responder
-from timesync.ptp.management_values import ManagementSettings, Network
+from timesync.ptp.management.responder import Responder
+from timesync.ptp.management.values import ManagementSettings, Network
 from timesync.ptp.settings import InstanceSettings, Intervals, Role, UnicastSettings
 from timesync.ptp.states import PortState
 from timesync.wire import ptp

@@ -11,8 +11,7 @@ from ptp_management_support import CLOCK, START, answered, ask, at, opened, outc
 
 from timesync.base.ids import ClockIdentity, PortIdentity
 from timesync.base.time import Duration, Instant
-from timesync.ptp.management import Responder
-from timesync.ptp.management_change import (
+from timesync.ptp.management.change import (
     DisablePort,
     EnablePort,
     SetCorrections,
@@ -22,8 +21,9 @@ from timesync.ptp.management_change import (
     SetPriority2,
     SetUncertain,
 )
-from timesync.ptp.management_data import Description, ManagedClock
-from timesync.ptp.management_values import Access, Local, ManagementSettings, Network, Reaction
+from timesync.ptp.management.data import Description, ManagedClock
+from timesync.ptp.management.responder import Responder
+from timesync.ptp.management.values import Access, Local, ManagementSettings, Network, Reaction
 from timesync.ptp.settings import LocalQuality
 from timesync.ptp.states import PortState
 from timesync.wire.ptp_management import ErrorId, ManagementError, ManagementId, ManagementTlv

@@ -6,7 +6,7 @@ import pytest
 from ptp_support import Clock, Net, Node, grandmaster, identity, port_settings
 
 from timesync.base.time import Duration
-from timesync.ptp.management_change import (
+from timesync.ptp.management.change import (
     Command,
     DisablePort,
     EnablePort,
@@ -17,7 +17,7 @@ from timesync.ptp.management_change import (
     SetPriority2,
     SetUncertain,
 )
-from timesync.ptp.management_perform import perform
+from timesync.ptp.management.perform import perform
 from timesync.ptp.settings import Bmca, DelayMechanism, InstanceSettings, Role
 from timesync.ptp.states import PortState
 from timesync.wire import ptp

@@ -10,10 +10,10 @@ from ptp_support import Clock, Net, Node, address, grandmaster, identity, port_s
 from timesync.base.ids import ClockIdentity, PortIdentity
 from timesync.base.time import Duration
 from timesync.ptp.effect import SendEvent, SendGeneral
-from timesync.ptp.management_unicast import unicast_table
+from timesync.ptp.management.unicast import unicast_table
 from timesync.ptp.settings import Bmca, InstanceSettings, Intervals, Role, UnicastSettings
 from timesync.ptp.states import PortState
-from timesync.ptp.unicast_client import UnicastState
+from timesync.ptp.unicast.client import UnicastState
 from timesync.wire import ptp
 from timesync.wire.ptp_management_data import NetworkProtocol, PortAddress
 from timesync.wire.ptp_message import (

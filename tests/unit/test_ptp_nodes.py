@@ -9,8 +9,8 @@ import pytest
 from nodes_support import NOW, A, B, C, Wire, announce, delay_req, delay_resp, healthy, pdelay_req, pdelay_resp, sync
 
 from timesync.base.ids import ClockIdentity, PortIdentity
-from timesync.ptp.nodes import MAX_PER_ADDRESS, MAX_STRANGERS, NodeTable
-from timesync.ptp.nodes_words import (
+from timesync.ptp.nodes.table import MAX_PER_ADDRESS, MAX_STRANGERS, NodeTable
+from timesync.ptp.nodes.words import (
     accuracy_text,
     class_text,
     deviation_s,

@@ -29,9 +29,10 @@ from nodes_support import (
 from timesync.base.ids import ClockIdentity, PortIdentity
 from timesync.base.measure import Leap
 from timesync.base.time import Duration
-from timesync.ptp import nodes_checks, nodes_judge
-from timesync.ptp.nodes_checks import World
-from timesync.ptp.nodes_page import MEANINGS
+from timesync.ptp.nodes import checks as nodes_checks
+from timesync.ptp.nodes import judge as nodes_judge
+from timesync.ptp.nodes.checks import World
+from timesync.ptp.nodes.page import MEANINGS
 from timesync.wire.ptp import CORRECTION_TOO_BIG
 from timesync.wire.ptp_message import ClockQuality, Flags, MessageType, Signaling
 from timesync.wire.ptp_tlv import PathTrace, UnicastGrant, UnicastRequest

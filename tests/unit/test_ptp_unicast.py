@@ -17,8 +17,8 @@ from timesync.ptp.context import Headers, PortCounters
 from timesync.ptp.effect import PtpEffect, SendEvent, SendGeneral
 from timesync.ptp.instance import Instance
 from timesync.ptp.settings import DelayMechanism, InstanceSettings, Intervals
-from timesync.ptp.unicast_client import UnicastClient, UnicastClientSettings, UnicastState
-from timesync.ptp.unicast_server import UnicastServer, UnicastServerSettings
+from timesync.ptp.unicast.client import UnicastClient, UnicastClientSettings, UnicastState
+from timesync.ptp.unicast.server import UnicastServer, UnicastServerSettings
 from timesync.wire import ptp
 from timesync.wire.ptp_message import Announce, Flags, FollowUp, Header, Message, MessageType, Signaling, Sync, Tlv
 from timesync.wire.ptp_tlv import UnicastCancel, UnicastGrant, UnicastRequest

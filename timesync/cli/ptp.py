@@ -14,7 +14,7 @@ from timesync.cli.show import ago, console, count, span
 
 if TYPE_CHECKING:  # loaded when it runs: --help must not wait for it
     from timesync.daemon.ptp_nodes import Heeding
-    from timesync.ptp.nodes_talker import Talker
+    from timesync.ptp.nodes.talker import Talker
 
 _TRANSPORTS = {"udp4": "UDP/IPv4", "udp6": "UDP/IPv6", "l2": "Ethernet"}
 _DENIED = (errno.EPERM, errno.EACCES)
@@ -112,7 +112,7 @@ def _print(heeding: Heeding) -> None:
 
 
 def _print_talker(talker: Talker, around: list[Talker], now_ns: int) -> None:
-    from timesync.ptp.nodes_words import guess, roles
+    from timesync.ptp.nodes.words import guess, roles
 
     out, key, found = console(), talker.key, talker.found
     sdo = f", sdoId 0x{key.sdo_id:03X}" if key.sdo_id else ""
@@ -145,7 +145,7 @@ def _steps(talker: Talker) -> str:
 
 def _add_announce(rows: Table, talker: Talker) -> None:
     from timesync.base.ids import identity_text
-    from timesync.ptp import nodes_words as words
+    from timesync.ptp.nodes import words
 
     announce = talker.said.announce
     if announce is None:

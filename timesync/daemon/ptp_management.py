@@ -16,10 +16,10 @@ from timesync.config.ptp_profiles import ptp_profile
 from timesync.daemon.group import Surroundings
 from timesync.ptp.effect import PtpEffect
 from timesync.ptp.instance import Instance
-from timesync.ptp.management import Responder
-from timesync.ptp.management_data import Description, ManagedClock, PortFacts
-from timesync.ptp.management_perform import perform
-from timesync.ptp.management_values import Local, ManagementSettings, Network, Outgoing, Where
+from timesync.ptp.management.data import Description, ManagedClock, PortFacts
+from timesync.ptp.management.perform import perform
+from timesync.ptp.management.responder import Responder
+from timesync.ptp.management.values import Local, ManagementSettings, Network, Outgoing, Where
 from timesync.ptp.states import PortState
 from timesync.ptp.view import InstanceView
 from timesync.transport import ManagementSocket, PtpSocket, TransportName

@@ -14,11 +14,11 @@ from timesync.base.utc import LeapTable
 from timesync.config.model import Model
 from timesync.config.ptp_profiles import domain_of, ptp_profile
 from timesync.config.schema import Config
-from timesync.ptp.nodes import NodeTable
-from timesync.ptp.nodes_checks import Finding, World
-from timesync.ptp.nodes_judge import judge
-from timesync.ptp.nodes_talker import Heard, Talker
-from timesync.ptp.nodes_words import (
+from timesync.ptp.nodes.checks import Finding, World
+from timesync.ptp.nodes.judge import judge
+from timesync.ptp.nodes.table import NodeTable
+from timesync.ptp.nodes.talker import Heard, Talker
+from timesync.ptp.nodes.words import (
     accuracy_text,
     class_text,
     deviation_s,

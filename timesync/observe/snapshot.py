@@ -14,7 +14,7 @@ from timesync.host import ServerCounters
 from timesync.observe.ptp_extras import heard_object, rate_object
 from timesync.ptp.extras import Heard
 from timesync.ptp.outlook import PTP_REFERENCE
-from timesync.ptp.unicast_client import ServerView
+from timesync.ptp.unicast.client import ServerView
 from timesync.ptp.view import PortView
 from timesync.servo.view import CoreView, SourceView
 

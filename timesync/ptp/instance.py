@@ -24,13 +24,13 @@ from timesync.ptp.foreign import ForeignTable, Heard
 from timesync.ptp.gptp.relay import Relay
 from timesync.ptp.link import LinkMemory
 from timesync.ptp.metadata import Metadata
-from timesync.ptp.negotiation import Negotiation
 from timesync.ptp.port import Port
 from timesync.ptp.security import Association, Security
 from timesync.ptp.settings import Bmca, InstanceSettings, LocalQuality, Role
 from timesync.ptp.signals import Signals
 from timesync.ptp.states import PortEvent, PortState
 from timesync.ptp.timers import earliest
+from timesync.ptp.unicast.negotiation import Negotiation
 from timesync.ptp.view import InstanceView, port_view
 from timesync.wire import ptp
 from timesync.wire.error import WireError
@@ -179,7 +179,7 @@ class Instance:
         self.context.extras = extras
         self._metadata.changed(now)
 
-    # -- management: see timesync.ptp.management_perform
+    # -- management: see timesync.ptp.management.perform
 
     def claim(self, change: Callable[[LocalQuality], LocalQuality], now: Instant[Mono]) -> list[PtpEffect]:
         """Claim what ``change`` makes of that which the core knows, from now on."""

@@ -10,12 +10,12 @@ from timesync.ptp.context import PortCounters
 from timesync.ptp.datasets import DataSets, DefaultDS
 from timesync.ptp.following import FOLLOWING_STATES
 from timesync.ptp.foreign import ForeignTable
-from timesync.ptp.negotiation import Negotiation
 from timesync.ptp.port import Port
 from timesync.ptp.settings import InstanceSettings
 from timesync.ptp.states import PortState
-from timesync.ptp.unicast_client import ServerView
-from timesync.ptp.unicast_server import ClientView
+from timesync.ptp.unicast.client import ServerView
+from timesync.ptp.unicast.negotiation import Negotiation
+from timesync.ptp.unicast.server import ClientView
 from timesync.wire.ptp_tlv_profile import SynchronizationMetadata
 
 _WITHOUT_LINK = (PortState.INITIALIZING, PortState.FAULTY, PortState.DISABLED)

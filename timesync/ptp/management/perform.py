@@ -8,7 +8,7 @@ from typing import assert_never
 from timesync.base.time import Instant, Mono
 from timesync.ptp.effect import PtpEffect
 from timesync.ptp.instance import Instance
-from timesync.ptp.management_change import (
+from timesync.ptp.management.change import (
     Command,
     DisablePort,
     EnablePort,

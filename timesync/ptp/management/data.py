@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from timesync.base.time import ZERO, Duration, Instant, Tai
-from timesync.ptp.management_unicast import unicast_table
+from timesync.ptp.management.unicast import unicast_table
 from timesync.ptp.settings import DelayMechanism, LocalQuality, PortSettings, Role
 from timesync.ptp.view import InstanceView, PortView
 from timesync.wire import ptp_management_data as data_sets

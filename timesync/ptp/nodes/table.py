@@ -1,6 +1,6 @@
 """Who talks PTP on a wire: what a listener heard, kept per talker, in bounded memory.
 
-Nothing is answered and nothing is asked. ``ptp.nodes_words`` puts it into words, ``ptp.nodes_judge`` says what looks
+Nothing is answered and nothing is asked. ``words`` puts it into words, ``judge`` says what looks
 wrong.
 """
 
@@ -12,8 +12,8 @@ from typing import TypeVar, assert_never
 
 from timesync.base.ids import PortIdentity
 from timesync.base.time import Duration, Instant, Tai
-from timesync.ptp.nodes_flow import Flow, Steps
-from timesync.ptp.nodes_talker import Found, Heard, Key, Said, Stranger, Talker
+from timesync.ptp.nodes.flow import Flow, Steps
+from timesync.ptp.nodes.talker import Found, Heard, Key, Said, Stranger, Talker
 from timesync.wire import ptp as wire
 from timesync.wire.error import WireError
 from timesync.wire.ptp_message import (

@@ -19,7 +19,7 @@ from timesync.ptp.context import Headers, PortCounters
 from timesync.ptp.effect import PtpEffect
 from timesync.ptp.settings import DelayMechanism, Intervals
 from timesync.ptp.timers import interval
-from timesync.ptp.unicast import Signaler, is_for
+from timesync.ptp.unicast.signaler import Signaler, is_for
 from timesync.wire import ptp_tlv_read
 from timesync.wire.error import WireError
 from timesync.wire.ptp_message import Announce, MessageType, Signaling, Tlv

@@ -7,7 +7,7 @@ from typing import Literal
 
 from timesync.base.ids import ClockIdentity, PortIdentity
 from timesync.base.time import Duration, Instant, Tai
-from timesync.ptp.nodes_flow import Flow, Steps, Totals
+from timesync.ptp.nodes.flow import Flow, Steps, Totals
 from timesync.wire.ptp_message import Announce, MessageType
 
 Transport = Literal["udp4", "udp6", "l2"]

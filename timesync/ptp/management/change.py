@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from timesync.base.time import Duration
-from timesync.ptp.management_data import NO_THRESHOLD, UNCERTAIN
+from timesync.ptp.management.data import NO_THRESHOLD, UNCERTAIN
 from timesync.ptp.settings import LocalQuality
 from timesync.ptp.view import PortView
 from timesync.wire import ptp_management_data as data_sets

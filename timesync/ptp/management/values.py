@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field
 
-from timesync.ptp.management_change import Command
+from timesync.ptp.management.change import Command
 from timesync.wire.ptp_management import ManagementId
 
 CLOCK_IDS = frozenset(

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from timesync.base.ids import identity_text
-from timesync.ptp.nodes_talker import Talker
+from timesync.ptp.nodes.talker import Talker
 from timesync.wire.gptp_tlv import FOLLOW_UP_INFORMATION, GPTP_CAPABLE
 from timesync.wire.ptp_message import Flags, MessageType
 from timesync.wire.ptp_tlv_profile import INTERFACE_RATE, POWER_2011, POWER_2017, SYNCHRONIZATION_METADATA

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from timesync.base.ids import PortIdentity
 from timesync.base.time import UNITS_PER_S, Duration, Instant, Mono
-from timesync.ptp.management_data import ManagedClock, clock_data, port_data
+from timesync.ptp.management.data import ManagedClock, clock_data, port_data
 from timesync.wire import ptp
 from timesync.wire.ptp_management import ManagementData, ManagementId, with_data
 from timesync.wire.ptp_management_np import Event, SubscribeEvents

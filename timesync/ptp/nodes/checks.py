@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from timesync.base.ids import identity_text
 from timesync.base.measure import Leap
 from timesync.base.time import NS_PER_S, Duration
-from timesync.ptp.nodes_talker import Talker
-from timesync.ptp.nodes_words import GPTP_SDO, accuracy_text, is_grandmaster, major_sdo, sender
+from timesync.ptp.nodes.talker import Talker
+from timesync.ptp.nodes.words import GPTP_SDO, accuracy_text, is_grandmaster, major_sdo, sender
 from timesync.wire.ptp import CORRECTION_TOO_BIG
 from timesync.wire.ptp_message import Flags, MessageType
 

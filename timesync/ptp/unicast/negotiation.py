@@ -13,8 +13,8 @@ from timesync.ptp.port import Port
 from timesync.ptp.settings import PortSettings, Role, UnicastSettings
 from timesync.ptp.states import PortState
 from timesync.ptp.timers import earliest
-from timesync.ptp.unicast_client import ServerView, UnicastClient, UnicastClientSettings
-from timesync.ptp.unicast_server import ClientView, UnicastServer, UnicastServerSettings, accept_all
+from timesync.ptp.unicast.client import ServerView, UnicastClient, UnicastClientSettings
+from timesync.ptp.unicast.server import ClientView, UnicastServer, UnicastServerSettings, accept_all
 from timesync.wire.ptp_message import (
     Announce,
     DelayReq,

@@ -21,7 +21,7 @@ from timesync.ptp.effect import PtpEffect, SendEvent, SendGeneral
 from timesync.ptp.leader import one_step
 from timesync.ptp.settings import PortSettings
 from timesync.ptp.timers import interval
-from timesync.ptp.unicast import Signaler, is_for
+from timesync.ptp.unicast.signaler import Signaler, is_for
 from timesync.wire import ptp, ptp_tlv_read
 from timesync.wire.error import WireError
 from timesync.wire.ptp_message import Flags, FollowUp, Header, MessageType, Signaling, Sync, Tlv

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 
 from timesync.base.ids import ALL_CLOCKS, PortIdentity
 from timesync.base.time import UNITS_PER_S, Duration, Instant, Mono
-from timesync.ptp.management_change import clock_change, port_change, port_command
-from timesync.ptp.management_data import ManagedClock, clock_data, port_data
-from timesync.ptp.management_events import Subscribers
-from timesync.ptp.management_values import (
+from timesync.ptp.management.change import clock_change, port_change, port_command
+from timesync.ptp.management.data import ManagedClock, clock_data, port_data
+from timesync.ptp.management.events import Subscribers
+from timesync.ptp.management.values import (
     CLOCK_IDS,
     NOT_BUILT,
     PORT_IDS,

@@ -1,6 +1,6 @@
 """What looks wrong among the PTP talkers of a wire, in sentences.
 
-``ptp.nodes_checks`` has what can be said of one talker alone; here is what is seen by comparing them.
+``checks`` has what can be said of one talker alone; here is what is seen by comparing them.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from itertools import combinations
 
 from timesync.base.ids import ClockIdentity, PortIdentity, identity_text
 from timesync.base.time import NS_PER_S
-from timesync.ptp.nodes import MAX_PER_ADDRESS, NodeTable
-from timesync.ptp.nodes_checks import CHECKS, ENOUGH, Finding, World
-from timesync.ptp.nodes_talker import Talker
-from timesync.ptp.nodes_words import is_transmitter, sender
+from timesync.ptp.nodes.checks import CHECKS, ENOUGH, Finding, World
+from timesync.ptp.nodes.table import MAX_PER_ADDRESS, NodeTable
+from timesync.ptp.nodes.talker import Talker
+from timesync.ptp.nodes.words import is_transmitter, sender
 from timesync.wire.ptp_message import Announce, Flags, MessageType
 
 _MOST_ALIKE = 8

@@ -133,7 +133,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
 _HEAD = """\
 # What `timesync ptp nodes` finds wrong
 
-Written by `docs/generate.py` from `timesync/ptp/nodes_page.py`; do not edit.
+Written by `docs/generate.py` from `timesync/ptp/nodes/page.py`; do not edit.
 
 The ids are those of `findings` in `--json`; they do not change their meaning. A listener hears only what comes by:
 that something is missing can also mean that it went another way.

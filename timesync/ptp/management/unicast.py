@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from ipaddress import ip_address
 
 from timesync.base.ids import ClockIdentity, PortIdentity
-from timesync.ptp.unicast_client import ServerView
+from timesync.ptp.unicast.client import ServerView
 from timesync.wire.ptp_management_data import NetworkProtocol, PortAddress
 from timesync.wire.ptp_management_np import UnicastTable, UnicastTimeTransmitter
 from timesync.wire.ptp_message import ClockQuality

@@ -1,0 +1,1 @@
+"""Unicast negotiation (IEEE 1588-2019, 16.1)."""
