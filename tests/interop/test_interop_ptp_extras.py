@@ -178,3 +178,18 @@ def test_unicast_clients_are_told_the_rate_of_the_interface(tmp_path: Path) -> N
         "-Y", f"ptp.v2.messagetype == 0xc && eth.src == {mac}", "-e", "ptp.as.sig.tlv.interfaceBitPeriod"
     )
     assert {10**12 // megabits} == {int(one, 0) for (one,) in rows if one}
+
+
+@pytest.mark.parametrize(
+    ("profile", "peer", "sent"),
+    [
+        ("utility", ("-2", "-P"), {0x0, 0x2, 0x3, 0x8, 0xA, 0xB}),
+        ("aes67", ("-4", "-E"), {0x0, 0x8, 0x9, 0xB}),
+    ],
+)
+def test_profiles_without_tlvs_of_their_own_are_read_by_tshark_too(
+    tmp_path: Path, profile: str, peer: tuple[str, ...], sent: set[int]
+) -> None:
+    with scene(profile, "0", (), peer, tmp_path) as found:
+        wait_for_state(found.follower, "TIME_RECEIVER", WITHIN_S)
+    assert sent == found.packets.types(found.mac)
