@@ -13,7 +13,6 @@ from timesync.base.measure import Leap, Stamp
 from timesync.base.serving import SYSTEM_MAP
 from timesync.base.time import Duration, Instant, Tai, Utc
 from timesync.ntp.serve_state import ServeState
-from timesync.wire.ntp_ext import encode_field
 
 S = 1_000_000_000
 TAI_UTC = 37
@@ -23,6 +22,22 @@ NOW_NS = 1_790_000_000 * S
 NTP_NOW = (1_790_000_000 + 2_208_988_800) << 32
 COOKIE = 0x0123456789ABCDEF
 DRAFT = b"draft-ietf-ntp-ntpv5-09"
+
+HEAD = (
+    "first",
+    "stratum",
+    "poll",
+    "precision",
+    "delay",
+    "dispersion",
+    "timescale",
+    "era",
+    "flags",
+    "server_cookie",
+    "client_cookie",
+    "receive",
+    "transmit",
+)
 
 STATE = ServeState(
     synchronized=True,
@@ -72,21 +87,8 @@ def entropy(seed: int = 1) -> Any:
 
 def message(fields: Iterable[tuple[int, bytes]] = ((0xF5FF, DRAFT),), **changes: int) -> bytes:
     """A message from the figure of the draft: a bare request unless told otherwise."""
-    words = {
-        "first": 0x2B,
-        "stratum": 0,
-        "poll": 0,
-        "precision": 0,
-        "delay": 0,
-        "dispersion": 0,
-        "timescale": 0,
-        "era": 0,
-        "flags": 0,
-        "server_cookie": 0,
-        "client_cookie": COOKIE,
-        "receive": 0,
-        "transmit": 0,
-    }
+    words = dict.fromkeys(HEAD, 0) | {"first": 0x2B, "client_cookie": COOKIE}
+    assert changes.keys() <= words.keys()
     words |= changes
     head = struct.pack(">BBbbIIBBHQQQQ", *words.values())
     return head + b"".join(
@@ -129,9 +131,4 @@ def parts(data: bytes) -> dict[int, list[bytes]]:
 
 def head(data: bytes) -> dict[str, int]:
     """The header of a message by name."""
-    names = "first stratum poll precision delay dispersion timescale era flags server_cookie client_cookie".split()
-    return dict(zip([*names, "receive", "transmit"], struct.unpack(">BBbbIIBBHQQQQ", data[:48]), strict=True))
-
-
-def padded_field(kind: int, body: bytes) -> bytes:
-    return encode_field(kind, body, version=5)
+    return dict(zip(HEAD, struct.unpack(">BBbbIIBBHQQQQ", data[:48]), strict=True))

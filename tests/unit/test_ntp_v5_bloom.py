@@ -15,15 +15,20 @@ filters = st.lists(ids, max_size=20).map(
 )
 
 
+def octets(numbers: str) -> bytes:
+    """Ten numbers of three hexadecimal digits."""
+    return bytes.fromhex(numbers.replace(" ", ""))
+
+
 def test_an_id_is_ten_numbers_of_twelve_bits() -> None:
     """«the 120-bit value of the reference ID is split into 10 12-bit values»."""
-    one = ReferenceId(bytes.fromhex("000 004 fff 123 456 789 abc def 001 800"))
+    one = ReferenceId(octets("000 004 fff 123 456 789 abc def 001 800"))
     assert (0, 4, 0xFFF, 0x123, 0x456, 0x789, 0xABC, 0xDEF, 1, 0x800) == one.positions()
 
 
 def test_where_a_bit_stands() -> None:
     """ntpd-rs's test set_bits: bits 0, 4 and 4095."""
-    data = filter_of(ReferenceId(bytes.fromhex("000 004 fff" + " 000" * 7))).to_bytes()
+    data = filter_of(ReferenceId(octets("000 004 fff" + " 000" * 7))).to_bytes()
     assert (0b0001_0001, 0b1000_0000) == (data[0], data[511])
     assert bytes(510) == data[1:511]
 
@@ -47,8 +52,8 @@ def test_an_address_of_version_6_has_an_id_too() -> None:
 
 
 def test_a_random_id_has_ten_different_numbers() -> None:
-    twice = bytes.fromhex("001 001 002 003 004 005 006 007 008 009")
-    once = bytes.fromhex("00a 001 002 003 004 005 006 007 008 009")
+    twice = octets("001 001 002 003 004 005 006 007 008 009")
+    once = octets("00a 001 002 003 004 005 006 007 008 009")
     sizes: list[int] = []
 
     def read(size: int, /) -> bytes:
@@ -123,8 +128,11 @@ def test_a_piece_that_was_lost_is_asked_for_again() -> None:
     assert (256, 256) == (second.offset, second.size)
     remote.received(first, bytes(256))
     assert second == remote.request(), "an old piece changes nothing"
+    remote.received(second, bytes(256))
+    assert BloomFilter.from_bytes(b"\xff" * 256 + bytes(256)) == remote.whole
     remote.forget()
-    assert (first, None) == (remote.request(), remote.whole)
+    fresh = RemoteFilter(256)
+    assert (fresh.request(), fresh.whole) == (remote.request(), remote.whole)
 
 
 @pytest.mark.parametrize("chunk", [-4, 0, 2, 12, 24, 511, 1024])

@@ -10,6 +10,7 @@ from timesync.cli.render import ExitCode, config_exit_code, fail_config, json_op
 from timesync.config.load import Loaded, load
 from timesync.config.problem import ConfigError, Problem
 from timesync.config.reference import json_schema
+from timesync.config.sources import NtpSource, PoolSource
 
 
 @click.command()
@@ -54,13 +55,16 @@ def _summary(loaded: Loaded) -> str:
     disciplined = [name for name, clock in config.clocks.items() if clock.discipline]
     parts.append(f"steers {', '.join(disciplined)}" if disciplined else "steers no clock")
     count = len(config.sources)
-    parts.append("1 source" if count == 1 else f"{count} sources")
+    secured = sum(isinstance(source, NtpSource | PoolSource) and source.nts for source in config.sources)
+    parts.append(("1 source" if count == 1 else f"{count} sources") + (f", {secured} with NTS" if secured else ""))
     for instance in config.ptp_instances:
         ports = ", ".join(port.interface for port in instance.ports)
         parts.append(f"PTP {instance.profile} on {ports}")
     if config.serve.ntp is not None:
         addresses = ", ".join(map(str, config.serve.ntp.listen))
         parts.append(f"serves {config.served_clock()} over NTP on {addresses}")
+    if config.serve.nts is not None:
+        parts.append(f"establishes keys for NTS on {', '.join(map(str, config.serve.nts.listen))}")
     if config.serve.csptp is not None:
         parts.append(f"serves CSPTP (experimental) on {', '.join(config.serve.csptp.interfaces)}")
     return "; ".join(parts)

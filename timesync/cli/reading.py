@@ -101,6 +101,11 @@ def _facts(state: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> li
         counted = serving["counters"]
         facts.append(("serves NTP", ", ".join(serving["ntp"])))
         facts.append(("requests", f"{counted['received']} came, {counted['answered']} answered"))
+    if serving.get("nts"):
+        facts.append(("serves NTS-KE", ", ".join(serving["nts"])))
+        if serving["counters"] is not None:
+            counted = serving["counters"]
+            facts.append(("with NTS", f"{counted['nts']} answered, {counted['nts_nak']} had no good cookie"))
     for place in serving.get("csptp", ()):
         where = f"{place['interface']} over {place['transport']}, domain {place['domain']}"
         facts.append(("serves CSPTP", f"{where}; {count(place['answered'], 'request')} answered"))
@@ -141,6 +146,8 @@ def sources(control: str | None, file: str | None, as_json: bool) -> None:
     for entry in content["sources"]:
         if entry["state"] != "selected":
             out.print(f"{entry['name']}: {entry['reason']}")
+        if "nts" in entry["details"]:
+            out.print(f"{entry['name']}: {_secured(entry['details']['nts'])}")
 
 
 @click.command()
@@ -238,6 +245,14 @@ def why(source: str | None, control: str | None, file: str | None, as_json: bool
     out = console()
     for line in content["lines"]:
         out.print(line)
+
+
+def _secured(nts: Mapping[str, Any]) -> str:
+    """By whom a source has its keys for NTS, and how good they are."""
+    quantum = ", safe from a quantum computer" if nts["post_quantum"] else ""
+    left = count(nts["cookies"], "cookie") if nts["cookies"] else "no cookie left"
+    doubt = "; provisional: its certificate cannot be judged before the time is known" if nts["provisional"] else ""
+    return f"NTS with keys by {nts['ke_server']} ({nts['aead']}{quantum}), {left}{doubt}"
 
 
 def _frequency(clock: Mapping[str, Any]) -> str:

@@ -172,7 +172,8 @@ class Appliance:
         if stepped:
             for group in self._crew.running():
                 group.clock_stepped(clock)
-        stamps = self._host.clocks[clock].kind == "phc"
+        # Packets are stamped by the system clock or by cards, and what is served is told from there.
+        stamps = clock == SYSTEM or self._host.clocks[clock].kind == "phc"
         if self._publisher.running and (stamps or clock == self.controller.settings.served):
             self._publisher.publish(self.view())
 
@@ -333,6 +334,7 @@ class Appliance:
             tai_utc=self._leaps.today(view.served, self._served_reading())[1],
             served=self._publisher.addresses,
             csptp=self._outputs.csptp(),
+            nts=self._publisher.nts.addresses,
             counters=self._publisher.counters,
             warnings=(
                 *self._warnings.values(),

@@ -13,6 +13,7 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeVar, assert_never
@@ -114,10 +115,11 @@ class LinuxHost:
         self._rng = random.Random(os.urandom(32))  # noqa: S311 - spreads timers, guards no secret
         system = next((spec.clock for spec in specs if isinstance(spec, SystemSpec)), _BASE)
         self._base = SystemClock(system, KernelClock(), table)
-        self._base.on_rate(self._system_rate_changed)
         self._table = table
         self._phc_opener = open_phc
         self._clocks: dict[ClockId, StampClock] = {}
+        # Not a method of ours: the finalizer below holds the clocks, and through it this host would live for ever.
+        self._base.on_rate(partial(_system_rate_changed, self._clocks))
         self._absent: dict[ClockId, tuple[PhcSpec, str]] = {}
         self._devices = LinuxDevices(self._clocks, table)
         self._cards = Cards(self._clocks, nics=nics)
@@ -177,11 +179,6 @@ class LinuxHost:
             if self._open_phc(spec):
                 found.append(clock)
         return found
-
-    def _system_rate_changed(self, by: float) -> None:
-        for clock in self._clocks.values():
-            if isinstance(clock, PhcClock):
-                clock.system_rate_changed(by)
 
     def check_foreign(self) -> str | None:
         """What something other than us did to the clocks since the last call, in sentences.
@@ -301,6 +298,12 @@ class LinuxHost:
         """Replace a file of the state directory, whole or not at all. Raises OSError."""
         if self._files is not None:
             self._files.save(name, data)
+
+
+def _system_rate_changed(clocks: Mapping[ClockId, StampClock], by: float) -> None:
+    for clock in clocks.values():
+        if isinstance(clock, PhcClock):
+            clock.system_rate_changed(by)
 
 
 async def _in_thread(call: Callable[[], T]) -> T:

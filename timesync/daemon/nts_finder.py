@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -12,20 +11,30 @@ from timesync.base.machine import Effect, Measured, Noted, Status
 from timesync.base.time import ZERO, Duration, Instant, Mono, Utc
 from timesync.config.sources import NtpSource, PoolSource
 from timesync.daemon.group import Surroundings
+from timesync.daemon.nts_stored import LastTime, StoredSession
 from timesync.gnss.rollover import BUILT
 from timesync.host import Stream
 from timesync.ntp.authenticator import Authenticator, NtsAuthenticator
+from timesync.nts import retry
 from timesync.nts.bootstrap import Provisional, date_floor
 from timesync.nts.certificates import CertificateError
 from timesync.nts.ke_client import Agreed
-from timesync.nts.retry import KeRetry
-from timesync.nts.saved import SavedSession, SavedSessionError
+from timesync.nts.saved import SavedSession
 from timesync.nts.session import NtsSession
 from timesync.nts.tls import TlsFacts
-from timesync.runtime.ke_client import NTP_PORT, TIMEOUT_S, Established, KeFailure, KeNetwork, KeRemote, establish
+from timesync.runtime.ke_client import (
+    NTP_PORT,
+    TIMEOUT_S,
+    Established,
+    KeFailure,
+    KeKind,
+    KeNetwork,
+    KeRemote,
+    establish,
+)
 from timesync.runtime.ke_trust import Trusts
+from timesync.servo.view import ServoState
 
-_FILE: Final = "nts-{}.session"
 _SPARE_S: Final = 5.0
 """For looking up where the keys are good."""
 
@@ -39,6 +48,7 @@ class _Known:
         agreed: As key establishment gave them.
         ke_server: Name and port of the server that they were made with.
         established: When they were made, UTC.
+        remote: Who made them; None for those that were stored.
         tls: How; None for those that were stored.
         provisional: What is still to be verified of its certificate.
         verified: A valid answer has come under them.
@@ -48,6 +58,7 @@ class _Known:
     agreed: Agreed
     ke_server: str
     established: Instant[Utc]
+    remote: Endpoint | None = None
     tls: TlsFacts | None = None
     provisional: Provisional | None = None
     verified: bool = field(default=False)
@@ -57,13 +68,13 @@ class _OneAddress:
     """The network, where a name has one address: one server of a pool is asked, and must still have the name."""
 
     def __init__(self, around: Surroundings, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
         self._host = around.host
-        self._endpoint = endpoint
 
     async def resolve(self, name: str, port: int) -> list[Endpoint]:
-        """That one."""
+        """That one, with the port that is asked for."""
         del name
-        return [replace(self._endpoint, port=port)]
+        return [replace(self.endpoint, port=port)]
 
     async def connect(self, remote: Endpoint) -> Stream:
         """Raises OSError."""
@@ -89,71 +100,95 @@ class NtsFinder:
         self._clock = clock
         self._around = around
         self._host = around.host
-        self._retry = KeRetry(around.host.rng)
+        self._retry = retry.KeRetry(around.host.rng)
         self._trusts = Trusts()
+        self._last_time = LastTime(around.host)
         self._known: dict[Endpoint, _Known] = {}
-        self._restored = isinstance(source, PoolSource)
+        self._stored = StoredSession(self._host, source.title, self._warn_stored)
+        self._failed: set[str] = set()
+        self._why: str | None = None
         self._count = source.count if isinstance(source, PoolSource) else 1
 
     @property
     def limit_s(self) -> float:
-        """One time-out for each server that is asked."""
-        return (TIMEOUT_S + _SPARE_S) * self._count
+        """One time-out for each server that is asked, and one for the place of one that is dead."""
+        return (TIMEOUT_S + _SPARE_S) * (self._count + 1)
 
     # -- finding
 
     async def find(self, name: str, port: int) -> list[Endpoint]:
         """See ``Finder``. Raises OSError with a sentence."""
-        if not self._restored:
-            self._restored = True
-            endpoint = await self._restore(name, port)
-            if endpoint is not None:
-                return [endpoint]
+        restored = await self._restore(name, port)
+        if restored is not None:
+            return [restored]
         now = self._host.mono()
         if not self._retry.allowed(now):
             if self._known:
                 return list(self._known)
-            raise OSError(f"key establishment is tried again in {self.wait(now).s():.0f} s")
+            raise OSError(self._why or f"key establishment is tried again in {self.wait(now).s():.0f} s")
         found: list[Endpoint] = []
         failure: KeFailure | None = None
-        for network in await self._networks(name, port):
-            result = await self._establish(network, name, port)
-            if isinstance(result, KeFailure):
-                failure = failure or result
-                continue
-            found.append(await self._take(result, f"{name}:{port}"))
-            if len(found) >= self._count:
+        networks, wanted = await self._networks(name, port)
+        for network in networks:
+            if len(found) == wanted:
                 break
-        if found:
-            return found
-        assert failure is not None
-        self._retry.failed(self._host.mono(), failure.for_retry)
+            result = await self._establish(network, name, port)
+            taken = result if isinstance(result, KeFailure) else await self._take(result, f"{name}:{port}")
+            if isinstance(taken, KeFailure):
+                failure = failure or taken
+                if isinstance(network, _OneAddress):
+                    self._failed.add(network.endpoint.address)
+            else:
+                found.append(taken)
+        if found or failure is None:
+            self._why = None
+            return list(self._known) if isinstance(self._source, PoolSource) else found
+        self._fail(failure.reason, failure.for_retry)
         raise OSError(failure.reason)
 
-    async def _networks(self, name: str, port: int) -> Sequence[KeNetwork]:
-        if self._count == 1:
-            return [self._host]
+    async def _networks(self, name: str, port: int) -> tuple[Sequence[KeNetwork], int]:
+        """Whom to ask, in order, and how many of them must give keys.
+
+        Of a pool: the servers whose keys are at an end, and then as many others as are missing; one more stands by, to
+        take the place of one that fails.
+        """
+        if not isinstance(self._source, PoolSource):
+            return [self._host], 1
         endpoints = await self._host.resolve(name, port)
         if not endpoints:
             raise OSError(f"{name} has no address")
-        fresh = [endpoint for endpoint in endpoints if endpoint.address not in {one.address for one in self._known}]
-        return [_OneAddress(self._around, endpoint) for endpoint in (fresh or endpoints)[: self._count]]
+        due = self._retry.refresh_due(self._host.mono())
+        old = [known for known in self._known.values() if due or known.authenticator.starving]
+        ended = [known.remote for known in old if known.remote is not None]
+        ours = {known.remote.address for known in self._known.values() if known.remote is not None}
+        # Without any whose keys are at an end, one is wanted in the place of one that does no good.
+        missing = max(self._count - len(self._known), 0 if ended else 1)
+        others = [endpoint for endpoint in endpoints if endpoint.address not in ours]
+        others.sort(key=lambda endpoint: endpoint.address in self._failed)
+        more = missing + (len(self._known) <= self._count)
+        asked = [*ended, *others[:more]][: self._count + 1]
+        return [_OneAddress(self._around, endpoint) for endpoint in asked], len(ended) + missing
 
     async def _establish(self, network: KeNetwork, name: str, port: int) -> Established | KeFailure:
         try:
             trust = self._trusts.of(self._source.ca)
         except CertificateError as error:
             raise OSError(f"{self._source.ca}: {error}") from error
-        floor = date_floor(synchronized=self._was_right(), built=BUILT, saved=None, allowed=self._source.bootstrap)
+        floor = self._floor() if self._source.bootstrap else None
         remote = KeRemote(server=name, port=port, trust=trust, floor=floor)
         return await establish(network, remote, self._utc())
 
-    async def _take(self, result: Established, ke_server: str) -> Endpoint:
+    async def _take(self, result: Established, ke_server: str) -> Endpoint | KeFailure:
         """Keys were made: find where they are good, and use them there."""
         self._retry.established(self._host.mono())
-        endpoints = await self._host.resolve(result.server, result.port)
+        self._stored.used()
+        try:
+            endpoints = await self._host.resolve(result.server, result.port)
+        except OSError:
+            endpoints = []
         if not endpoints:
-            raise OSError(f"{result.server}, which key establishment names, has no address")
+            text = f"{result.server}, which key establishment names, has no address"
+            return KeFailure(KeKind.LOOKUP, text, reached=True)
         # A server that is asked already stays where it is.
         endpoint = next((one for one in endpoints if one in self._known), endpoints[0])
         session = NtsSession(result.agreed, self._host.entropy)
@@ -165,7 +200,7 @@ class NtsFinder:
         else:
             known.authenticator.renew(session, provisional=provisional is not None)
             known.agreed, known.established, known.verified = result.agreed, self._utc(), False
-        known.tls, known.provisional = result.tls, provisional
+        known.tls, known.provisional, known.remote = result.tls, provisional, result.remote
         secret = "safe from a quantum computer" if result.tls.post_quantum else result.tls.group or "an unnamed group"
         self._say("info", "nts-keys", f"{self._source.title}: has keys for {endpoint} ({result.aead.name}, {secret})")
         return endpoint
@@ -175,9 +210,8 @@ class NtsFinder:
             return None
         text = f"{self._source.title}: {result.tls.dates_wrong}; it is believed until the time is known"
         self._say("warning", "nts-provisional", text)
-        floor = date_floor(synchronized=False, built=BUILT, saved=None)
-        assert floor is not None
-        return Provisional(self._source.title, result.tls.validity, floor)
+        floor = self._floor()
+        return Provisional(self._source.title, result.tls.validity, BUILT if floor is None else floor)
 
     def wait(self, now: Instant[Mono]) -> Duration:
         """See ``Finder``: as RFC 8915 has it."""
@@ -201,8 +235,22 @@ class NtsFinder:
             self._retry.verified()
         if isinstance(effect, Measured) and known.provisional is not None:
             table, m = self._around.leap_table, effect.measurement
-            return known.provisional.refused(table.utc(m.at - m.offset))
+            why = known.provisional.refused(table.utc(m.at - m.offset))
+            if why is not None:
+                self._refuse(endpoint, why)
+            return why
         return None
+
+    def _refuse(self, endpoint: Endpoint, why: str) -> None:
+        """It is not asked for keys again before it is time: its answers were valid, but that is no reason to hurry."""
+        known = self._known.pop(endpoint)
+        if known.remote is not None:
+            self._failed.add(known.remote.address)
+        self._fail(why, retry.KeFailure.REACHED)
+
+    def _fail(self, why: str, failure: retry.KeFailure) -> None:
+        self._why = why
+        self._retry.failed(self._host.mono(), failure)
 
     def stale(self, now: Instant[Mono]) -> bool:
         """See ``Finder``: cookies or keys are at an end, or too old."""
@@ -211,13 +259,15 @@ class NtsFinder:
 
     def review(self) -> dict[Endpoint, str]:
         """See ``Finder``: what was believed for want of the time is judged by it."""
-        if not self._was_right():
+        claims = self._around.core.claims(self._clock)
+        if not claims.was_locked:
             return {}
+        now = self._utc()
         wrong: dict[Endpoint, str] = {}
         for endpoint, known in self._known.items():
             if known.provisional is None:
                 continue
-            why = known.provisional.verified(self._utc())
+            why = known.provisional.verified(now)
             if why is not None:
                 wrong[endpoint] = why
                 continue
@@ -225,6 +275,10 @@ class NtsFinder:
             self._say(
                 "info", "nts-verified", f"{self._source.title}: its certificate is good, now that the time is known"
             )
+        for endpoint, why in wrong.items():
+            self._refuse(endpoint, why)
+        if claims.state is ServoState.LOCKED and not wrong:
+            self._last_time.keep(now, self._host.mono())
         return wrong
 
     def forget(self, endpoint: Endpoint) -> None:
@@ -239,9 +293,12 @@ class NtsFinder:
         session, tls = known.authenticator.session, known.tls
         return {
             "nts": {
+                "ke_server": known.ke_server,
                 "aead": session.keys[0].aead.name,
                 "cookies": len(session.cookies),
                 "provisional": known.provisional is not None,
+                "starving": known.authenticator.starving,
+                "trouble": self._why,
                 "group": None if tls is None else tls.group,
                 "post_quantum": None if tls is None else tls.post_quantum,
             }
@@ -250,28 +307,21 @@ class NtsFinder:
     # -- over a restart
 
     async def _restore(self, name: str, port: int) -> Endpoint | None:
-        """Keys and cookies of before the restart; they are read once, since no cookie may be used twice."""
-        file = self._file()
-        try:
-            data = self._host.load(file)
-            if not data:
-                return None
-            self._host.save(file, b"")
-            saved = SavedSession.decode(data)
-        except (OSError, SavedSessionError) as error:
-            self._say("warning", "nts-stored", f"{self._source.title}: stored keys cannot be used: {error}")
+        """Keys and cookies of before the restart. Raises OSError: they wait until the name has an address."""
+        if isinstance(self._source, PoolSource) or self._known:
             return None
-        age = saved.age(self._utc())
-        if saved.ke_server != f"{name}:{port}" or age is None or not saved.agreed.cookies:
+        saved = self._stored.look(f"{name}:{port}", self._utc())
+        if saved is None:
             return None
         agreed = saved.agreed
         server = name if agreed.server is None else agreed.server
         endpoints = await self._host.resolve(server, agreed.port or NTP_PORT)
         if not endpoints:
             return None
+        self._stored.used()
         session = NtsSession(agreed, self._host.entropy)
         self._known[endpoints[0]] = _Known(NtsAuthenticator(session), agreed, saved.ke_server, saved.established)
-        self._retry.established(self._host.mono(), age)
+        self._retry.established(self._host.mono(), saved.age(self._utc()) or ZERO)
         self._retry.verified()
         return endpoints[0]
 
@@ -279,28 +329,27 @@ class NtsFinder:
         """See ``Finder``: keys and cookies are kept, where they are beyond doubt."""
         if isinstance(self._source, PoolSource):
             return
+        left: SavedSession | None = None
         for known in self._known.values():
             session = known.authenticator.session
-            if not known.verified or known.provisional is not None or not session.cookies:
-                continue
-            left = replace(known.agreed, keys=session.keys, cookies=session.cookies)
-            saved = SavedSession(ke_server=known.ke_server, agreed=left, established=known.established)
-            try:
-                self._host.save(self._file(), saved.encode())
-            except OSError as error:
-                text = f"{self._source.title}: keys cannot be stored: {error.strerror or error}"
-                self._say("warning", "nts-stored", text)
+            if known.verified and known.provisional is None and session.cookies:
+                agreed = replace(known.agreed, keys=session.keys, cookies=session.cookies)
+                left = SavedSession(ke_server=known.ke_server, agreed=agreed, established=known.established)
+        self._stored.keep(left)
 
-    def _file(self) -> str:
-        return _FILE.format(hashlib.sha256(self._source.title.encode()).hexdigest()[:16])
+    def _warn_stored(self, text: str) -> None:
+        self._say("warning", "nts-stored", f"{self._source.title}: {text}")
 
     # -- the time
 
     def _utc(self) -> Instant[Utc]:
         return self._around.leap_table.utc(self._host.clocks[self._clock].read().at)
 
-    def _was_right(self) -> bool:
-        return self._around.core.claims(self._clock).was_locked
+    def _floor(self) -> Instant[Utc] | None:
+        """See ``date_floor``."""
+        synchronized = self._around.core.claims(self._clock).was_locked
+        saved = None if synchronized else self._last_time.read()
+        return date_floor(synchronized=synchronized, built=BUILT, saved=saved)
 
     def _say(self, level: str, name: str, text: str) -> None:
         self._around.listener.note(Noted(level, name, text))

@@ -22,7 +22,7 @@ from timesync.nts.master import (
     MasterKeys,
     RotationSettings,
     Seed,
-    next_day,
+    day_number,
     seeded_keys,
 )
 
@@ -43,7 +43,7 @@ class CookieKeys:
         if self._store is not None:
             self._store = self._stored(now) or self._store
             self._save(self._store)
-        self._until = now
+        self._day = day_number(now)
         self.keys = self._made(now)
 
     def tick(self, now: Instant[Utc]) -> bool:
@@ -52,7 +52,7 @@ class CookieKeys:
         if store is not None and store.due(now, _ROTATION):
             self._store = store.rotated(now, self._host.entropy, _ROTATION)
             self._save(self._store)
-        elif store is not None or now < self._until:
+        elif store is not None or day_number(now) == self._day:
             return False
         self.keys = self._made(now)
         return True
@@ -61,7 +61,8 @@ class CookieKeys:
         if self._store is not None:
             return self._store.keys
         assert self._seed is not None
-        self._until = next_day(now)
+        # Not "until midnight": a clock that is set back from another year must not keep the keys of that year.
+        self._day = day_number(now)
         return seeded_keys(self._seed, now)
 
     def _stored(self, now: Instant[Utc]) -> KeyStore | None:

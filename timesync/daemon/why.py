@@ -19,6 +19,10 @@ _DROP_ADVICE = {
     "delay": "the round trip was too long to be worth anything, or so far below zero that a timestamp must be wrong",
     "loop": "the server takes its own time from this machine",
     "kiss": "the server sent a kiss-o'-death: it wants fewer requests, or none",
+    "nts-nak": "the server could not open our cookie; where that stays so, new keys are made",
+    "nts-tag": "answers were changed on their way, or are not the server's",
+    "nts-missing": "answers came without NTS: the server has it no more, or somebody takes it out on the way",
+    "nts-unique-id": "answers to no request of ours were refused: somebody may be spoofing the server",
 }
 
 _ASKED = ("ntp", "pool", "csptp")
@@ -73,7 +77,14 @@ def _about_source(entry: Mapping[str, Any], *, keyed: bool) -> list[str]:
             f"{entry['sent']} requests were sent to {entry['address']}, {entry['received']} valid answers came; "
             f"of the last eight requests {entry['reach']} were answered."
         )
-    if keyed and entry["sent"] >= _SILENT_REQUESTS and not entry["received"]:
+    secured = entry["details"].get("nts")
+    silent = keyed and entry["sent"] >= _SILENT_REQUESTS and not entry["received"]
+    if silent and secured is not None:
+        lines.append(
+            "Keys were made, but NTP is silent: a firewall on the way may let no UDP to port 123 through, or only "
+            "packets of 48 octets, and those with NTS are longer."
+        )
+    elif silent:
         lines.append("The requests carry a key's code, and a server that has not this key is silent: compare the keys.")
     if entry["offset_s"] is not None:
         lines.append(
@@ -107,8 +118,10 @@ def _heard(entry: Mapping[str, Any]) -> str:
 
 
 def _details(details: Mapping[str, Any]) -> list[str]:
-    """What only sources of one kind have: satellites, latency, pulses."""
+    """What only sources of one kind have: satellites, latency, pulses, keys."""
     lines = _sky(details)
+    if details.get("nts") is not None:
+        lines += _secured(details["nts"])
     if details.get("latency_s") is not None:
         how = "measured" if details["latency_calibrated"] else "assumed until it can be measured"
         lines.append(
@@ -127,6 +140,23 @@ def _details(details: Mapping[str, Any]) -> list[str]:
             lines.append(f"One pulse lies within {words(details['pulse_jitter_s'])} of its place.")
         if details.get("numbered_by"):
             lines.append(f"Their seconds were numbered by {details['numbered_by']}.")
+    return lines
+
+
+def _secured(nts: Mapping[str, Any]) -> list[str]:
+    """By whom the keys of NTS are, and what is wrong with them."""
+    exchange = "" if nts["group"] is None else f" over {nts['group']}"
+    quantum = ", safe from a quantum computer" if nts["post_quantum"] else ""
+    cookies = f"{nts['cookies']} cookie{'' if nts['cookies'] == 1 else 's'}"
+    lines = [f"NTS: the keys are by {nts['ke_server']}{exchange}{quantum}, for {nts['aead']}; {cookies} left."]
+    if nts["provisional"]:
+        lines.append(
+            "Its certificate cannot be judged before the time is known. Until then it is provisional: it counts as "
+            "unauthenticated, and is dropped if the certificate turns out to be wrong."
+        )
+    if nts["starving"]:
+        trouble = f"; the last attempt failed: {nts['trouble'].rstrip('.')}" if nts["trouble"] else ""
+        lines.append(f"It cannot be asked before new keys are made{trouble}.")
     return lines
 
 

@@ -111,6 +111,7 @@ class Snapshot:
         ports: PTP ports.
         warnings: Sentences that stay until they are mended.
         csptp: Where CSPTP is served.
+        nts: Where keys for NTS are established.
     """
 
     core: CoreView
@@ -124,6 +125,7 @@ class Snapshot:
     warnings: tuple[str, ...] = ()
     ports: tuple[PortFacts, ...] = ()
     csptp: tuple[CsptpFacts, ...] = ()
+    nts: tuple[str, ...] = ()
 
     def status(self) -> dict[str, Any]:
         """The object of ``timesync status --json``."""
@@ -147,6 +149,7 @@ class Snapshot:
                 "ntp": list(self.served),
                 "counters": None if self.counters is None else counters(self.counters),
                 "csptp": [_csptp(facts) for facts in self.csptp],
+                "nts": list(self.nts),
             },
             "warnings": list(self.warnings),
         }

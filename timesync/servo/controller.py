@@ -30,6 +30,7 @@ from timesync.servo.command import (
     StepClock,
 )
 from timesync.servo.election import LEAST_SAMPLES, Election
+from timesync.servo.estimator import Prediction
 from timesync.servo.lineage import Lineage
 from timesync.servo.select import words
 from timesync.servo.standing import Standing
@@ -168,12 +169,23 @@ class Controller:
             return commands + self._report(model, now)
         commands += self._election.hold(model, now)
         free = model.ledger.free(m.at)
+        before = model.fusion.predict(free)
         fused = model.fusion.sample(source_id, free, offset, variance)
+        self._carry_on(model, before, free)
         model.claim(now.clocks[model.spec.clock], now.mono)
         if fused in (Verdict.USED, Verdict.NEWS):
             commands += self._steer(model, now)
         commands += self._report(model, now)
         return commands
+
+    def _carry_on(self, model: ClockModel, before: Prediction | None, free: Instant[Tai]) -> None:
+        """A clock turned out to be elsewhere, or to run otherwise: so do those that took their time from it."""
+        after = model.fusion.predict(free)
+        if before is None or after is None:
+            return
+        for other in self._clocks.values():
+            if other.follows is not None and other.follows.spec.parent == model.spec.clock:
+                other.fusion.carried(after.offset_s - before.offset_s, after.frequency - before.frequency)
 
     def on_status(self, status: SourceStatus, now: Now) -> list[Command]:
         """A protocol machine says how its remote does."""

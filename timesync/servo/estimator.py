@@ -122,6 +122,11 @@ class Estimator:
         """A part of the frequency is accounted for elsewhere from now on: the state's own goes up by ``by``."""
         self._f += by
 
+    def shift(self, offset_s: float, frequency: float) -> None:
+        """Truth is elsewhere than was believed, and goes at another rate: by so much the state goes up."""
+        self._x += offset_s
+        self._f += frequency
+
     def moved(self, at: Instant[Tai], variance: float) -> None:
         """The free clock itself was set by somebody else and reads ``at`` now; its offset is 0 to ``variance``.
 

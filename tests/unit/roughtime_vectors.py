@@ -1,0 +1,49 @@
+"""Packets that another implementation made: what roughenough (github.com/int08h/roughenough) keeps as test data.
+
+Data of its crates/roughenough-protocol/testdata, with what its README.md there and its unit tests say of them. The
+requests are nothing but their nonce, tags and zeros.
+"""
+
+from __future__ import annotations
+
+import base64
+
+REQUEST_NONCE = bytes.fromhex("071039e5723323191eaa7449e64e0b839b7a11028cbd943c31b28bfb93fadb32")
+REQUEST = (
+    b"ROUGHTIM"
+    + bytes.fromhex("f4030000 04000000 04000000 24000000 28000000")
+    + b"VER\0NONCTYPEZZZZ"
+    + bytes.fromhex("0c000080")
+    + REQUEST_NONCE
+    + bytes(4)
+    + bytes(940)
+)
+"""rfc-request.071039e5: draft 14, no SRV."""
+
+PUBLIC_KEY = base64.b64decode("AW5uAoTSTDfG5NfY1bTh08GUnOqlRb+HVhbJ3ODJvsE=")
+MIDPOINT_S = 0x682F8402
+"""2025-05-22 20:07:30 UTC, by the README."""
+
+RESPONSE = base64.b64decode(
+    "Uk9VR0hUSU2YAQAABwAAAEAAAABgAAAAZAAAAGQAAADEAAAAXAEAAFNJRwBOT05DVFlQRVBBVEhTUkVQQ0VSVElORFh2i1ZGeMp1"
+    "CPF2ziCINIZh1u7FyliHf+fS1gJfNJ2yHEFqUYlKyQ73Bx0SIVt8OOdlSj3ypsZpBifw104rsOwKBxA55XIzIxkeqnRJ5k4Lg5t6"
+    "EQKMvZQ8MbKL+5P62zIBAAAABQAAAAQAAAAIAAAAEAAAABgAAABWRVIAUkFESU1JRFBWRVJTUk9PVAwAAIAFAAAAAoQvaAAAAAAA"
+    "AAAADAAAgJ2G98/WWiHPLwvu4E3K64f+K1R+vI6EzE7MXZ7s3HTiAgAAAEAAAABTSUcAREVMRSTsGQBFZm6JwCg0ePQT0ZRB4LOV"
+    "xNetgTVOi1V9kH792EO5QneajN+k6C7xtrq3+vJC8HnIkBIBY4JkpRuawgcDAAAAIAAAACgAAABQVUJLTUlOVE1BWFS5BFvqnczU"
+    "ugw0GB9c9plDANSbO4YRVZUY4Bu+ZvnFgwAAAAAAAAAA//////////8AAAAA"
+)
+"""rfc-response.071039e5: the answer to it."""
+
+DEEP_RESPONSE = base64.b64decode(
+    "Uk9VR0hUSU2YAgAABwAAAEAAAABgAAAAZAAAAGQBAADEAQAAXAIAAFNJRwBOT05DVFlQRVBBVEhTUkVQQ0VSVElORFhyxTBRrZdz"
+    "9ITGvf0n5llc5AoRfsO4akGIe3E1vZPzI470RZOb19nCYvMeajBuvrQaTkNu+B/yHIueDTviKuUKTBbGGddxb65JVSszk/0Hz/TG"
+    "8WoataL3zlJA+UptHykBAAAAcUinBffFYvDLHyeKq8qTEzJpRTBC641VTaTW8KH71yAs12uwk52RHGI4MSBcrvBgLppioRXeIReo"
+    "aes3daSB7btvVD1gpQn1BWCIVCNJb9CF0PKmN4e5HQreJv3zpjUoB7QX1D+95zXzP7s2t/j6nMaLZGLhdinogIbui3rv7nT43RI3"
+    "z1tdarhAkng3RjkphAT9IVYbp8rKFCudDl1XTsVqZI4zk8jGEigVFs6lr1I2YNQLP+VxQa9RZGtguYo6dh7NCfExvt+ez5xVfZtR"
+    "Gyih5seVD4VMP+vHG38B1fYW0OqBCsfQH4xBIgOkmCG8S++mUeQTs1L+8EyX8e9XMAUAAAAEAAAACAAAABAAAAAYAAAAVkVSAFJB"
+    "RElNSURQVkVSU1JPT1QMAACABQAAABnYNWgAAAAAAAAAAAwAAIAezy6tWDegDcAdKHW9sWwr4JTaNhFdznlm4yDjE0W7lwIAAABA"
+    "AAAAU0lHAERFTEUt99U5dhFznGg/VLlTWbEXgdB5sosJvPE9QthYaNtIuLr8vwSSyoNvYV09iHdcRVyUQzaPlZy5BkTHCTQw7UUC"
+    "AwAAACAAAAAoAAAAUFVCS01JTlRNQVhUJU5db6JFPayZMct66ExOJ5CmmzkLrI9oszLbDRx91scAAAAAAAAAAP//////////AgAA"
+    "AA=="
+)
+"""rfc-response.path8.index2.4c16c619: index 2, a path of 8, RADI 5, MIDP 1748359193; its request is not kept."""

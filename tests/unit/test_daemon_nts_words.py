@@ -1,0 +1,201 @@
+"""What the commands say of NTS: `check` of a configuration, `status` of what is served, `sources` and `why` of keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from timesync.base.ids import ClockId, SourceId
+from timesync.base.measure import Leap, SourceStatus
+from timesync.base.rate import Rate
+from timesync.base.time import ZERO, Instant
+from timesync.cli import reading
+from timesync.cli.main import cli
+from timesync.daemon.why import why
+from timesync.host import ServerCounters
+from timesync.observe.snapshot import Snapshot, SourceFacts
+from timesync.servo.view import ClockView, CoreView, ServoState, SourceState, SourceView
+
+SYSTEM = ClockId("system")
+NAME = SourceId("time.example.org")
+KEYS: dict[str, Any] = {
+    "ke_server": "time.example.org:4460",
+    "aead": "AES_128_GCM_SIV",
+    "cookies": 8,
+    "provisional": False,
+    "starving": False,
+    "trouble": None,
+    "group": "X25519MLKEM768",
+    "post_quantum": True,
+}
+DOUBT = "; provisional: its certificate cannot be judged before the time is known"
+
+
+def _snapshot(keys: dict[str, Any] | None = None, *, nts: tuple[str, ...] = (), **status: Any) -> Snapshot:
+    clock = ClockView(
+        clock=SYSTEM,
+        disciplined=True,
+        state=ServoState.ACQUIRING,
+        offset_s=None,
+        offset_uncertainty_s=None,
+        error_bound_s=None,
+        frequency=Rate(0.0),
+        frequency_uncertainty=Rate(0.0),
+        steering=Rate(0.0),
+        wander=1e-9,
+        steps=0,
+        fed_by=(),
+    )
+    source = SourceView(
+        source=NAME,
+        clock=SYSTEM,
+        state=SourceState.UNREACHABLE,
+        reason="no answer to the last eight requests",
+        offset_s=None,
+        uncertainty_s=None,
+        error_bound_s=None,
+        delay_s=None,
+        jitter_s=None,
+        last_sample_at=None,
+        samples=0,
+        outliers=0,
+    )
+    core = CoreView(
+        at=Instant(0),
+        served=SYSTEM,
+        state=ServoState.ACQUIRING,
+        reason="no measurement yet",
+        stratum=16,
+        reference_id=b"INIT",
+        leap=Leap.UNKNOWN,
+        root_delay=ZERO,
+        root_dispersion=ZERO,
+        dispersion_rate=0.0,
+        reference_time=None,
+        sources=(source,),
+        links=(),
+        clocks=(clock,),
+    )
+    known: dict[str, Any] = {
+        "source": NAME,
+        "reach": 0,
+        "poll_s": 64.0,
+        "sent": 8,
+        "received": 0,
+        "dropped": 0,
+        "stratum": 16,
+        "leap": Leap.UNKNOWN,
+        "reference_id": bytes(4),
+        "authenticated": False,
+        "interleaved": False,
+        "timestamping": None,
+        "excluded": None,
+        "stepped_back": False,
+        "keyed": True,
+    }
+    facts = SourceFacts(
+        kind="ntp",
+        address="192.0.2.7:123",
+        status=SourceStatus(**{**known, **status}),
+        drops={"nts-nak": 2},
+        details={} if keys is None else {"nts": keys},
+    )
+    return Snapshot(
+        core=core,
+        kinds={SYSTEM: "system"},
+        facts={NAME: facts},
+        unresolved={},
+        started=Instant(0),
+        tai_utc=37,
+        served=("0.0.0.0:123",),
+        counters=ServerCounters(received=9, answered=7, nts=5, nts_nak=2),
+        nts=nts,
+    )
+
+
+def _told(snapshot: Snapshot, command: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    answers = {"status": snapshot.status(), "sources": snapshot.sources()}
+    monkeypatch.setattr(reading, "answer", lambda _, what: answers[what])
+    monkeypatch.setenv("COLUMNS", "200")
+    return CliRunner().invoke(cli, [command, "--control", "none"], prog_name="timesync").stdout
+
+
+def test_status_tells_where_keys_are_made_and_how_many_had_no_good_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
+    snapshot = _snapshot(nts=("0.0.0.0:4460", "[::]:4460"))
+    assert ["0.0.0.0:4460", "[::]:4460"] == snapshot.status()["serving"]["nts"]
+    lines = [" ".join(line.split()) for line in _told(snapshot, "status", monkeypatch).splitlines()]
+    assert "serves NTS-KE 0.0.0.0:4460, [::]:4460" in lines
+    assert "with NTS 5 answered, 2 had no good cookie" in lines
+
+
+def test_status_says_nothing_of_nts_where_none_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "NTS" not in _told(_snapshot(), "status", monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "(AES_128_GCM_SIV, safe from a quantum computer), 8 cookies"),
+        ({"cookies": 1, "post_quantum": False}, "(AES_128_GCM_SIV), 1 cookie"),
+        ({"cookies": 0, "post_quantum": None}, "(AES_128_GCM_SIV), no cookie left"),
+        (
+            {"provisional": True},
+            "(AES_128_GCM_SIV, safe from a quantum computer), 8 cookies" + DOUBT,
+        ),
+    ],
+)
+def test_sources_tell_by_whom_the_keys_are(changes: dict[str, Any], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = _told(_snapshot({**KEYS, **changes}), "sources", monkeypatch)
+    assert f"time.example.org: NTS with keys by time.example.org:4460 {said}" in told.splitlines()
+
+
+def test_why_tells_of_keys_of_naks_and_of_silence() -> None:
+    lines = why(_snapshot(KEYS), NAME)["lines"]
+    assert (
+        "NTS: the keys are by time.example.org:4460 over X25519MLKEM768, safe from a quantum computer, for "
+        "AES_128_GCM_SIV; 8 cookies left."
+    ) in lines
+    nak = "the server could not open our cookie; where that stays so, new keys are made."
+    assert f"2 answers were refused (nts-nak): {nak}" in lines
+    said = "\n".join(lines)
+    assert "Keys were made, but NTP is silent: a firewall" in said
+    assert "compare the keys" not in said, "nobody has typed these"
+    assert "provisional" not in said
+    assert "Keys were made, but" not in "\n".join(why(_snapshot(KEYS, received=1), NAME)["lines"])
+
+
+def test_why_tells_what_is_in_doubt_and_why_there_are_no_keys() -> None:
+    trouble = "time.example.org: no connection to port 4460: Connection refused"
+    doubtful = {**KEYS, "provisional": True, "starving": True, "cookies": 0, "trouble": trouble, "group": None}
+    said = "\n".join(why(_snapshot(doubtful), NAME)["lines"])
+    assert "Until then it is provisional: it counts as unauthenticated" in said
+    assert f"It cannot be asked before new keys are made; the last attempt failed: {trouble}." in said
+    assert "0 cookies left." in said
+
+
+def test_check_names_sources_and_servers_with_nts(tmp_path: Path) -> None:
+    from tls_support import make_identity
+
+    own = make_identity("server", "time.example.org", days=(-1, 365), now_s=_now_s())
+    for name, data in (("cert.pem", own.pem), ("key.pem", own.key_pem)):
+        (tmp_path / name).write_bytes(data)
+        (tmp_path / name).chmod(0o600)
+    file = tmp_path / "t.yaml"
+    file.write_text(
+        "sources: [{ntp: a, nts: true}, {pool: b, nts: true}, {ntp: c}]\n"
+        f"serve: {{ntp: {{}}, nts: {{certificate: {tmp_path}/cert.pem, private_key: {tmp_path}/key.pem}}}}\n"
+    )
+    file.chmod(0o644)
+    result = CliRunner().invoke(cli, ["check", str(file)], prog_name="timesync")
+    assert (0, "") == (result.exit_code, result.stderr)
+    assert "; 3 sources, 2 with NTS; " in result.stdout
+    assert result.stdout.endswith("; establishes keys for NTS on 0.0.0.0:4460, [::]:4460\n")
+
+
+def _now_s() -> float:
+    import time
+
+    return time.time()
