@@ -492,7 +492,7 @@ def test_a_renewal_goes_on_and_another_interval_replaces() -> None:
         (SYNC, 0, 0xFFFFFFFF, 1000),
         (DELAY_RESP, -7, 60, 60),
         (DELAY_RESP, -8, 60, 0),
-        (MessageType.PDELAY_RESP, 0, 60, 60),
+        (MessageType.PDELAY_RESP, 0, 60, 0),  # this port measures end to end
         (MessageType.MANAGEMENT, 0, 60, 0),
     ],
 )

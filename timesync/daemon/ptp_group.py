@@ -34,6 +34,7 @@ from timesync.runtime.drive import Alarm
 from timesync.servo.command import SourceSpec
 from timesync.servo.view import ServoState
 from timesync.transport import PtpSocket
+from timesync.wire.ptp_message import MessageType
 
 _TICK = Duration.from_s(1)
 _REOPEN_TICKS = 3
@@ -230,10 +231,11 @@ class PtpGroup(DeviceGroup):
     def on_message(self, place: _Place, data: bytes, stamp: Stamp | None, source: str) -> None:
         """See ``PtpHandler``."""
         if self.instance is not None:
-            security = self.instance.context.security
-            managed = data if security is None else security.opened(data)
-            if managed is not None:
-                self._management.on_network(place.number, managed, source)
+            if data and data[0] & 0x0F == MessageType.MANAGEMENT:
+                security = self.instance.context.security
+                managed = data if security is None else security.opened(data)
+                if managed is not None:
+                    self._management.on_network(place.number, managed, source)
             self._perform(self.instance.on_message(place.number, data, stamp, source, self._now()))
 
     def on_sent(self, place: _Place, token: int, stamp: Stamp | None) -> None:
@@ -249,6 +251,8 @@ class PtpGroup(DeviceGroup):
 
     def on_error(self, place: _Place, error: OSError) -> None:
         """See ``PtpHandler``: the interface is gone; it is looked for again."""
+        if place.socket is not None:
+            place.socket.close()  # gives its claim on the card back
         place.socket = None
         place.trouble = f"ptp port {place.port.interface}: {error.strerror or error}; trying again"
         self._say("warning", "ptp-port", place.trouble)
@@ -313,10 +317,13 @@ class PtpGroup(DeviceGroup):
     # -- effects
 
     def _perform(self, effects: Iterable[PtpEffect]) -> None:
-        for effect in effects:
-            self._do(effect)
-        if self.instance is not None:
-            self._clockwork.set(self.instance.deadline())
+        try:
+            for effect in effects:
+                self._do(effect)
+        finally:
+            # Whatever went wrong with one message, the timers go on.
+            if self.instance is not None:
+                self._clockwork.set(self.instance.deadline())
         self._management.notify()
 
     def _do(self, effect: PtpEffect) -> None:

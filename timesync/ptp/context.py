@@ -18,6 +18,9 @@ from timesync.ptp.settings import InstanceSettings, LocalQuality, PortSettings
 from timesync.wire import ptp
 from timesync.wire.ptp_message import LOG_INTERVAL_NONE, NO_FLAGS, Flags, Header, Message, MessageType
 
+_FALL_BACK = 3
+"""Event messages in a row without a transmit stamp before minorVersion 0 is tried."""
+
 
 @dataclass(slots=True)
 class Context:
@@ -58,6 +61,10 @@ class Context:
         """The time is our own: this clock follows nobody."""
         return self.sets.parent.parent.clock == self.settings.identity and not self.sets.current.steps_removed
 
+    def sends_one_step(self, number: int) -> bool:
+        """Whether a card is to write the time into Sync: it knows its own timescale only (see ``told``)."""
+        return number in self.one_step and self.sets.time_properties.ptp_timescale
+
     def told(self, at: Instant[Tai]) -> Instant[Tai]:
         """A time as it is sent, on the grandmaster's timescale: what is no TAI was taken for UTC when it came in."""
         if self.sets.time_properties.ptp_timescale:
@@ -90,11 +97,18 @@ class Headers:
         self._identity = PortIdentity(context.settings.identity, port.number)
         self._sequences: dict[MessageType, int] = {}
         self.minor_version = context.settings.minor_version
+        self._unstamped = 0
 
     @property
     def identity(self) -> PortIdentity:
         """Of the port."""
         return self._identity
+
+    def stamped(self, came: bool) -> None:
+        """Whether the transmit stamp of an event message came. Some cards stamp messages of minorVersion 0 only."""
+        self._unstamped = 0 if came else self._unstamped + 1
+        if self._unstamped >= _FALL_BACK:
+            self.minor_version = 0
 
     def make(
         self,

@@ -12,6 +12,7 @@ from timesync.base.ids import ClockIdentity, PortIdentity
 from timesync.ptp.extras import Extras, Heard, heard
 from timesync.ptp.settings import InstanceSettings, LocalQuality
 from timesync.wire.error import WireError
+from timesync.wire.ptp import MAX_TLVS
 from timesync.wire.ptp_message import Announce, ClockQuality, Flags, Header, Tlv
 from timesync.wire.ptp_tlv import PathTrace, TlvType, propagates
 
@@ -267,7 +268,9 @@ def announced(sets: DataSets, header: Header, *, path_trace: bool, extras: Extra
     tlvs = [PathTrace(path).to_tlv()] if path_trace and len(path) <= LONGEST_PATH else []
     own = sets.parent.parent.clock == header.source.clock
     for tlv in (*(extras.of_grandmaster() if own else extras.passed_on(sets.heard.power)), *sets.propagated):
-        if sum(_TLV_HEADER_SIZE + len(other.value) for other in [*tlvs, tlv]) <= _TLV_ROOM:
+        fits = sum(_TLV_HEADER_SIZE + len(other.value) for other in [*tlvs, tlv]) <= _TLV_ROOM
+        # One place is for the signature.
+        if fits and len(tlvs) < MAX_TLVS - 1:
             tlvs.append(tlv)
     return Announce(
         header=replace(header, flags=header.flags | sets.time_properties.flags()),

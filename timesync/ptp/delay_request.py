@@ -10,6 +10,7 @@ from timesync.base.measure import Stamp
 from timesync.base.time import Duration, Instant, Mono, Tai
 from timesync.ptp.follower import SyncSample
 from timesync.ptp.timers import interval
+from timesync.wire.ptp import CORRECTION_TOO_BIG
 from timesync.wire.ptp_message import LOG_INTERVAL_NONE, DelayResp, Flags
 
 _KEPT = 8
@@ -117,6 +118,8 @@ class DelayRequester:
         pending = self._pending.get(message.header.sequence_id)
         if pending is None or pending.arrival is not None:
             return "unasked"
+        if message.header.correction >= CORRECTION_TOO_BIG:
+            return "correction"
         if Flags.UNICAST not in message.header.flags and message.header.log_interval != LOG_INTERVAL_NONE:
             self.log_interval = min(max(message.header.log_interval, -10), 22)
         pending.arrival = message.receive - message.header.correction

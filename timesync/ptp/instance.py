@@ -206,6 +206,8 @@ class Instance:
         for one in settings.ports:
             if one != self.ports[one.number].settings:
                 self.ports[one.number].configure(one)
+                if one.number in self.unicast:
+                    self.unicast[one.number].configure(one)
         if before.slave_only and not settings.slave_only:
             for port in self.ports.values():
                 if port.state is PortState.LISTENING:
@@ -316,6 +318,8 @@ class Instance:
                 return [*port.on_event(message, stamp, source, now), *self._pass_on(now)]
             case FollowUp() | DelayResp() | PdelayRespFollowUp():
                 return [*port.on_general(message, now), *self._pass_on(now)]
+            case Signaling() if port.state in _DEAF:
+                return []
             case Signaling():
                 effects = list(self._signals[port.settings.number].on_signaling(message, now))
                 return (

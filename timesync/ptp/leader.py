@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from timesync.base.measure import Stamp
-from timesync.base.time import Instant, Mono
+from timesync.base.time import Duration, Instant, Mono
 from timesync.ptp.context import Context, Headers, PortCounters
 from timesync.ptp.datasets import announced
 from timesync.ptp.effect import PtpEffect, SendEvent, SendGeneral
@@ -14,9 +14,6 @@ from timesync.ptp.settings import PortSettings
 from timesync.ptp.timers import Timers, interval
 from timesync.wire import gptp_tlv, ptp
 from timesync.wire.ptp_message import NO_FLAGS, DelayReq, DelayResp, Flags, FollowUp, Header, MessageType, Sync, Tlv
-
-_FALL_BACK = 3
-"""Sync messages in a row without a transmit stamp before minorVersion 0 is tried: some cards stamp no others."""
 
 _KEPT = 16
 
@@ -37,7 +34,6 @@ class Leader:
         self._headers = headers
         self._counters = counters
         self._waiting: dict[int, _Waiting] = {}
-        self._unstamped = 0
 
     def configure(self, settings: PortSettings) -> None:
         """Other corrections."""
@@ -87,7 +83,7 @@ class Leader:
         """A Sync, now."""
         token = next(self._context.tokens)
         self._counters.sent[MessageType.SYNC] += 1
-        if self._settings.number in self._context.one_step:
+        if self._context.sends_one_step(self._settings.number):
             header = self._headers.make(MessageType.SYNC, log_interval=self.intervals.sync)
             yield SendEvent(port=self._settings.number, data=one_step(header, self._settings), token=token)
             return
@@ -102,13 +98,10 @@ class Leader:
         waiting = self._waiting.pop(token, None)
         if waiting is None:
             return
+        self._headers.stamped(stamp is not None)
         if stamp is None:
             self._counters.lost_stamps += 1
-            self._unstamped += 1
-            if self._unstamped >= _FALL_BACK and self._headers.minor_version:
-                self._headers.minor_version = 0
             return
-        self._unstamped = 0
         header = replace(waiting.header, flags=waiting.header.flags & ~Flags.TWO_STEP)
         stamp = replace(stamp, at=stamp.at + self._settings.egress_latency)
         relay = self._context.relay
@@ -135,7 +128,7 @@ class Leader:
             log_interval=0x7F if unicast else self.intervals.delay,
             flags=Flags.UNICAST if unicast else NO_FLAGS,
             # The receiver subtracts the correction, so what the time stamp cannot hold is taken off it.
-            correction=message.header.correction - part,
+            correction=_left_over(message.header.correction, part),
         )
         response = DelayResp(header, whole, message.header.source)
         self._counters.sent[MessageType.DELAY_RESP] += 1
@@ -162,3 +155,8 @@ class Leader:
 def one_step(header: Header, settings: PortSettings) -> bytes:
     """A Sync into which the card writes when it left (7.3.8.3): what its stamp lacks is in ``correctionField``."""
     return ptp.encode(Sync(replace(header, correction=settings.egress_latency)))
+
+
+def _left_over(correction: Duration, part: Duration) -> Duration:
+    """A correction less a part of a nanosecond; one that nobody may use stays so (13.3.2.9)."""
+    return correction if correction >= ptp.CORRECTION_TOO_BIG else correction - part

@@ -157,6 +157,8 @@ class Link:
 
     def on_sent(self, token: int, stamp: Stamp | None, now: Instant[Mono]) -> Iterator[PtpEffect]:
         """The transmit stamp of a request or an answer."""
+        if token in self._asking or token in self._answering:
+            self._headers.stamped(stamp is not None)
         sequence = self._asking.pop(token, None)
         if sequence is not None:
             if stamp is not None:

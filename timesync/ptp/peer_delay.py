@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from timesync.base.ids import PortIdentity
 from timesync.base.measure import Stamp
 from timesync.base.time import Duration, Instant, Mono, Tai
+from timesync.wire.ptp import CORRECTION_TOO_BIG
 from timesync.wire.ptp_message import Flags, PdelayResp, PdelayRespFollowUp
 
 _WINDOW = 32
@@ -150,6 +151,8 @@ class PeerDelay:
             return "second-answer"
         if message.header.source.clock == self._me.clock:
             return "own"
+        if message.header.correction >= CORRECTION_TOO_BIG:
+            return "correction"
         request.answer, request.arrival = message, stamp
         return self._complete(request)
 
@@ -162,6 +165,8 @@ class PeerDelay:
         if request.answer is not None and request.answer.header.source != message.header.source:
             self.strays += 1
             return "stray"
+        if message.header.correction >= CORRECTION_TOO_BIG:
+            return "correction"
         request.follow_up = message
         return self._complete(request)
 

@@ -197,6 +197,7 @@ class Port:
             yield from self._leader.on_sent(token, stamp)
             yield from self.link.on_sent(token, stamp, now)
             return
+        self._headers.stamped(stamp is not None)
         if stamp is None:
             self.counters.lost_stamps += 1
         elif (late := self.settings.egress_latency).scaled_ns:

@@ -2,7 +2,8 @@
 
 All clocks of a domain hold the same keys, so the TLV says that a message comes from one of them, not from which. The
 timeReceiver still believes the timeTransmitter that the algorithm chooses. What it keeps out is whoever has no key.
-A recorded message cannot be played again while its sender goes on: sequence numbers must grow.
+A recorded message about time, or Signaling, cannot be played again while its sender goes on: sequence numbers must
+grow. Management is not protected from that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from timesync.wire.ptp_message import (
     Announce,
     FollowUp,
     Message,
+    Signaling,
     Sync,
 )
 from timesync.wire.ptp_tlv import Authentication, SecurityIndicator, TlvType
@@ -98,7 +100,7 @@ class Security:
     def refusal(self, number: int, message: Message, data: bytes, now: Instant[Mono]) -> str | None:
         """Why a message that came by a port is not believed, as a short name for the counters; None when it is."""
         wrong = self.verify(message, data)
-        if wrong is not None or not isinstance(message, Announce | Sync | FollowUp):
+        if wrong is not None or not isinstance(message, Announce | Sync | FollowUp | Signaling):
             # The others answer a question, and are matched with it, or are questions.
             return wrong
         return self._replay(number, message, now)
@@ -144,7 +146,7 @@ class Security:
             return "signature-form"
         return None if hmac.compare_digest(key.compute(signed), found.rest) else "signature"
 
-    def _replay(self, number: int, message: Announce | Sync | FollowUp, now: Instant[Mono]) -> str | None:
+    def _replay(self, number: int, message: Announce | Sync | FollowUp | Signaling, now: Instant[Mono]) -> str | None:
         """A sequence number that does not grow; one that was silent for long may begin anew."""
         header = message.header
         sender = number, header.source, type(message)

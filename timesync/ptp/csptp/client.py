@@ -51,7 +51,8 @@ class ClientSettings:
         poll_min: Shortest interval between requests, log2 s.
         poll_max: Longest.
         stamp_noise_s: One standard deviation of a stamp of ours, seconds.
-        identity: What our own server calls itself; a server that follows it is not followed.
+        identity: What our own server calls itself; a server that names it as its grandmaster is not followed.
+            Ours name themselves, whomever they follow: between two of ours only a server that asks itself is found.
     """
 
     source: SourceId

@@ -29,9 +29,11 @@ def _entry(protocol: NetworkProtocol, server: ServerView) -> UnicastTimeTransmit
         state=server.state.value,
         priority1=0 if announce is None else announce.priority1,
         priority2=0 if announce is None else announce.priority2,
-        address=PortAddress(protocol, _octets(server.address)),
+        address=PortAddress(protocol, _octets(protocol, server.address)),
     )
 
 
-def _octets(address: str) -> bytes:
-    return bytes.fromhex(address.replace(":", "")) if address.count(":") == 5 else ip_address(address).packed
+def _octets(protocol: NetworkProtocol, address: str) -> bytes:
+    if protocol is NetworkProtocol.IEEE_802_3:
+        return bytes.fromhex(address.replace(":", ""))
+    return ip_address(address).packed

@@ -60,6 +60,11 @@ class Negotiation:
         servers = self._settings.servers
         return servers.index(address) + 1 if address in servers else None
 
+    def configure(self, settings: PortSettings) -> None:
+        """Other corrections; what is negotiated stays."""
+        if self._server is not None:
+            self._server.configure(settings)
+
     # -- life
 
     def link(self, now: Instant[Mono], *, up: bool) -> Iterator[PtpEffect]:
@@ -125,9 +130,11 @@ class Negotiation:
     def _admits_request(self, message: DelayReq, address: str, now: Instant[Mono]) -> bool:
         if Flags.UNICAST not in message.header.flags:
             return not self._settings.only
-        if self._server is None or self._port.settings.hybrid:
-            return not self._settings.only
-        return self._server.grants(MessageType.DELAY_RESP, address, message.header.source, now)
+        if self._server is not None and self._server.grants(
+            MessageType.DELAY_RESP, address, message.header.source, now
+        ):
+            return True
+        return (self._server is None or self._port.settings.hybrid) and not self._settings.only
 
     def stranger(self, message: Message, address: str, now: Instant[Mono]) -> Iterator[PtpEffect]:
         """A message that may not pass. Who goes on sending what was granted before our restart is told to stop."""

@@ -19,7 +19,7 @@ from timesync.ptp.context import Context, Headers, PortCounters
 from timesync.ptp.datasets import announced
 from timesync.ptp.effect import PtpEffect, SendEvent, SendGeneral
 from timesync.ptp.leader import one_step
-from timesync.ptp.settings import PortSettings
+from timesync.ptp.settings import DelayMechanism, PortSettings
 from timesync.ptp.timers import interval
 from timesync.ptp.unicast.signaler import Signaler, is_for
 from timesync.wire import ptp, ptp_tlv_read
@@ -31,6 +31,12 @@ _SENT = {MessageType.ANNOUNCE: 1, MessageType.SYNC: 2, MessageType.DELAY_RESP: 1
 """What can be granted, and how many messages go out each time: a Sync has its Follow_Up."""
 
 _TWO_STEP = Flags.UNICAST | Flags.TWO_STEP
+
+_ANSWERED = 16
+"""TLVs of one message that are looked at: there are four kinds of grant, each to be asked for and to be given back."""
+
+_AT_ONE_ADDRESS = 4
+"""Clients with one address: behind it there may be some ports, but a forged one must not get all that can be had."""
 
 _TIMED = (MessageType.ANNOUNCE, MessageType.SYNC)
 """What is sent by our own clock; the others answer somebody."""
@@ -150,7 +156,7 @@ class UnicastServer:
             return
         answers: list[Tlv] = []
         granted = False
-        for raw in message.tlvs:
+        for raw in message.tlvs[:_ANSWERED]:
             try:
                 tlv = ptp_tlv_read.read(raw)
             except WireError:
@@ -181,7 +187,7 @@ class UnicastServer:
         length = min(request.duration_s, self._settings.duration_s)
         contracts = self._clients.get(client, {})
         before = contracts.get(kind)
-        known = bool(contracts) or len(self._clients) < self._settings.clients
+        known = bool(contracts) or self._has_room(client[0])
         rate = self._rate + _rate(kind, log_interval) - (0 if before is None else _rate(kind, before.log_interval))
         if length == 0 or not known or rate > self._settings.rate << _RATE_UNIT:
             return 0
@@ -195,15 +201,24 @@ class UnicastServer:
         self._schedule(client, kind, contract, now if kind in _TIMED else until)
         return length
 
+    def _has_room(self, address: str) -> bool:
+        """For one more client there."""
+        if len(self._clients) >= self._settings.clients:
+            return False
+        return sum(1 for known, _ in self._clients if known == address) < _AT_ONE_ADDRESS
+
     def _fastest(self, kind: MessageType) -> int | None:
-        settings = self._settings
+        """The log2 of the shortest interval; None for what is never sent here."""
+        settings, mechanism = self._settings, self._port.mechanism
         match kind:
             case MessageType.ANNOUNCE:
                 return settings.fastest_announce
             case MessageType.SYNC:
                 return settings.fastest_sync
-            case MessageType.DELAY_RESP | MessageType.PDELAY_RESP:
-                return settings.fastest_delay
+            case MessageType.DELAY_RESP:
+                return settings.fastest_delay if mechanism is DelayMechanism.E2E else None
+            case MessageType.PDELAY_RESP:
+                return settings.fastest_delay if mechanism is DelayMechanism.P2P else None
             case _:
                 return None
 
@@ -216,6 +231,10 @@ class UnicastServer:
             self._rate -= _rate(kind, contract.log_interval)
         if not contracts:
             del self._clients[client]
+
+    def configure(self, port: PortSettings) -> None:
+        """Other corrections."""
+        self._port = port
 
     def stop(self) -> Iterator[PtpEffect]:
         """The port will not work any more: tell the clients, so that they need not wait."""
@@ -254,6 +273,7 @@ class UnicastServer:
         waiting = self._waiting.pop(token, None)
         if waiting is None:
             return
+        self._headers.stamped(stamp is not None)
         if stamp is None:
             self._counters.lost_stamps += 1
             return
@@ -273,7 +293,7 @@ class UnicastServer:
 
     def _sync(self, client: Client, contract: _Contract) -> PtpEffect:
         token = next(self._context.tokens)
-        if self._port.number in self._context.one_step:
+        if self._context.sends_one_step(self._port.number):
             header = self._header(MessageType.SYNC, contract, Flags.UNICAST, 0x7F)
             data = one_step(header, self._port)
             return SendEvent(port=self._port.number, data=data, token=token, destination=client[0])
