@@ -1,6 +1,9 @@
 /* A closed-loop NTP load generator for loopback: a window of requests per socket, batches of recvmmsg and sendmmsg.
  *
- * usage: ntp_load ADDRESS PORT SECONDS MAXIMUM SOCKETS WINDOW FIRST
+ * usage: ntp_load ADDRESS PORT SECONDS MAXIMUM SOCKETS WINDOW FIRST [FILE]
+ *
+ * FILE holds a request that is sent as it is, over and over, such as one with NTS, which cannot be changed once it is
+ * sealed. A good reply to it has its transmit timestamp as origin, a stratum, and is longer than a header.
  *
  * Socket i is bound to 127.0.0.(FIRST+i) for an IPv4 target, so that a server that spreads clients by address spreads
  * them. It stops after SECONDS or MAXIMUM requests, whichever comes first, and prints "sent replies bad seconds".
@@ -18,7 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, LENGTH = 48, SOCKETS = 64 };
+enum { BATCH = 64, LENGTH = 48, LONGEST = 1280, SOCKETS = 64 };
 
 struct lane {
     int fd;
@@ -33,13 +36,17 @@ static double now(void) {
     return t.tv_sec + t.tv_nsec * 1e-9;
 }
 
-static unsigned char out[BATCH][LENGTH], in[BATCH][LENGTH + 16];
+static unsigned char out[BATCH][LONGEST], in[BATCH][LONGEST];
+static size_t length = LENGTH;
+static int fixed;
 static struct iovec out_vector[BATCH], in_vector[BATCH];
 static struct mmsghdr out_message[BATCH], in_message[BATCH];
 
 static int send_some(struct lane *lane, int count, int index) {
     for (int i = 0; i < count; i++) {
         unsigned long cookie = ((unsigned long)(index + 1) << 48) + (unsigned long)++lane->sequence;
+        if (fixed)
+            continue;
         out[i][0] = 4 << 3 | 3;
         memcpy(&out[i][40], &cookie, 8);
     }
@@ -47,9 +54,30 @@ static int send_some(struct lane *lane, int count, int index) {
     return sent < 0 ? 0 : sent;
 }
 
+static int is_fine(int lane, unsigned i) {
+    if (fixed)
+        return in_message[i].msg_len > LENGTH && in_message[i].msg_len <= length && (in[i][0] & 7) == 4 && in[i][1] &&
+               !memcmp(&in[i][24], &out[0][40], 8);
+    unsigned long cookie;
+    memcpy(&cookie, &in[i][24], 8);
+    return in_message[i].msg_len == LENGTH && (in[i][0] & 7) == 4 && cookie >> 48 == (unsigned)(lane + 1);
+}
+
+static int read_request(const char *name) {
+    FILE *file = fopen(name, "rb");
+    if (!file)
+        return -1;
+    length = fread(out[0], 1, LONGEST, file);
+    fclose(file);
+    for (int i = 1; i < BATCH; i++)
+        memcpy(out[i], out[0], length);
+    fixed = 1;
+    return length >= LENGTH ? 0 : -1;
+}
+
 int main(int argc, char **argv) {
-    if (argc != 8) {
-        fprintf(stderr, "usage: ntp_load ADDRESS PORT SECONDS MAXIMUM SOCKETS WINDOW FIRST\n");
+    if (argc != 8 && argc != 9) {
+        fprintf(stderr, "usage: ntp_load ADDRESS PORT SECONDS MAXIMUM SOCKETS WINDOW FIRST [FILE]\n");
         return 2;
     }
     double limit = atof(argv[3]);
@@ -67,8 +95,12 @@ int main(int argc, char **argv) {
         fprintf(stderr, "ntp_load: out of range\n");
         return 2;
     }
+    if (argc == 9 && read_request(argv[8])) {
+        fprintf(stderr, "ntp_load: %s holds no request\n", argv[8]);
+        return 2;
+    }
     for (int i = 0; i < BATCH; i++) {
-        out_vector[i] = (struct iovec){out[i], LENGTH};
+        out_vector[i] = (struct iovec){out[i], length};
         in_vector[i] = (struct iovec){in[i], sizeof in[i]};
         out_message[i].msg_hdr = (struct msghdr){.msg_iov = &out_vector[i], .msg_iovlen = 1};
         in_message[i].msg_hdr = (struct msghdr){.msg_iov = &in_vector[i], .msg_iovlen = 1};
@@ -114,9 +146,7 @@ int main(int argc, char **argv) {
             if (got < 0)
                 continue;
             for (int j = 0; j < got; j++) {
-                unsigned long cookie;
-                memcpy(&cookie, &in[j][24], 8);
-                int fine = in_message[j].msg_len == LENGTH && (in[j][0] & 7) == 4 && cookie >> 48 == (unsigned)(i + 1);
+                int fine = is_fine(i, j);
                 replies += fine;
                 bad += !fine;
             }

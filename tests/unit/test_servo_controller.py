@@ -7,7 +7,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from servo_support import START, SYSTEM, Bench, BenchClock, mono, status, tai
+from servo_support import START, SYSTEM, Bench, BenchClock, mono, quality, status, tai
 
 from timesync.base.ids import ClockId, LinkId, SourceId
 from timesync.base.measure import Measurement, SourceStatus
@@ -436,3 +436,18 @@ def test_a_coarse_source_beside_the_one_that_is_used_does_not_teach_how_the_cloc
         wander()
         wanders.append(model.wander.value)
     assert 1e-9 / 8 < sorted(wanders[300:])[600] < 8e-9
+
+
+def test_in_holdover_nobody_who_is_not_used_teaches_how_the_clock_wanders() -> None:
+    """Its bound is made of that: a coarse source that swings would make the claim swell, or shrink below the truth."""
+    bench = Bench([BenchClock(SYSTEM, 2e-6)])
+    bench.source("PPS", noise_s=1e-7, quality=quality(stratum=0))
+    bench.source("NTP", noise_s=1e-4, delay_s=2e-2, error=lambda t: 5e-3 * math.sin(t / 600), every_s=16.0)
+    bench.run(900)
+    wander = bench.controller.clocks[SYSTEM].wander
+    learnt = wander.value
+    bench.sources[0].up = False
+    bench.perform(bench.controller.on_status(status("PPS", reach=0), bench.now()))
+    bench.run(600)
+    assert ServoState.HOLDOVER is bench.state()
+    assert learnt == wander.value

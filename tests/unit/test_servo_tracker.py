@@ -93,7 +93,9 @@ def test_two_wild_samples_are_news_and_are_followed_at_once() -> None:
     assert 1e-2 == pytest.approx(state.offset_s, abs=1e-4)
 
 
-@pytest.mark.parametrize(("seen", "expected"), [(3e-7, Verdict.NEWS), (-3e-7, Verdict.OUTLIER)])
+@pytest.mark.parametrize(
+    ("seen", "expected"), [(3e-3, Verdict.NEWS), (-3e-3, Verdict.OUTLIER), (3e-7, Verdict.OUTLIER)]
+)
 def test_one_odd_sample_is_news_where_another_witness_saw_the_same(seen: float, expected: Verdict) -> None:
     tracker, wander = _settled()
     tracker.expect(seen)
@@ -103,9 +105,18 @@ def test_one_odd_sample_is_news_where_another_witness_saw_the_same(seen: float, 
 
 def test_what_another_witness_saw_is_forgotten_once_a_sample_fits() -> None:
     tracker, wander = _settled()
-    tracker.expect(3e-7)
+    tracker.expect(3e-3)
     tracker.sample(tai(100), 0.0, 1e-3, wander, mono(100))
     verdict, _ = tracker.sample(tai(101), 1e-2, 1e-3, wander, mono(101))
+    assert Verdict.OUTLIER is verdict
+
+
+def test_what_another_witness_takes_back_counts_no_more() -> None:
+    """A comparison of two clocks has tails: one that was odd must not let a wild packet in, hours later."""
+    tracker, wander = _settled()
+    tracker.expect(3e-3)
+    tracker.relax()
+    verdict, _ = tracker.sample(tai(100), 1e-2, 1e-3, wander, mono(100))
     assert Verdict.OUTLIER is verdict
 
 

@@ -145,6 +145,13 @@ class Link(Source):
                 if not isinstance(source, Link):
                     source.tracker.expect(sign * innovation_s)
 
+    def calm(self) -> None:
+        """They agree again as they should: what was odd was this comparison alone."""
+        for model in (self.near, self.far):
+            for source in model.sources.values():
+                if not isinstance(source, Link):
+                    source.tracker.relax()
+
     def against_truth(self, between_s: float, at: Instant[Tai]) -> tuple[float, Prediction] | None:
         """The near clock against truth, from its own origin, where the two clocks are ``between_s`` apart.
 
@@ -272,6 +279,8 @@ class ClockModel:
         if isinstance(source, Link):
             if verdict is not Verdict.USED and before is not None:
                 source.alarm(offset - before.offset_s)
+            elif verdict is Verdict.USED:
+                source.calm()
             found = source.against_truth(offset, free)
             offset = math.nan if found is None else found[0]
         return verdict, offset, variance

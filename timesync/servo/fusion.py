@@ -54,7 +54,7 @@ class Fusion:
 
     def learns_from(self, source: SourceId) -> bool:
         """It is one of those that are used, or none is yet."""
-        return source in self._members or not self._members
+        return source in self._members or self._estimator is None
 
     @property
     def state(self) -> Prediction | None:

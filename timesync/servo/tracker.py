@@ -27,6 +27,8 @@ _FASTEST_CHANGE = 1e-4
 """No crystal changes its frequency by more than this (a ratio), whatever one sample seems to say."""
 
 _NEWS = 2
+_LIKE = 8.0
+"""Two witnesses saw the same when what they saw differs by no more than this factor: they look at other intervals."""
 
 _ROUGH = 5.0
 _SURPRISES = 2
@@ -72,11 +74,12 @@ class Wander:
 class Gate:
     """Tells outliers from news: one odd sample is dropped, two in a row on the same side are believed."""
 
-    __slots__ = ("_run", "_sign")
+    __slots__ = ("_expected", "_run", "_sign")
 
     def __init__(self) -> None:
         self._run = 0
         self._sign = 0.0
+        self._expected: float | None = None
 
     @property
     def suspicious(self) -> bool:
@@ -84,16 +87,23 @@ class Gate:
         return self._run > 0
 
     def expect(self, innovation_s: float) -> None:
-        """Somebody else saw something odd on this side: one odd sample there will do."""
-        self._run, self._sign = _NEWS - 1, math.copysign(1.0, innovation_s)
+        """Somebody else saw something odd on this side: one sample there that is odd in the same way will do."""
+        self._expected = innovation_s
+
+    def relax(self) -> None:
+        """Somebody else saw that all is well again."""
+        self._expected = None
 
     def judge(self, innovation_s: float, deviation_s: float) -> Verdict:
         """Decide on an innovation against the standard deviation that was expected of it."""
+        expected, self._expected = self._expected, None
         if abs(innovation_s) <= GATE * deviation_s:
             self._run = 0
             return Verdict.USED
         sign = math.copysign(1.0, innovation_s)
         self._run = self._run + 1 if sign == self._sign else 1
+        if expected is not None and 1 / _LIKE <= innovation_s / expected <= _LIKE:
+            self._run = max(self._run, _NEWS)
         self._sign = sign
         if self._run >= _NEWS:
             self._run = 0
@@ -224,6 +234,10 @@ class Tracker:
     def expect(self, innovation_s: float) -> None:
         """A comparison with another clock of this machine was odd on this side, and one odd sample will be news."""
         self._gate.expect(innovation_s)
+
+    def relax(self) -> None:
+        """That comparison was right again."""
+        self._gate.relax()
 
     def disturb(self, offset_variance: float) -> None:
         """Our own steering was not exact: believe the offset less."""
