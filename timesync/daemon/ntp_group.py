@@ -268,6 +268,11 @@ class NtpGroup:
         self._in_trouble("timestamping", f"{source_id(self.source, endpoint)} is not asked: {why}")
 
     def _ask(self, endpoint: Endpoint, stamping: Stamping) -> None:
+        authenticator = self._finder.authenticator(endpoint)
+        if self.source.nts and authenticator is None:
+            # Its keys are gone, and without them it is nobody in particular.
+            self._perform(self._roster.drop(endpoint, "there are no keys for it any more", self._host.mono()))
+            return
         identity = source_id(self.source, endpoint)
         settings = client_settings(self.source, endpoint, stamping.clock, self._keys)
         precision = stamping.precision(self._host)
@@ -277,7 +282,7 @@ class NtpGroup:
             self._host.rng,
             self._host.entropy,
             precision,
-            self._finder.authenticator(endpoint),
+            authenticator,
         )
         # Before its first answer: a server that follows this machine must never be followed back.
         client.set_own_reference_ids(_reference_ids(self._host.own_addresses()))

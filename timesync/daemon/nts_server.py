@@ -151,7 +151,8 @@ class NtsServer:
 def _spec(config: Config, serve: ServeNts) -> NtsSpec:
     """Clients of ours are told our NTP port where it is not the usual one."""
     here = () if config.serve.ntp is None else config.serve.ntp.listen
-    port = next((endpoint.port for endpoint in here if endpoint.port not in (0, _NTP_PORT)), None)
+    ports = [endpoint.port for endpoint in here if endpoint.port]
+    port = None if _NTP_PORT in ports else next(iter(ports), None)
     return NtsSpec(
         listen=serve.listen,
         certificates=[(pair.certificate, pair.private_key) for pair in serve.pairs],

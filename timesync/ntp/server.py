@@ -24,6 +24,7 @@ from timesync.ntp.counters import Count, ServerCounters
 from timesync.ntp.interleave import RECEIVE_BIT, Pairs
 from timesync.ntp.limit import Clients, LimitReply, RateLimit, Verdict
 from timesync.ntp.serve_state import UNSYNCHRONIZED, Line, ServeState, Template, render
+from timesync.nts.aead import AeadId
 from timesync.nts.cookies import CookieJar
 from timesync.nts.master import MasterKeys
 from timesync.nts.serve import NTSN, Authentic, NtsFault, NtsGate, Refused
@@ -154,7 +155,7 @@ class Server:
         self._gate: NtsGate | None = None
         if settings.nts is not None and entropy is not None:
             self._gate = NtsGate(CookieJar(settings.nts, entropy), entropy)
-        self._sealing_ns = 0.0
+        self._sealing_ns: dict[tuple[AeadId, int], float] = {}
         self._pairs = Pairs()
         self._state = UNSYNCHRONIZED
         self._template: Template | None = None
@@ -296,12 +297,14 @@ class Server:
     ) -> Reply | None:
         """A reply to a client of NTS.
 
-        What the sealing takes is known from the replies before, and is in the transmit timestamp; a tenth is left out,
-        since a reply must not be said to leave after it did.
+        What the sealing takes is known from the replies of its kind before, and is in the transmit timestamp; a tenth
+        is left out, since a reply must not be said to leave after it did.
         """
         assert self._gate is not None
+        kind = signature.aead, signature.cookies
+        usual_ns = self._sealing_ns.get(kind, 0.0)
         begun_ns = transmit if isinstance(transmit, int) else transmit()
-        left_ns = begun_ns + int(0.9 * self._sealing_ns)
+        left_ns = begun_ns + int(0.9 * usual_ns)
         make = self._kiss if refused else self._answer
         plain = make(asked, None, template, receive_ns, left_ns)
         data = self._gate.seal(signature, plain.data)
@@ -311,7 +314,7 @@ class Server:
         if not isinstance(transmit, int):
             took_ns = transmit() - begun_ns
             if 0 <= took_ns < _LONGEST_SEALING_NS:
-                self._sealing_ns += _SEALING_SHARE * (took_ns - self._sealing_ns)
+                self._sealing_ns[kind] = usual_ns + _SEALING_SHARE * (took_ns - usual_ns)
         self.counts[Count.NTS] += 1
         self.counts[Count.AUTHENTICATED] += 1
         return Reply(data, plain.stamp_as)

@@ -328,7 +328,8 @@ class ClientTls(TlsSession):
             late = validity.at(self._now) is Dates.AFTER
             return TlsError(TlsReason.EXPIRED if late else TlsReason.NOT_YET_VALID, wrong)
         self._late = self._late or wrong
-        if self._floor is not None and self._validity.at(self._floor) is Dates.AFTER:
+        # Where the dates fit our clock the floor does not count: it may come from a time that was wrong itself.
+        if wrong is not None and self._floor is not None and self._validity.at(self._floor) is Dates.AFTER:
             text = f"{what} expired on {utc_text(validity.not_after)}, and it is later than {utc_text(self._floor)}"
             return TlsError(TlsReason.EXPIRED, text)
         if depth:

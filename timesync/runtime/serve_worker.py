@@ -237,6 +237,7 @@ class Worker:
         for descriptor in self._lanes:
             poller.register(descriptor, select.EPOLLIN)
         self._control.send(READY)
+        self._obey(self._orders.waiting())
         while True:
             events = poller.poll()
             fresh = self._block.read_state(known)
@@ -249,13 +250,17 @@ class Worker:
                     lines = self._orders.read()
                     if lines is None:
                         return
-                    for line in lines:
-                        self._server.rekey(MasterKeys.decode(bytes.fromhex(line.decode())))
+                    self._obey(lines)
                     continue
                 if event & select.EPOLLERR:
                     lane.read_stamps()
                 lane.drain()
             self._block.write_counters(self._slot, self._server.counts)
+
+    def _obey(self, lines: list[bytes]) -> None:
+        """Other master keys."""
+        for line in lines:
+            self._server.rekey(MasterKeys.decode(bytes.fromhex(line.decode())))
 
 
 def encode_settings(settings: ServerSettings) -> bytes:
@@ -314,6 +319,11 @@ class Orders:
             self._rest += self._more()
         line, _, self._rest = self._rest.partition(b"\n")
         return line
+
+    def waiting(self) -> list[bytes]:
+        """What came together with the settings: nobody will say that there is something to read."""
+        *lines, self._rest = self._rest.split(b"\n")
+        return lines
 
     def read(self) -> list[bytes] | None:
         """What has come; None when the daemon is gone."""
