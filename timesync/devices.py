@@ -205,9 +205,13 @@ class PulseOutput(Protocol):
     """A pulse a second out of a PTP hardware clock."""
 
     def trouble(self) -> str | None:
-        """What is not as it was asked for, in a sentence; None when all is well.
+        """What is not as it was asked for, in a sentence; None when all is well. Asking changes nothing."""
+        ...
 
-        Ask about once a second: an output that could not be begun anew, after a step of its clock, is tried again.
+    def tend(self) -> bool:
+        """Try again what could not be begun anew after a step of its clock; nothing while all is well.
+
+        Returns whether right pulses come out now; when not, call it again later.
         """
         ...
 

@@ -182,6 +182,22 @@ class WithoutCard:
         return [ClockId(PHC)]
 
 
+def test_a_server_that_is_asked_by_a_card_which_comes_late_is_asked_then() -> None:
+    """Whatever is reviewed while it waits must not begin it before its clock is there."""
+    text = FOLLOWER.replace("  hardware:", "  servers:\n    - {name: ntp1, jitter: {exponential: 20us}}\n  hardware:").replace(
+        "{pps: eth0, pairs_with: nmea}", "{ntp: ntp1, clock: eth0, timestamping: software, poll: [8s, 8s]}"
+    )
+    story = Story(text)
+    late = WithoutCard(story.host)
+    story.host = cast("SimHost", late)
+    retry = late.retry_missing
+    late.retry_missing = lambda: retry() if story.world.elapsed.s() > 60 else []  # type: ignore[method-assign]
+    story.look(50, 119)
+    story.run(120)
+    assert "waits for clock eth0, which is not there" in story.why(50, "ntp1")
+    assert story.source(119, "ntp1")["received"] > 3
+
+
 @pytest.mark.parametrize("more", ["", ", local_stratum: 10"])
 def test_a_served_clock_that_is_not_there_at_the_start_is_waited_for_and_then_served(more: str) -> None:
     story = Story(FOLLOWER.replace("serve: {", f"serve: {{clock: eth0{more}, "))

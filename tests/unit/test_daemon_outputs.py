@@ -193,9 +193,15 @@ class Output:
         self._asked = asked
         self._phc = phc
         self.why: str | None = None
+        self.stuck = False
+        self.tended: list[float] = []
 
     def trouble(self) -> str | None:
         return self.why
+
+    def tend(self) -> bool:
+        self.tended.append(round(self._asked.bench.scene.world.elapsed.s(), 3))
+        return not self.stuck
 
     def close(self) -> None:
         self._asked.closed.append(self._phc)
@@ -251,3 +257,32 @@ def test_what_an_output_says_of_itself_is_a_trouble() -> None:
     assert isinstance(output, Output)
     output.why = "the card took another width"
     assert ("the card took another width",) == bench.outputs.troubles()
+
+
+def test_an_output_that_cannot_be_begun_anew_is_tended_ever_less_often_though_nobody_asks_and_is_said_once() -> None:
+    bench, _ = _pulsing()
+    (output, other) = bench.outputs._pulses._open.values()
+    assert isinstance(output, Output)
+    assert isinstance(other, Output)
+    output.stuck = True
+    output.why = "no right pulse comes out"
+    for _ in range(300):
+        bench.tick()
+    assert [1, 3, 7, 15, 31, 63, 127, 191, 255] == output.tended
+    assert 300 == len(other.tended)
+    assert ["pulse-out: no right pulse comes out"] == bench.stand.lines()
+    output.stuck = False
+    output.why = None
+    for _ in range(64):
+        bench.tick()
+    output.why = "no right pulse comes out"
+    bench.tick()
+    assert ["pulse-out: no right pulse comes out"] * 2 == bench.stand.lines(), "it is new again"
+    assert [364, 365] == output.tended[-2:]
+
+
+def test_what_a_card_refuses_to_give_out_is_said_once() -> None:
+    bench, _ = _pulsing("eth1")
+    for _ in range(10):
+        bench.tick()
+    assert ["pulse-out: clock eth1 gives out no pulse: the pin is busy; use another one"] == bench.stand.lines()

@@ -499,6 +499,99 @@ def test_what_was_learnt_of_one_device_is_not_believed_of_the_next() -> None:
     assert Duration(0) == story.judge.sawtooth.take(second(80), mono(60))
 
 
+def _of_two(device: str = "/dev/good", latency_s: float = 0.45) -> dict[str, object]:
+    """What is remembered of one of two devices behind gpsd."""
+    story = Story()
+    story.truth = Truth(0.0, 1e-4, epoch=0)
+    for n in range(40):
+        story.tell(mark(story.local, n, device=device, kind="TPV", latency_s=latency_s), n + latency_s)
+    return story.judge.memory()
+
+
+def _claims_hold(story: Story) -> bool:
+    """Whether the truth lies within what each measurement claimed."""
+    return all(
+        m.quality is not None and abs(error) <= m.quality.root_dispersion.s()
+        for (_, m), error in zip(story.measured, story.errors(), strict=True)
+    )
+
+
+def test_the_latency_of_one_device_is_not_taken_for_that_of_another_that_speaks_first_after_a_restart() -> None:
+    story = Story()
+    story.judge.restore(_of_two())
+    for n in range(10):
+        story.tell(mark(story.local, n, device="/dev/other", kind="TPV", latency_s=0.01), n + 0.01)
+    assert len(story.measured) >= 5
+    assert _claims_hold(story)
+    latency = story.judge.view(mono(10)).latency
+    assert latency is not None
+    assert not latency.calibrated
+
+
+@pytest.mark.parametrize("restarts", [0, 1])
+def test_a_device_without_a_fix_that_speaks_first_does_not_cost_the_good_one_its_calibration(restarts: int) -> None:
+    memory = _of_two()
+    for _ in range(restarts):
+        between = Story()
+        between.judge.restore(memory)
+        between.tell(mark(between.local, 0, device="/dev/blind", kind="TPV", trusted=False), 0.12)
+        memory = between.judge.memory()
+    story = Story()
+    story.judge.restore(memory)
+    for n in range(20):
+        story.tell(mark(story.local, n, device="/dev/blind", kind="TPV", trusted=False), n + 0.12)
+        story.tell(mark(story.local, n, device="/dev/good", kind="TPV", latency_s=0.45), n + 0.45)
+    assert "/dev/good" == story.judge.view(mono(20)).device
+    assert len(story.measured) >= 15
+    assert max(abs(error) for error in story.errors()) < 0.01
+    assert _claims_hold(story)
+
+
+def test_a_device_that_is_taken_again_is_known_again() -> None:
+    story = Story()
+    story.judge.restore(_of_two())
+    for n in range(60):
+        device, latency_s = ("/dev/other", 0.01) if 20 <= n < 40 else ("/dev/good", 0.45)
+        story.tell(mark(story.local, n, device=device, kind="TPV", latency_s=latency_s), n + latency_s)
+    view = story.judge.view(mono(60))
+    assert "/dev/good" == view.device
+    assert view.latency is not None
+    assert view.latency.delay_s == pytest.approx(0.45, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("settings", "device", "used"),
+    [
+        ({}, "/dev/good", False),
+        ({}, "", False),
+        ({"device": "/dev/good"}, "/dev/good", True),
+        ({"single": True}, "", True),
+    ],
+)
+def test_a_memory_without_a_name_is_used_only_where_there_can_be_one_device(
+    settings: dict[str, object], device: str, used: bool
+) -> None:
+    memory = _of_two()
+    memory.pop("device", None)
+    story = Story(**settings)
+    story.judge.restore(memory)
+    for n in range(5):
+        story.tell(mark(story.local, n, device=device, kind="TPV"), n + 0.12)
+    latency = story.judge.view(mono(5)).latency
+    assert latency is not None
+    assert used == latency.calibrated
+
+
+def test_a_named_memory_is_not_used_for_another_configured_device() -> None:
+    story = Story(device="/dev/other")
+    story.judge.restore(_of_two())
+    for n in range(5):
+        story.tell(mark(story.local, n, device="/dev/other", kind="TPV"), n + 0.12)
+    latency = story.judge.view(mono(5)).latency
+    assert latency is not None
+    assert not latency.calibrated
+
+
 def test_the_first_words_of_the_first_device_are_kept() -> None:
     """gpsd tells the fix before the time in one TPV: to forget it would end the trouble for a moment."""
     story = Story()

@@ -15,6 +15,7 @@ from timesync.base.rate import Rate
 from timesync.base.time import Duration
 from timesync.host import ClockError, ClockReport, Trouble
 from timesync.runtime.phc_clock import PhcClock
+from timesync.runtime.phc_scale import Timescale
 from timesync_drivers.cross import CrossReading
 
 MS = 1_000_000
@@ -433,6 +434,33 @@ def test_one_that_is_back_and_refuses_says_why() -> None:
     machine.plug("eth0", TAI_NS)
     assert clock.reopen()
     assert clock.away is None
+
+
+@pytest.mark.parametrize("timescale", ["tai", "utc"])
+def test_one_that_fails_on_its_return_leaves_the_reckoning_as_it_was(timescale: Timescale) -> None:
+    """It shows 1970 when it is back, and cannot be read beside the system clock: it is not back yet."""
+    machine = Machine()
+    card = machine.plug("eth0", TAI_NS, ppm=40)
+    clock = machine.clock(timescale=timescale)
+    card.vanish()
+    before = clock.read()
+    other = machine.plug("eth0", 12 * S)
+
+    def failing() -> CrossReading:
+        raise OSError(errno.EIO, "bus error")
+
+    other.cross = failing  # type: ignore[method-assign]  # this card alone fails
+    with pytest.raises(ClockError, match="bus error"):
+        clock.reopen()
+    machine.run(1)
+    after = clock.read()
+    assert not clock.present
+    assert other.closed
+    assert after.epoch == before.epoch
+    assert (after.at - before.at).s() == pytest.approx(1, abs=1e-3)
+    machine.plug("eth0", 12 * S)
+    assert clock.reopen()
+    assert before.epoch + 1 == clock.read().epoch
 
 
 def test_one_that_is_missing_at_the_start_cannot_be_made() -> None:

@@ -262,6 +262,46 @@ def test_the_picked_edges_are_always_of_the_wanted_kind(
         assert len(picked) >= 18
 
 
+def _placed(ppm: float, width: int, pulses: range) -> list[tuple[int, bool]]:
+    """Both edges of each pulse on a clock with this frequency error, and whether it begins the pulse."""
+    exact = [(n * S + after, after == 0) for n in pulses for after in (0, width)]
+    return [(at + round(at * ppm * 1e-6), begins) for at, begins in exact]
+
+
+@pytest.mark.parametrize(("width", "ppm"), [(100_000, 60), (20_000, 15), (10_000, 8), (1000, -500), (1000, 500)])
+def test_short_pulses_are_taken_whatever_rate_the_clock_runs_at(width: int, ppm: float) -> None:
+    sorter = EdgeSorter("assert")
+    picked = [begins for at, begins in _placed(ppm, width, range(60)) if sorter.wanted(at)]
+    assert all(picked)
+    assert len(picked) >= 58
+
+
+def test_a_slew_of_the_clock_costs_a_short_pulse_or_two_and_no_more() -> None:
+    sorter = EdgeSorter("assert")
+    before = _placed(0, 100_000, range(10))
+    slewed = [(at + round((at - 9 * S) * 500e-6), begins) for at, begins in _placed(0, 100_000, range(10, 30))]
+    assert 9 == sum(sorter.wanted(at) for at, _ in before)
+    picked = [begins for at, begins in slewed if sorter.wanted(at)]
+    assert all(picked)
+    assert len(picked) >= 18
+
+
+@given(
+    width=st.integers(1000, 450 * MS),
+    ppm=st.integers(-500, 500),
+    missing=st.sets(st.integers(6, 76)).map(_rare),
+    leading=st.booleans(),
+)
+def test_a_lost_edge_of_a_clock_that_runs_wrong_does_not_turn_the_kinds_round(
+    width: int, ppm: int, missing: set[int], leading: bool
+) -> None:
+    sorter = EdgeSorter("assert" if leading else "clear")
+    kept = [edge for n, edge in enumerate(_placed(ppm, width, range(40))) if n not in missing]
+    picked = [begins for at, begins in kept if sorter.wanted(at)]
+    assert {leading} == set(picked)
+    assert len(picked) >= 38 - 2 * len(missing)
+
+
 @pytest.mark.parametrize("edge", ["assert", "clear"])
 @pytest.mark.parametrize("ppm", [-100, 0, 100])
 @pytest.mark.parametrize("bounce", [20_000, 3 * MS, 400 * MS])
@@ -336,12 +376,20 @@ def test_an_output_that_cannot_be_begun_anew_says_so_until_it_can(monkeypatch: p
     with monkeypatch.context() as busy:
         busy.setattr(card, "start_perout", lambda _, **times: _refuses(**times))
         clock.step(Duration.from_s(100.25))
+        assert not output.tend()
         trouble = output.trouble()
     assert trouble is not None
     assert "no right pulse comes out on output channel 1 of the hardware clock eth0" in trouble
     assert os.strerror(errno.EBUSY) in trouble
+    calls = list(card.calls)
+    assert trouble == output.trouble()
+    assert calls == card.calls, "asking changes nothing"
+    assert output.tend()
     assert output.trouble() is None
     assert card.calls[-1] == f"perout 1 from {TAI_NS + 102 * S} every {S} for {100 * MS}"
+    calls = list(card.calls)
+    assert output.tend()
+    assert calls == card.calls, "an output that is right is not interrupted"
 
 
 def test_an_output_that_is_refused_gives_its_pin_back(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,8 +84,8 @@ class Crew:
         return [group for group in self if group not in self._waiting]
 
     def review(self, outvoted: Collection[SourceId], own: Collection[str]) -> None:
-        """See ``SourceGroup.review``; each is told what the others ask."""
-        for group in self:
+        """See ``SourceGroup.review``; each is told what the others ask. Who waits for a clock may ask nobody yet."""
+        for group in self.running():
             group.review(outvoted, own, self._taken(group))
 
     def facts(self) -> dict[SourceId, SourceFacts]:

@@ -57,7 +57,8 @@ class PtpWiring:
 
     Attributes:
         entry: Its entry.
-        config: The rest, of which it reads the clocks; these never change while the daemon runs.
+        config: The rest, of which it reads the clocks and the keys that its entry names. Neither changes while the
+            daemon runs, since ``adoptable`` keeps them as they are, so it is not compared.
     """
 
     entry: Ptp

@@ -83,6 +83,7 @@ class ReceiverGroup(DeviceGroup):
                 reference_id=GPS_REFERENCE,
                 health=HealthSettings(build_date=BUILT),
                 pulses=None if marks is None else self._marks(marks),
+                single=isinstance(source, NmeaSource),
             ),
             around.leap_table,
             around.host.mono(),
@@ -169,7 +170,7 @@ class ReceiverGroup(DeviceGroup):
         return facts
 
     def calibration(self) -> Mapping[str, object]:
-        """The latencies of its messages."""
+        """The latencies of its messages, and the device that they are of."""
         return self._judge.memory()
 
     # -- for the pulses that hang on it

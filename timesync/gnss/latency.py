@@ -31,6 +31,9 @@ _REMEMBERED_DOUBT_S = 0.02
 _SHIFTED = 8
 _SHIFT_FLOOR_S = 0.01
 _NORMAL = 1.4826
+_DEVICE = "device"
+"""The key of a device's name in the memory; those of latencies have a dot."""
+
 _SANE_S = (-0.3, 0.8)
 """A message outside this is not late: its receiver is on another second."""
 
@@ -204,6 +207,56 @@ class LatencyBook:
                 continue
             if _SANE_S[0] <= delay <= _SANE_S[1] and 0 <= spread <= ASSUMED_BOUND_S:
                 self._kinds[kind] = _Kind(_Remembered(float(delay), max(float(spread), _LEAST_SPREAD_S)))
+
+
+class LatencyMemory:
+    """What outlasts the device that is listened to: the latencies of one, with its name, and of no other.
+
+    Two receivers behind one gpsd may differ by half a second, so what was learnt of one is not used for the other.
+    """
+
+    def __init__(self, fixed: Duration | None, *, single: bool) -> None:
+        """Nothing is remembered.
+
+        Args:
+            fixed: The latency as configured; None: learnt.
+            single: There can be but one device, so that a memory without a name (of earlier releases) is of that.
+        """
+        self._fixed = fixed
+        self._single = single
+        self._kept: dict[str, object] = {}
+
+    def restore(self, memory: Mapping[str, object]) -> None:
+        """From the state file; what makes no sense is left out."""
+        book = LatencyBook()
+        book.restore(memory)
+        self._kept = dict(book.memory())
+        if self._kept and _DEVICE in memory:
+            self._kept[_DEVICE] = memory[_DEVICE]
+
+    def book(self, device: str) -> LatencyBook:
+        """For this device from now on: with what is remembered of it, else with what is assumed of any."""
+        book = LatencyBook(self._fixed)
+        if self._is_of(device):
+            book.restore(self._kept)
+        return book
+
+    def leave(self, device: str, book: LatencyBook) -> None:
+        """Another device is listened to from now on: keep what is known of this one for when it comes again."""
+        self._kept = self.memory(device, book)
+
+    def memory(self, device: str, book: LatencyBook) -> dict[str, object]:
+        """For the state file: the latencies of this device and, as ``device``, its name; older ones while it has none.
+
+        An uncalibrated device, perhaps one without a fix, does not take the place of a calibrated one.
+        """
+        known = book.memory()
+        if known:
+            return {**known, _DEVICE: device}
+        return {} if self._is_of(device) else dict(self._kept)
+
+    def _is_of(self, device: str) -> bool:
+        return self._kept[_DEVICE] == device if _DEVICE in self._kept else self._single
 
 
 def _quantile(values: deque[float] | list[float], share: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import assert_never
 
 from timesync.base.ids import ClockId, LinkId, SourceId
@@ -29,7 +29,7 @@ from timesync.gnss.event import (
 )
 from timesync.gnss.health import Health, HealthSettings
 from timesync.gnss.label import PulseFigures
-from timesync.gnss.latency import Latency, LatencyBook, Truth
+from timesync.gnss.latency import Latency, LatencyBook, LatencyMemory, Truth
 from timesync.gnss.listened import Listened
 from timesync.gnss.pulse_marks import MarkedPulses, PulseLink
 from timesync.gnss.register import Register
@@ -62,6 +62,7 @@ class ReceiverSettings:
         reference_id: Four octets (RFC 5905, figure 12).
         health: What is asked of it.
         pulses: Where pulses go that gpsd reports; None: they are ignored.
+        single: The connection carries one device by its nature, as a serial line does.
     """
 
     source: SourceId
@@ -74,6 +75,7 @@ class ReceiverSettings:
     reference_id: bytes = b"GPS\0"
     health: HealthSettings = field(default_factory=HealthSettings)
     pulses: PulseLink | None = None
+    single: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +148,7 @@ class ReceiverJudge:
         self._table = table
         self._remote = ClockId(f"gnss:{settings.name}")
         self._listened = Listened(settings.device)
+        self._memory = LatencyMemory(settings.delay, single=settings.single or bool(settings.device))
         self._device = self._new_device(now)
         self._register = Register(settings.source, settings.reference_id)
         self._register.start(now)
@@ -158,7 +161,8 @@ class ReceiverJudge:
         self._counts = _Counts()
 
     def _new_device(self, now: Instant[Mono]) -> _Device:
-        return _Device(Health(self._settings.health, self._table, now), LatencyBook(self._settings.delay))
+        health = Health(self._settings.health, self._table, now)
+        return _Device(health, self._memory.book(self._listened.current))
 
     # -- for others
 
@@ -199,13 +203,14 @@ class ReceiverJudge:
         if self._pulses is not None:
             self._pulses.table = table
 
-    def memory(self) -> dict[str, float]:
-        """What is worth keeping over a restart: the learnt latencies."""
-        return self._device.latencies.memory()
+    def memory(self) -> dict[str, object]:
+        """What is worth keeping over a restart: the learnt latencies, and the device that they are of."""
+        return self._memory.memory(self._listened.current, self._device.latencies)
 
     def restore(self, memory: Mapping[str, object]) -> None:
-        """Latencies that were learnt before a restart."""
-        self._device.latencies.restore(memory)
+        """Latencies that were learnt before a restart; used once the device that they are of is listened to."""
+        self._memory.restore(memory)
+        self._device.latencies = self._memory.book(self._listened.current)
 
     def view(self, now: Instant[Mono]) -> ReceiverView:
         """For status."""
@@ -249,10 +254,13 @@ class ReceiverJudge:
     def _other_device(self, before: str, now: Instant[Mono]) -> list[Effect]:
         """Another receiver than ``before`` tells the time from now on: what was learnt of that one is not of this."""
         if not before:
-            # The first one. The latencies are those of the last run, but the rest may be of any device.
+            # The first one. What came before may be of any device, and the latencies are of none that has a name.
             if self._listened.mixed:
-                self._device = replace(self._new_device(now), latencies=self._device.latencies)
+                self._device = self._new_device(now)
+            else:
+                self._device.latencies = self._memory.book(self._listened.current)
             return []
+        self._memory.leave(before, self._device.latencies)
         self._device = self._new_device(now)
         self._sawtooth.clear()
         if self._pulses is not None:

@@ -119,16 +119,19 @@ class PhcClock:
 
     def cross(self) -> CrossReading:
         """Read it beside CLOCK_REALTIME by the best way that the driver has. Raises ClockError."""
+        return self._cross(self._map)
+
+    def _cross(self, into: PhcMap) -> CrossReading:
         with self.using("read it beside the system clock") as device:
             for _ in range(_CROSS_TRIES):
                 stepped = self._steps.system_stepped()
                 reading = device.cross()
                 if stepped:
-                    self._map.clear()
+                    into.clear()
                 if not self._steps.system_stepped():
-                    self._map.add(reading)
+                    into.add(reading)
                     return reading
-                self._map.clear()
+                into.clear()
         raise ClockError(
             Trouble.UNSUPPORTED,
             f"{self._slot.who} cannot be read beside the system clock, which is stepped again and again",
@@ -300,18 +303,20 @@ class PhcClock:
     def _take_up(self) -> None:
         self._slot.open()
         self._set = None
-        self._map = PhcMap()
+        # Kept apart until all has worked: after a failure the reading goes on from the old ones, in the same epoch.
+        bridge = PhcMap()
         try:
             with self.using("read it") as device:
-                self._limits = _limits(device)
+                limits = _limits(device)
                 progress = device.clock.progress()
-                self._watch = PhcWatch(_LATENCY.ns(), progress, self._around.slept_ns())
-                self._watch.rate_is(device.clock.state().scaled_ppm / 65_536e6, progress.raw_ns, ours=True)
-            self._scale.settle(progress.at_ns)
-            self.cross()
+                watch = PhcWatch(_LATENCY.ns(), progress, self._around.slept_ns())
+                watch.rate_is(device.clock.state().scaled_ppm / 65_536e6, progress.raw_ns, ours=True)
+            self._cross(bridge)
         except ClockError:
             self.close()
             raise
+        self._limits, self._watch, self._map = limits, watch, bridge
+        self._scale.settle(progress.at_ns)
 
     def _lost(self, who: str) -> None:
         self._steps.note(f"{who} has vanished: its time is only reckoned until it is back")

@@ -196,6 +196,10 @@ class EdgeSorter:
     A pulse a second is high for less than half a second, so the edge after the longer gap begins it. Edges are left
     out until two gaps are known, and after one that was missed. When a second passes between all edges for a while,
     only one kind is stamped, and a short gap before that was a bounce.
+
+    Where the edge that begins a pulse was missed, the gap to the one that ends it is longer by the width. Of a short
+    pulse that is less than what a clock gains or loses in a second, so the gap between pulses is measured: a long gap
+    with a short one on both sides is that, at whatever rate the clock runs. Until there was one the nominal gap counts.
     """
 
     def __init__(self, edge: EdgeName) -> None:
@@ -205,24 +209,40 @@ class EdgeSorter:
         self._gaps = 0
         self._long = 0
         self._width_ns: int | None = None
+        self._between_ns: int | None = None
+        self._short = False  # the gap before was
+        self._candidate_ns: int | None = None  # the long gap before, if a short one came before that
 
     def wanted(self, at_ns: int) -> bool:
         """Whether this edge is of the kind; the edges must come in order."""
         gap = 0 if self._last_ns is None else at_ns - self._last_ns
         self._last_ns = at_ns
         if gap <= 0:
+            self._short, self._candidate_ns = False, None
             return False
         self._gaps += 1
-        if gap < _HALF_S:
-            self._width_ns = gap
+        self._measure(gap)
         self._count(gap)
         if self._gaps < 2:
             return False
         if self._width_ns is None:  # the hardware stamps but one kind: the one that was asked for
             return True
         if self._leading:
-            return _HALF_S <= gap < NS_PER_S - self._width_ns // 2
+            between = NS_PER_S - self._width_ns if self._between_ns is None else self._between_ns
+            return _HALF_S <= gap < between + (self._width_ns + 1) // 2
         return gap < _HALF_S
+
+    def _measure(self, gap: int) -> None:
+        """Learn the width from a short gap, and from what came before it how long it is between two pulses."""
+        if gap >= _HALF_S:
+            # Longer than one and a half: whole pulses were missed.
+            self._candidate_ns = gap if self._short and gap < NS_PER_S + _HALF_S else None
+            self._short = False
+            return
+        self._width_ns = gap
+        if self._candidate_ns is not None:
+            self._between_ns = self._candidate_ns
+        self._short, self._candidate_ns = True, None
 
     def _count(self, gap: int) -> None:
         """Forget the width after some gaps of a second in a row, since that is no gap of a card that stamps both."""
@@ -232,7 +252,7 @@ class EdgeSorter:
         self._long = self._long + 1 if abs(gap - NS_PER_S) <= margin else 0
         if self._long >= _LONG_GAPS:
             self._long = 0
-            self._width_ns = None
+            self._width_ns = self._between_ns = None
 
 
 class PinPulseOutput:
@@ -256,14 +276,19 @@ class PinPulseOutput:
 
     def trouble(self) -> str | None:
         """See ``timesync.devices.PulseOutput``."""
-        if self._trouble is not None and self._clock.present:
-            self._again()
         here = f"on output channel {self._channel} of the hardware clock {self._clock.id}"
         if self._trouble is not None:
             return f"no right pulse comes out {here}: {self._trouble}; {self._trouble.advice}"
         if not self._width_taken:
             return f"the pulses {here} are as wide as its driver makes them: it takes no width, so not {self._width}"
         return None
+
+    def tend(self) -> bool:
+        """See ``timesync.devices.PulseOutput``."""
+        # A clock that is away begins it anew by itself when it is back.
+        if self._trouble is not None and self._clock.present:
+            self._again()
+        return self._trouble is None
 
     def close(self) -> None:
         """Stop the output, and give the pin back its function."""

@@ -318,6 +318,10 @@ class _Output:
     def trouble(self) -> None:
         """Nothing: a simulated card always obeys."""
 
+    def tend(self) -> bool:
+        """Nothing to try again."""
+        return True
+
     def close(self) -> None:
         """Stop the output."""
         self._stop()
