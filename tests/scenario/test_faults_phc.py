@@ -184,9 +184,9 @@ class WithoutCard:
 
 def test_a_server_that_is_asked_by_a_card_which_comes_late_is_asked_then() -> None:
     """Whatever is reviewed while it waits must not begin it before its clock is there."""
-    text = FOLLOWER.replace("  hardware:", "  servers:\n    - {name: ntp1, jitter: {exponential: 20us}}\n  hardware:").replace(
-        "{pps: eth0, pairs_with: nmea}", "{ntp: ntp1, clock: eth0, timestamping: software, poll: [8s, 8s]}"
-    )
+    text = FOLLOWER.replace(
+        "  hardware:", "  servers:\n    - {name: ntp1, jitter: {exponential: 20us}}\n  hardware:"
+    ).replace("{pps: eth0, pairs_with: nmea}", "{ntp: ntp1, clock: eth0, timestamping: software, poll: [8s, 8s]}")
     story = Story(text)
     late = WithoutCard(story.host)
     story.host = cast("SimHost", late)

@@ -167,7 +167,7 @@ class PtpUnicast(Model):
     grant: bool | None = None
     """Others are granted what they ask for; absent: unless the port only takes time."""
     allow: Networks = Field(("0.0.0.0/0", "::/0"), validate_default=True)
-    """Who is granted anything; of several networks the longest prefix decides. On Ethernet everybody."""
+    """Who is granted anything: name your clients' networks, as a forged request may point our messages at anybody."""
     deny: Networks = ()
     """Who is not; wins over `allow` at the same length."""
     clients: Annotated[int, Field(ge=1, le=4096)] = 512
