@@ -111,7 +111,8 @@ def test_two_unicast_servers_switch_over_and_return(
 
     record_property("true offset over both changes", words(offsets))
     assert ("locked", before) == (status["state"], status["clocks"][-1]["steps"])
-    assert {} == port["drops"]
+    # An answer that comes when the next question is out already is not waited for any more.
+    assert set(port["drops"]) <= {"unicast-unasked"}
     assert rms(usual(offsets)) < SWITCH_NS
     assert max(map(abs, offsets)) < WORST_NS
 
