@@ -317,7 +317,7 @@ def test_a_file_of_something_else_is_refused_with_a_sentence(scene: NtsScene, fi
     assert [text] == scene.texts("nts-stored")
 
 
-@pytest.mark.parametrize("change", ["another server", "too old", "of the future"])
+@pytest.mark.parametrize("change", ["another server", "too old", "of the future", "other trust"])
 def test_keys_of_another_server_or_another_time_are_not_used(scene: NtsScene, change: str) -> None:
     far, group = scene.server(), scene.group()
     weeks = Duration.from_s(28 * DAY_S)
@@ -331,7 +331,11 @@ def test_keys_of_another_server_or_another_time_are_not_used(scene: NtsScene, ch
             "another server": replace(saved, ke_server="other.example.org:4460"),
             "too old": replace(saved, established=utc_s(scene) - weeks),
             "of the future": replace(saved, established=utc_s(scene) + Duration.from_s(60)),
+            "other trust": saved,
         }[change]
+        if change == "other trust":
+            with scene.authority.open("ab") as file:
+                file.write(b"\n# one that we trusted is gone\n")
         scene.host.files[scene.session_file()] = changed.encode()
         scene.group().start()
         await scene.wait(60)

@@ -69,10 +69,13 @@ class Scene:
         self.services.append(Service(spec, keys))
         return self.services[-1]
 
-    def open(self, nts: ServeNts, ntp: object = None) -> tuple[MasterKeys | None, str | None]:
+    def config(self, nts: ServeNts, ntp: object = None) -> Config:
         config = Config.model_validate({"serve": {"ntp": ntp or {}}})
         serve = config.serve.model_copy(update={"nts": nts})
-        return self.server.open(config.model_copy(update={"serve": serve}))
+        return config.model_copy(update={"serve": serve})
+
+    def open(self, nts: ServeNts, ntp: object = None) -> tuple[MasterKeys | None, str | None]:
+        return self.server.open(self.config(nts, ntp))
 
     def pass_days(self, days: float) -> MasterKeys | None:
         self.host.system.step(Duration.from_s(days * 86_400))
@@ -207,6 +210,21 @@ def test_clients_are_told_another_port_and_another_server(scene: Scene) -> None:
     assert keys is None, "the NTP server here has no clients with cookies"
     assert "ntp.example.org" == scene.services[-1].spec.offer.server
     assert scene.services[0].closed
+
+
+def test_a_secret_that_was_replaced_is_noticed_at_a_reload(scene: Scene, tmp_path: Path) -> None:
+    seed = tmp_path / "seed"
+    seed.write_bytes(b"leaked, and 32 octets long at least")
+    fleet = serve(seed=str(seed))
+    scene.open(fleet)
+    assert not scene.server.outdated(scene.config(fleet))
+    seed.write_bytes(b"another one, also of 32 octets or more")
+    assert scene.server.outdated(scene.config(fleet))
+    scene.open(fleet)
+    assert not scene.server.outdated(scene.config(fleet))
+    seed.unlink()
+    assert not scene.server.outdated(scene.config(fleet)), "a file that cannot be read takes nothing away"
+    assert not scene.server.outdated(scene.config(serve()))
 
 
 def test_a_seed_that_cannot_be_read_or_is_too_short_is_a_sentence(scene: Scene, tmp_path: Path) -> None:

@@ -121,7 +121,9 @@ class Appliance:
         config, late = adoptable(config, self.config)
         # Before anything is ended: what cannot be made must leave the old running.
         change = self._crew.prepare(wirings(config, keys))
-        serves_anew = keys != self._start.keys or config.serve != self.config.serve
+        serves_anew = (
+            keys != self._start.keys or config.serve != self.config.serve or self._publisher.nts.outdated(config)
+        )
         self.config = config
         self._start = replace(self._start, keys=keys, initial_step_anything=False)
         self.controller.configure(core_settings(config, initial_step_anything=False))

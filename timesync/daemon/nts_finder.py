@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 from timesync.base.ids import ClockId, Endpoint
@@ -310,7 +312,7 @@ class NtsFinder:
         """Keys and cookies of before the restart. Raises OSError: they wait until the name has an address."""
         if isinstance(self._source, PoolSource) or self._known:
             return None
-        saved = self._stored.look(f"{name}:{port}", self._utc())
+        saved = self._stored.look(self._stored_as(f"{name}:{port}"), self._utc())
         if saved is None:
             return None
         agreed = saved.agreed
@@ -320,7 +322,7 @@ class NtsFinder:
             return None
         self._stored.used()
         session = NtsSession(agreed, self._host.entropy)
-        self._known[endpoints[0]] = _Known(NtsAuthenticator(session), agreed, saved.ke_server, saved.established)
+        self._known[endpoints[0]] = _Known(NtsAuthenticator(session), agreed, f"{name}:{port}", saved.established)
         self._retry.established(self._host.mono(), saved.age(self._utc()) or ZERO)
         self._retry.verified()
         return endpoints[0]
@@ -334,13 +336,24 @@ class NtsFinder:
             session = known.authenticator.session
             if known.verified and known.provisional is None and session.cookies:
                 agreed = replace(known.agreed, keys=session.keys, cookies=session.cookies)
-                left = SavedSession(ke_server=known.ke_server, agreed=agreed, established=known.established)
+                place = self._stored_as(known.ke_server)
+                left = SavedSession(ke_server=place, agreed=agreed, established=known.established)
         self._stored.keep(left)
 
     def _warn_stored(self, text: str) -> None:
         self._say("warning", "nts-stored", f"{self._source.title}: {text}")
 
     # -- the time
+
+    def _stored_as(self, ke_server: str) -> str:
+        """What keys are stored under: those that were made while others were trusted are of no use."""
+        if self._source.ca is None:
+            return ke_server
+        try:
+            trusted = Path(self._source.ca).read_bytes()
+        except OSError:
+            trusted = b""
+        return f"{ke_server} {hashlib.sha256(trusted).hexdigest()}"
 
     def _utc(self) -> Instant[Utc]:
         return self._around.leap_table.utc(self._host.clocks[self._clock].read().at)

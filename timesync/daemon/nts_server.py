@@ -96,6 +96,7 @@ class NtsServer:
         self._note = note
         self._service: NtsKeService | None = None
         self._cookies: CookieKeys | None = None
+        self._seed: bytes | None = None
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -113,7 +114,8 @@ class NtsServer:
         if serve is None:
             return None, None
         try:
-            seed = None if serve.seed is None else Seed(Path(serve.seed).read_bytes())
+            self._seed = None if serve.seed is None else Path(serve.seed).read_bytes()
+            seed = None if self._seed is None else Seed(self._seed)
         except (OSError, MasterKeyError) as error:
             return None, f"NTS cannot be served: {serve.seed}: {getattr(error, 'strerror', None) or error}"
         self._cookies = CookieKeys(self._host, seed, self._utc(), self._say)
@@ -125,6 +127,16 @@ class NtsServer:
             why = getattr(error, "strerror", None) or error
             return own, f"NTS-KE cannot be served on {where}: {why}{_advice(error)}; the rest keeps running"
         return own, None
+
+    def outdated(self, config: Config) -> bool:
+        """The file of the fleet's secret is another one than that which is in use, as after a leak."""
+        serve = config.serve.nts
+        if serve is None or serve.seed is None:
+            return False
+        try:
+            return Path(serve.seed).read_bytes() != self._seed
+        except OSError:
+            return False
 
     def tick(self) -> MasterKeys | None:
         """Once a second: other master keys, when it is time for them."""

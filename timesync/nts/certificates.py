@@ -128,7 +128,11 @@ def load_pair(certificate_pem: bytes, key_pem: bytes) -> KeyPair:
         key = load_key(key_pem)
     except CertificateError as error:
         raise CertificateError(f"the key file {error}") from None
-    if chain[0].public_key() != key.public_key():
+    try:
+        belongs = chain[0].public_key() == key.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise CertificateError(f"the certificate has a key of a kind that is not known: {error}") from None
+    if not belongs:
         raise CertificateError("the private key does not belong to the certificate")
     names = names_of(chain[0])
     if not names:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-Signature = tuple[tuple[int, int, int, int] | None, ...]
+Signature = tuple[tuple[int, int, int, int, int] | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +46,13 @@ class Watch:
         return tuple(_signature(path) for path in self._paths)
 
 
-def _signature(path: Path) -> tuple[int, int, int, int] | None:
+def _signature(path: Path) -> tuple[int, int, int, int, int] | None:
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    # With the time of the last chmod too: it may be what lets us read.
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def open_pairs(files: Sequence[PairFiles]) -> list[int]:
