@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -31,8 +32,10 @@ def test_one_answer_in_words(ahead: str) -> None:
 
     assert (0, "") == (result.exit_code, result.stderr)
     lines = result.stdout.splitlines()
-    assert lines[0].startswith(f"{ahead} is 50.")
-    assert " ms ahead of this clock, give or take " in lines[0]
+    said = re.fullmatch(f"{re.escape(ahead)} is ([0-9.]+) ms ahead of this clock, give or take .*", lines[0])
+    assert said is not None
+    # A busy machine may hold a packet up on its way.
+    assert abs(float(said[1]) - 50) < 5
     assert "round trip " in lines[1]
     assert lines[1].endswith("kernel timestamps, basic mode")
     assert any("stratum 1, reference TEST, leap insert, version 4" in line for line in lines)
