@@ -90,7 +90,8 @@ def test_a_client_follows_a_server(
     assert [("eth1", transport, 128, {})] == [
         (one["interface"], one["transport"], one["domain"], one["drops"]) for one in served
     ]
-    assert rms(usual(offsets)) < 3 * LIMIT_NS + rms(true)
+    # The bar of the NTP client beside chronyd: on a busy machine the same stamps are that far apart.
+    assert rms(usual(offsets)) < 20 * LIMIT_NS + rms(true)
     # What went over the wire, in the eyes of somebody else.
     assert ({SYNC}, {SYNC, FOLLOW_UP}) == (packets.types(macs[0]), packets.types(macs[1]))
     assert [] == packets.wrong(macs[0]) + packets.wrong(macs[1])

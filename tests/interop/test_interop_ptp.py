@@ -303,4 +303,5 @@ def test_ours_is_followed(way: Way, tmp_path: Path, record_property: Callable[[s
     assert ("TIME_TRANSMITTER", 0) == (port["state"], port["lost_stamps"])
     # Where no Announce is sent there is nothing to choose.
     assert (port["grandmaster"] if ANNOUNCE in way.gives else "") == peer.follows()
-    assert rms(usual(offsets)) < way.limit_ns + rms(usual(theirs))
+    # What ptp4l measures of us has its own stamps in it, and how promptly a busy machine lets us answer.
+    assert rms(usual(offsets)) < 3 * LIMIT_NS + rms(usual(theirs))
