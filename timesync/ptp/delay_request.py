@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from timesync.base.machine import Rng
@@ -144,9 +143,3 @@ def shifted(exchange: Exchange, asymmetry: Duration) -> Exchange:
     """The exchange with a known asymmetry taken out: positive when the way from the timeTransmitter is longer."""
     sync = replace(exchange.sync, origin=exchange.sync.origin + asymmetry)
     return Exchange(sync, exchange.departure, exchange.arrival + asymmetry)
-
-
-def stale(stamps: Iterator[Stamp]) -> bool:
-    """Whether stamps are of different clocks or epochs and must not be combined."""
-    first = next(stamps)
-    return any(one.clock != first.clock or one.epoch != first.epoch for one in stamps)

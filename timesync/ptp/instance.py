@@ -35,13 +35,13 @@ from timesync.ptp.view import InstanceView, port_view
 from timesync.wire import ptp
 from timesync.wire.error import WireError
 from timesync.wire.ptp_message import (
+    MESSAGE_TYPES,
     Announce,
     DelayReq,
     DelayResp,
     FollowUp,
     Management,
     Message,
-    MessageType,
     PdelayReq,
     PdelayResp,
     PdelayRespFollowUp,
@@ -49,18 +49,6 @@ from timesync.wire.ptp_message import (
     Sync,
 )
 
-_TYPES: dict[type, MessageType] = {
-    Sync: MessageType.SYNC,
-    DelayReq: MessageType.DELAY_REQ,
-    PdelayReq: MessageType.PDELAY_REQ,
-    PdelayResp: MessageType.PDELAY_RESP,
-    FollowUp: MessageType.FOLLOW_UP,
-    DelayResp: MessageType.DELAY_RESP,
-    PdelayRespFollowUp: MessageType.PDELAY_RESP_FOLLOW_UP,
-    Announce: MessageType.ANNOUNCE,
-    Signaling: MessageType.SIGNALING,
-    Management: MessageType.MANAGEMENT,
-}
 _CMLDS_SDO = 0x200
 _WATCHES_SYNC = (Bmca.GPTP, Bmca.G8265)
 _DEAF = (PortState.INITIALIZING, PortState.FAULTY, PortState.DISABLED)
@@ -301,7 +289,7 @@ class Instance:
         if security is not None and (refusal := security.refusal(number, message, data, now)) is not None:
             port.counters.drops[refusal] += 1
             return [Dropped(refusal)]
-        port.counters.received[_TYPES[type(message)]] += 1
+        port.counters.received[MESSAGE_TYPES[type(message)]] += 1
         return self._dispatch(port, message, stamp, source, now)
 
     def _dispatch(

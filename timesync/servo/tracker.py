@@ -136,11 +136,6 @@ class Tracker:
         return found
 
     @property
-    def suspicious(self) -> bool:
-        """The last sample did not fit."""
-        return self._gate.suspicious
-
-    @property
     def estimator(self) -> Estimator | None:
         """The state; None before the first sample."""
         return self._estimator

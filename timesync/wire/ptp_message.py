@@ -247,3 +247,17 @@ class Management:
 EventMessage = Sync | DelayReq | PdelayReq | PdelayResp
 GeneralMessage = FollowUp | DelayResp | PdelayRespFollowUp | Announce | Signaling | Management
 Message = EventMessage | GeneralMessage
+
+MESSAGE_TYPES: dict[type[Message], MessageType] = {
+    Sync: MessageType.SYNC,
+    DelayReq: MessageType.DELAY_REQ,
+    PdelayReq: MessageType.PDELAY_REQ,
+    PdelayResp: MessageType.PDELAY_RESP,
+    FollowUp: MessageType.FOLLOW_UP,
+    DelayResp: MessageType.DELAY_RESP,
+    PdelayRespFollowUp: MessageType.PDELAY_RESP_FOLLOW_UP,
+    Announce: MessageType.ANNOUNCE,
+    Signaling: MessageType.SIGNALING,
+    Management: MessageType.MANAGEMENT,
+}
+"""What each kind of message is called in its header (table 36)."""

@@ -18,6 +18,7 @@ from timesync.wire import ptp as wire
 from timesync.wire.error import WireError
 from timesync.wire.ptp_message import (
     LOG_INTERVAL_NONE,
+    MESSAGE_TYPES,
     Action,
     Announce,
     DelayReq,
@@ -26,7 +27,6 @@ from timesync.wire.ptp_message import (
     FollowUp,
     Management,
     Message,
-    MessageType,
     PdelayReq,
     PdelayResp,
     PdelayRespFollowUp,
@@ -47,19 +47,6 @@ _MAX_RESPONDERS = 4
 _MAX_ORGANIZATIONS = 16
 _V1_UUID, _V1_PORT = slice(22, 28), slice(28, 30)
 _V1_SIZE = 36
-
-_TYPES: dict[type[Message], MessageType] = {
-    Sync: MessageType.SYNC,
-    DelayReq: MessageType.DELAY_REQ,
-    PdelayReq: MessageType.PDELAY_REQ,
-    PdelayResp: MessageType.PDELAY_RESP,
-    FollowUp: MessageType.FOLLOW_UP,
-    DelayResp: MessageType.DELAY_RESP,
-    PdelayRespFollowUp: MessageType.PDELAY_RESP_FOLLOW_UP,
-    Announce: MessageType.ANNOUNCE,
-    Signaling: MessageType.SIGNALING,
-    Management: MessageType.MANAGEMENT,
-}
 
 
 class NodeTable:
@@ -110,7 +97,7 @@ class NodeTable:
             return
         talker.messages += 1
         talker.last_ns = packet.at_ns
-        kind = _TYPES[type(message)]
+        kind = MESSAGE_TYPES[type(message)]
         talker.found.note(packet, kind)
         if len(talker.found.versions) < 16:
             talker.found.versions.add(header.minor_version)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from timesync.base.ids import identity_text
 from timesync.ptp.nodes.talker import Talker
 from timesync.wire.gptp_tlv import FOLLOW_UP_INFORMATION, GPTP_CAPABLE
 from timesync.wire.ptp_message import Flags, MessageType
@@ -161,12 +160,6 @@ def roles(talker: Talker) -> list[str]:
     elif talker.count(MessageType.MANAGEMENT):
         found.append("managed")
     return found or ["signaling"]
-
-
-def grandmaster_text(talker: Talker) -> str | None:
-    """The grandmaster it announces; None when it announces none."""
-    announce = talker.said.announce
-    return None if announce is None else identity_text(announce.grandmaster)
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,11 +141,6 @@ class UnicastClient:
         """Whether unicast messages of time from this address are wanted; for others see ``on_stranger``."""
         return address in self._servers
 
-    def address_of(self, identity: PortIdentity) -> str | None:
-        """Where Delay_Req for this port go; None when it is no server of ours."""
-        found = (server.address for server in self._servers.values() if server.identity == identity)
-        return next(found, None)
-
     def log_interval(self, identity: PortIdentity, kind: MessageType) -> int | None:
         """At which interval a server granted this type of message; None when it has not."""
         for server in self._servers.values():
