@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypeVar
 
+import pytest
 from group_support import Core, Stand
 from sim_devices_support import START_S, SYSTEM, Scene
 
@@ -16,10 +17,10 @@ from timesync.daemon.ptp_group import PtpGroup
 from timesync.daemon.ptp_quality import Known
 from timesync.servo.view import ServoState, SourceView
 from timesync.sim.hardware import Hardware
-from timesync.sim.ptp_network import PtpSegment
+from timesync.sim.ptp_network import CardModel, PtpSegment
 from timesync.transport import PtpPortSpec
 from timesync.wire import ptp
-from timesync.wire.ptp_message import Announce, Management, Message
+from timesync.wire.ptp_message import Announce, Flags, FollowUp, Management, Message, Sync
 from timesync.wire.ptp_tlv import AlternateTimeOffset
 from timesync.wire.ptp_tlv_profile import PowerProfile2017, SynchronizationMetadata
 from timesync.wire.ptp_tlv_read import find
@@ -57,18 +58,19 @@ class Knower(Core):
 
 
 class Bench:
-    """A grandmaster of ours, and an ear on its segment."""
+    """A grandmaster of ours, and an ear on its segment; with a model, its card stamps, by the system clock."""
 
-    def __init__(self, entry: str, transport: str) -> None:
+    def __init__(self, entry: str, transport: str, model: CardModel | None = None, port: str = "") -> None:
         scene = Scene(Hardware())
         self.stand = Stand(scene)
         self.core = Knower(scene)
         segment = PtpSegment(scene.world)
-        scene.host.cards["eth0"] = segment.card("host")
+        scene.host.cards["eth0"] = segment.card("host", phc=None if model is None else scene.system, model=model)
         self._ear = segment.card("ear")
         self._scene, self._transport = scene, transport
         self.heard: list[tuple[float, Message]] = []
-        config = loads(f"ptp: {{{entry}, role: timeTransmitter, ports: [{{interface: eth0}}]}}\n", "t.yaml").config
+        text = f"ptp: {{{entry}, role: timeTransmitter, ports: [{{interface: eth0{port}}}]}}\n"
+        config = loads(text, "t.yaml").config
         around = replace(self.stand.around, core=self.core)
         self.group = PtpGroup(config, config.ptp_instances[0], around)
 
@@ -109,6 +111,22 @@ def test_the_bound_of_the_core_and_the_time_zone_come_to_be_announced() -> None:
     assert {PowerProfile2017(5, 3020)} == {one for at, one in power if at > 9}
     (zone,) = {one for _, one in bench.said(Announce, AlternateTimeOffset)}
     assert AlternateTimeOffset(0, 9 * 3600 - 37, 0, 0, "JST") == zone
+
+
+@pytest.mark.parametrize(
+    ("able", "port", "one_step"),
+    [(True, ", steps: one-step", True), (False, ", steps: one-step", False), (True, "", False)],
+)
+def test_one_step_is_sent_where_it_is_wanted_and_the_card_can(*, able: bool, port: str, one_step: bool) -> None:
+    bench = Bench("profile: default-e2e", "udp4", CardModel(one_step=able), port)
+
+    bench.stand.play(bench, 8)
+
+    syncs = [one for _, one in bench.heard if isinstance(one, Sync)]
+    follow_ups = [one for _, one in bench.heard if isinstance(one, FollowUp)]
+    assert len(syncs) >= 3
+    assert {not one_step} == {Flags.TWO_STEP in one.header.flags for one in syncs}
+    assert one_step == (follow_ups == [])
 
 
 def test_studios_are_told_each_second_by_the_clock_that_is_given_out() -> None:
