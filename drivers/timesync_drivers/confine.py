@@ -12,7 +12,7 @@ _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x2008_0522
-_NOBODY = 65534
+NOBODY = 65534
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -32,8 +32,8 @@ def become_nobody() -> None:
     """Give up root's identity, if it is ours: user and group nobody, no further groups. Raises OSError."""
     if os.geteuid() == 0:
         os.setgroups([])
-        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresgid(NOBODY, NOBODY, NOBODY)
+        os.setresuid(NOBODY, NOBODY, NOBODY)
 
 
 def drop_capabilities() -> None:

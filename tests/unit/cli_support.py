@@ -47,6 +47,15 @@ class Running:
         """All that it wrote, both streams."""
         return self._out.read_text()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    def hang_up(self) -> None:
+        """Let it read its configuration again."""
+        self.process.send_signal(signal.SIGHUP)
+
     def until(self, text: str, patience_s: float = PATIENCE_S) -> str:
         """Wait for a text in what it writes; gives all that was written."""
 

@@ -32,6 +32,13 @@ DEFAULT_FILE = "/etc/timesync/timesync.yaml"
 _PATHS: tuple[Location, ...] = (
     ("observe", "control"),
     ("observe", "state"),
+    ("observe", "chronyc", "socket"),
+    ("observe", "measurements"),
+    ("observe", "measurements", "directory"),
+    ("observe", "mqtt", "password_file"),
+    ("observe", "mqtt", "ca"),
+    ("observe", "mqtt", "certificate"),
+    ("observe", "mqtt", "private_key"),
     ("leap", "file"),
     ("serve", "sock"),
     ("serve", "nts", "certificate"),

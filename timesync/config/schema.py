@@ -30,6 +30,7 @@ from timesync.config.fields import (
 )
 from timesync.config.model import Model
 from timesync.config.nts import CertificatePair, ServeNts
+from timesync.config.observe import Log, Observe
 from timesync.config.ptp import Ptp, PtpInstances, PtpPort
 from timesync.config.sources import (
     SOURCE_KINDS,
@@ -202,27 +203,6 @@ class Serve(Model):
     """The unit of an NTP shared memory segment that is written, for an ntpd or a chronyd; absent: none."""
     local_stratum: Annotated[int, Field(ge=1, le=15)] | None = None
     """Serve, honestly marked with this stratum, when no source is reachable; absent: never."""
-
-
-class Log(Model):
-    """What is written to the log."""
-
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least important lines that are written."""
-    format: Literal["text", "json"] = "text"
-    """One line of text or one JSON object for each event."""
-
-
-class Observe(Model):
-    """How the daemon is watched."""
-
-    control: Annotated[str, Path(socket=True)] = "/run/timesync/control.sock"
-    """The Unix socket that `timesync status` and its like ask."""
-    state: Annotated[str, Path()] = "/var/lib/timesync"
-    """The directory for what must survive a restart: frequency, calibration, history."""
-    log: Log = Log()
-    ready: Literal["started", "synchronized"] = "started"
-    """When systemd is told that the service is ready: at once, or when the served clock is synchronised."""
 
 
 class LeapSeconds(Model):

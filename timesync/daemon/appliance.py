@@ -5,8 +5,9 @@ The same code runs on Linux and in simulated time; whatever differs is behind ``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 
 from timesync.base.ids import ClockId, SourceId
 from timesync.base.machine import Noted
@@ -69,6 +70,7 @@ class Appliance:
         self._start = start
         self._started = host.mono()
         self._warnings: dict[str, str] = {}
+        self._outside: dict[str, tuple[str, ...]] = {}
         self._statuses: dict[SourceId, SourceStatus] = {}
         self._keeper = Keeper(host, lambda: self.config.observe.state, start.note)
         self._leaps = LeapBook(leap_table)
@@ -303,6 +305,10 @@ class Appliance:
         self._warnings[key] = text
         self._start.note(Noted("warning", key, text))
 
+    def warn_of(self, key: str, texts: Iterable[str]) -> None:
+        """Show these warnings of somebody outside, in place of those that the same key had."""
+        self._outside[key] = tuple(texts)
+
     # -- views
 
     def mono(self) -> Instant[Mono]:
@@ -340,6 +346,7 @@ class Appliance:
             counters=self._publisher.counters,
             warnings=(
                 *self._warnings.values(),
+                *chain.from_iterable(self._outside.values()),
                 *self._keeper.warnings.values(),
                 *missing,
                 *self._outputs.troubles(),

@@ -23,6 +23,7 @@ from timesync.daemon.leap import load_leap_table, load_named_table
 from timesync.daemon.leap_book import LiveTable
 from timesync.daemon.linux import ClockSpec, LinuxHost, PhcSpec, SystemSpec, VirtualSpec
 from timesync.daemon.systemd import Notifier
+from timesync.daemon.watching import Watching
 from timesync.daemon.why import why
 from timesync.ntp.auth import ALGORITHMS, SymmetricKey
 from timesync.observe import journal
@@ -86,6 +87,7 @@ class Daemon:
         self._profile = profile
         self.config = loaded.config
         self._journal = journal.Journal()
+        self._hearers: list[Callable[[Noted], None]] = []
         leap = self.config.leap
         leap_warning: str | None = None
         if leap is None:
@@ -104,15 +106,22 @@ class Daemon:
             self.config,
             self.host,
             self.leap_table,
-            Start(symmetric_keys(self.config), self._journal.note, initial_step_anything),
+            Start(symmetric_keys(self.config), self._noted, initial_step_anything),
         )
+        self.watching = Watching(self.appliance, self._noted)
+        self._hearers.append(self.watching.event)
         self._notifier = Notifier.from_environment(os.environ, os.getpid())
-        self._control = ControlServer(self.config.observe.control, self._commands())
+        self._control = ControlServer(self.config.observe.control, self._commands(), {"watch": self.watching.watch})
         self._stop = asyncio.Event()
         self._ready = False
 
     def _say(self, level: str, name: str, text: str) -> None:
-        self._journal.note(Noted(level, name, text))
+        self._noted(Noted(level, name, text))
+
+    def _noted(self, noted: Noted) -> None:
+        self._journal.note(noted)
+        for hear in self._hearers:
+            hear(noted)
 
     def _commands(self) -> dict[str, Any]:
         snapshot = self.appliance.snapshot
@@ -144,7 +153,11 @@ class Daemon:
             ending.callback(self.appliance.stop)
             ending.callback(self._notifier.stopping)
             self._start()
-            background = [asyncio.create_task(self._report_ready()), asyncio.create_task(self._feed_watchdog())]
+            ending.push_async_callback(self.watching.observer.close)
+            await self.watching.configure(self.config.observe)
+            background = [
+                asyncio.create_task(work) for work in (self._report_ready(), self._feed_watchdog(), self.watching.run())
+            ]
             for task in background:
                 ending.callback(task.cancel)
             await self._until_stopped(background)
@@ -236,6 +249,7 @@ class Daemon:
         if loaded.config.leap != before.leap:
             late.append("leap")
         set_up_log(loaded.config)
+        self._observing = asyncio.get_running_loop().create_task(self.watching.configure(self.config.observe))
         text = f"configuration read again from {self._file}"
         self._say("info", "reload", f"{text}; a restart is needed for {' and '.join(late)}" if late else text)
 

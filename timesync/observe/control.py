@@ -1,4 +1,4 @@
-"""The control socket: one line of JSON asks, one line answers; for reading only.
+"""The control socket: one line of JSON asks, one line answers, or a stream of lines; for reading only.
 
 A stream socket on a path. It is open to every local user, because nothing that it tells is secret and nothing that
 it takes changes anything; size, number and duration of conversations are bounded all the same.
@@ -22,8 +22,14 @@ MAX_ANSWER = 4 << 20
 MAX_CONNECTIONS = 16
 PATIENCE_S = 5.0
 
+MAX_STREAMS = 8
+"""Conversations that go on for as long as the peer wants."""
+
 Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Makes the answer to a request; raises ``ControlError`` for one that is wrong."""
+
+Stream = Callable[[Mapping[str, Any], asyncio.StreamWriter], Callable[[], None]]
+"""Begins to tell a peer; returns what ends that. Raises ``ControlError`` for a request that is wrong."""
 
 
 class ControlError(Exception):
@@ -44,10 +50,12 @@ class AnotherDaemonError(FileExistsError):
 class ControlServer:
     """Answers on a Unix socket."""
 
-    def __init__(self, path: str, commands: Mapping[str, Answer]) -> None:
+    def __init__(self, path: str, commands: Mapping[str, Answer], streams: Mapping[str, Stream] | None = None) -> None:
         """Know what to answer; ``start`` opens the socket."""
         self._path = path
         self._commands = commands
+        self._streams = streams or {}
+        self._streaming: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
         self._open = 0
 
@@ -90,6 +98,8 @@ class ControlServer:
         """Close and remove the socket."""
         if self._server is not None:
             self._server.close()
+            for writer in self._streaming:
+                writer.transport.abort()
             _remove(Path(self._path))
             self._server = None
 
@@ -99,28 +109,59 @@ class ControlServer:
             writer.close()
             return
         self._open += 1
+        end: Callable[[], None] | None = None
         try:
             async with asyncio.timeout(PATIENCE_S):
-                answer = self._answer(await _read_line(reader))
-                writer.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
-                await writer.drain()
+                answer, end = self._begin(await _read_line(reader), writer)
+                if answer is not None:
+                    writer.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
+                    await writer.drain()
         except (TimeoutError, OSError):
             pass  # the peer went away or stalled: its loss
         finally:
             self._open -= 1
-            writer.close()
+        if end is not None:
+            await self._until_gone(reader, writer, end)
+        writer.close()
 
-    def _answer(self, line: bytes) -> Mapping[str, Any]:
+    def _begin(
+        self, line: bytes, writer: asyncio.StreamWriter
+    ) -> tuple[Mapping[str, Any] | None, Callable[[], None] | None]:
+        """The answer to a request, or what ends the stream that it has begun."""
         try:
             request = _parse(line)
-            return self._handler(request.get("command"))(request)
+            name = request.get("command")
+            if isinstance(name, str) and name in self._streams:
+                return None, self._stream(name)(request, writer)
+            return self._handler(name)(request), None
         except ControlError as error:
-            return {"error": str(error)}
+            return {"error": str(error)}, None
+
+    async def _until_gone(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, end: Callable[[], None]
+    ) -> None:
+        """Let a stream flow until the peer closes its end; whatever it says has no meaning."""
+        self._streaming.add(writer)
+        try:
+            while await reader.read(MAX_REQUEST):
+                pass
+        except OSError:
+            pass  # it is gone, which is how such conversations end
+        finally:
+            self._streaming.remove(writer)
+            end()
+            # Not to wait for a peer that does not read.
+            writer.transport.abort()
+
+    def _stream(self, name: str) -> Stream:
+        if len(self._streaming) >= MAX_STREAMS:
+            raise ControlError(f"{MAX_STREAMS} others watch already")
+        return self._streams[name]
 
     def _handler(self, name: object) -> Answer:
         handler = self._commands.get(name) if isinstance(name, str) else None
         if handler is None:
-            raise ControlError(f"unknown command; known are {', '.join(self._commands)}")
+            raise ControlError(f"unknown command; known are {', '.join([*self._commands, *self._streams])}")
         return handler
 
 

@@ -1,0 +1,226 @@
+"""The observer process as the daemon has it: its sockets, its start, its end, and what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from timesync.base.ids import Endpoint
+from timesync.base.machine import Noted
+from timesync.config.observe import Observe
+from timesync.observe import stream
+from timesync.observe.broadcast import Broadcaster, Watcher
+from timesync.observe.parts import Settings, note_of, settings_frame
+from timesync.runtime.child import Child
+from timesync.runtime.ke_service import open_listeners
+from timesync_drivers.confine import NOBODY
+
+_MODULE: Final = "timesync.observe.process"
+FIRST_BACKOFF_S: Final = 1.0
+MAX_BACKOFF_S: Final = 60.0
+STABLE_S: Final = 60.0
+"""A process that lived this long died of something new: its successor starts without delay again."""
+
+_REAP_S: Final = 0.01
+_PATIENCE: Final = 200
+_MAX_SECRET: Final = 65_536
+_SECRETS: Final = ("password_file", "certificate", "private_key")
+"""Keys of ``observe.mqtt`` whose files need not be readable by the observer."""
+
+
+class Observer:
+    """The process, for as long as it is not closed.
+
+    Attributes:
+        restarts: How many times it had to be started again.
+        warnings: Sentences about what cannot be shown.
+    """
+
+    def __init__(
+        self, broadcaster: Broadcaster, hello: Callable[[], dict[str, object]], note: Callable[[Noted], None]
+    ) -> None:
+        """Nothing is started before ``configure``.
+
+        Args:
+            broadcaster: Tells it what goes on.
+            hello: What it is told first.
+            note: Takes what should be said.
+        """
+        self.restarts = 0
+        self.warnings: tuple[str, ...] = ()
+        self._broadcaster = broadcaster
+        self._hello = hello
+        self._note = note
+        self._observe: Observe | None = None
+        self._sockets: dict[str, socket.socket] = {}
+        self._child: Child | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._changing = asyncio.Lock()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that runs now; None while none does."""
+        return None if self._child is None else self._child.pid
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where it listens, by what for; with the real port where 0 was asked for."""
+        return {name: _name_of(bound) for name, bound in self._sockets.items()}
+
+    async def configure(self, observe: Observe) -> None:
+        """Show what this configuration wants, from now on."""
+        async with self._changing:
+            if self._observe == observe:
+                return
+            await self._end()
+            self._observe = observe
+            if observe.watched:
+                self._open(observe)
+                self._task = asyncio.get_running_loop().create_task(self._keep(observe))
+
+    async def close(self) -> None:
+        """End the process, within two seconds."""
+        async with self._changing:
+            await self._end()
+
+    async def _end(self) -> None:
+        self._observe = None
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+            self._task = None
+        for bound in self._sockets.values():
+            bound.close()
+        self._sockets = {}
+        self.warnings = ()
+
+    def _open(self, observe: Observe) -> None:
+        """Open the sockets: ports below 1024 need rights that the observer has not."""
+        warnings = []
+        for name, opened in _listening(observe):
+            try:
+                self._sockets[name] = opened()
+            except OSError as error:
+                text = f"observe.{name} cannot be served: {error.strerror or error}"
+                warnings.append(text)
+                self._note(Noted("warning", f"observe-{name}", text))
+        self.warnings = tuple(warnings)
+
+    async def _keep(self, observe: Observe) -> None:
+        """Start it, and again whenever it ends."""
+        backoff_s = FIRST_BACKOFF_S
+        while True:
+            began = time.monotonic()
+            try:
+                said = await self._run(observe)
+            except OSError as error:
+                said = f"cannot be started: {error}"
+            backoff_s = FIRST_BACKOFF_S if time.monotonic() - began >= STABLE_S else backoff_s
+            self.restarts += 1
+            self._note(Noted("warning", "observer", f"the observer {said}; starting again in {backoff_s:.0f} s"))
+            await asyncio.sleep(backoff_s)
+            backoff_s = min(backoff_s * 2, MAX_BACKOFF_S)
+
+    async def _run(self, observe: Observe) -> str:
+        """From its start to its end; how it ended, in words. Raises OSError."""
+        descriptors = {name: bound.fileno() for name, bound in self._sockets.items()}
+        settings = Settings(observe, _directory(observe), descriptors, _secrets(observe))
+        self._child = child = Child(_MODULE, socket.SOCK_STREAM, list(descriptors.values()))
+        reader, writer = await asyncio.open_connection(sock=child.control)
+        watcher = Watcher(writer, stream.KINDS)
+        try:
+            writer.write(settings_frame(settings))
+            writer.write(stream.encode(self._hello()))
+            self._broadcaster.add(watcher)
+            await self._hear(reader)
+            return f"ended with {await _reaped(child)}"
+        finally:
+            self._broadcaster.remove(watcher)
+            # Not to wait for what it has not read: closing is how it is told to end.
+            writer.transport.abort()
+            child.end()
+            self._child = None
+
+    async def _hear(self, reader: asyncio.StreamReader) -> None:
+        """Take its notes until it closes its end, or says something that is none."""
+        lines = stream.Lines()
+        with contextlib.suppress(ConnectionError, stream.StreamError):
+            while data := await reader.read(1 << 16):
+                for line in lines.feed(data):
+                    self._note(note_of(stream.decode(line)))
+
+
+async def _reaped(child: Child) -> int | None:
+    """The exit code of a process that has closed its socket; None when it does not end."""
+    for _ in range(_PATIENCE):
+        code = child.code()
+        if code is not None:
+            return code
+        await asyncio.sleep(_REAP_S)
+    return None
+
+
+def _listening(observe: Observe) -> Iterator[tuple[str, Callable[[], socket.socket]]]:
+    """What is to be opened, by name."""
+    for name, section in (("metrics", observe.metrics), ("web", observe.web)):
+        if section is not None:
+            yield name, partial(_open_tcp, section.listen)
+    if observe.chronyc is not None and observe.chronyc.listen is not None:
+        yield "chronyc", partial(_open_udp, observe.chronyc.listen)
+
+
+def _open_tcp(where: Endpoint) -> socket.socket:
+    return open_listeners([where])[0]
+
+
+def _open_udp(where: Endpoint) -> socket.socket:
+    v6 = ":" in where.address
+    bound = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        bound.bind((where.address, where.port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _name_of(bound: socket.socket) -> str:
+    name = bound.getsockname()
+    if isinstance(name, str):
+        return name
+    return f"[{name[0]}]:{name[1]}" if bound.family == socket.AF_INET6 else f"{name[0]}:{name[1]}"
+
+
+def _directory(observe: Observe) -> str | None:
+    """A directory that the observer may write to, although it is somebody else where the daemon is root."""
+    path = Path(observe.state) / "observer"
+    return str(path) if _given(path) else None
+
+
+def _given(path: Path) -> bool:
+    try:
+        path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _secrets(observe: Observe) -> dict[str, bytes]:
+    """The files that are not for everybody's eyes. Raises OSError."""
+    found = {}
+    for key in _SECRETS if observe.mqtt is not None else ():
+        path = getattr(observe.mqtt, key)
+        if path is not None:
+            with Path(path).open("rb") as file:
+                found[key] = file.read(_MAX_SECRET)
+    return found

@@ -1,0 +1,73 @@
+"""What those who watch the daemon are told, and when: the observer process, and whoever asks on the control socket."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from timesync import __version__
+from timesync.base.machine import Noted
+from timesync.config.observe import Observe
+from timesync.daemon.appliance import Appliance
+from timesync.daemon.observer import Observer
+from timesync.observe import stream
+from timesync.observe.broadcast import Broadcaster, Watcher
+from timesync.observe.control import ControlError
+
+STATE_S: Final = 1.0
+
+
+class Watching:
+    """Tells all who watch.
+
+    Attributes:
+        observer: The process that shows everything.
+    """
+
+    def __init__(self, appliance: Appliance, note: Callable[[Noted], None]) -> None:
+        """Nobody watches yet; ``note`` takes what should be said."""
+        self._appliance = appliance
+        self._broadcaster = Broadcaster()
+        self.observer = Observer(self._broadcaster, self._hello, note)
+
+    def _hello(self) -> dict[str, Any]:
+        return stream.hello(__version__, platform.node(), os.getpid())
+
+    def watch(self, request: Mapping[str, Any], writer: asyncio.StreamWriter) -> Callable[[], None]:
+        """Tell a peer from now on what it asks for in ``kinds``, or everything; returns what ends that.
+
+        Raises ControlError.
+        """
+        kinds = request.get("kinds", stream.KINDS)
+        if not isinstance(kinds, list | tuple) or not kinds or not all(kind in stream.KINDS for kind in kinds):
+            raise ControlError(f"kinds is a list of some of {', '.join(stream.KINDS)}")
+        watcher = Watcher(writer, kinds)
+        watcher.tell(stream.encode(self._hello()))
+        if stream.STATE in kinds:
+            watcher.tell(stream.encode(self._state()))
+        self._broadcaster.add(watcher)
+        return lambda: self._broadcaster.remove(watcher)
+
+    def event(self, noted: Noted) -> None:
+        """Something has happened."""
+        if self._broadcaster.wanted(stream.EVENT):
+            self._broadcaster.tell(stream.event(noted, time.time_ns()))
+
+    def _state(self) -> dict[str, Any]:
+        return stream.state(self._appliance.snapshot(), time.time_ns())
+
+    async def run(self) -> None:
+        """Tell the state once a second, for as long as it is not cancelled."""
+        while True:
+            await asyncio.sleep(STATE_S)
+            if self._broadcaster.wanted(stream.STATE):
+                self._broadcaster.tell(self._state())
+
+    async def configure(self, observe: Observe) -> None:
+        """Let the observer show what a configuration wants; what it cannot is among the appliance's warnings."""
+        await self.observer.configure(observe)
+        self._appliance.warn_of("observe", self.observer.warnings)

@@ -1,0 +1,54 @@
+"""The observer process's picture of the daemon, and those of its parts that draw on it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from timesync.observe import stream
+
+EVENTS_KEPT: Final = 1000
+
+Message = Mapping[str, Any]
+Listener = Callable[[Message], None]
+"""Takes a message as it comes; what it raises is our own bug."""
+
+
+class Hub:
+    """What the daemon has said.
+
+    Attributes:
+        hello: Who the daemon is; None before it has said so.
+        state: Its last state; None before the first.
+        events: The last events, the newest last.
+        missed: Messages that did not get through.
+    """
+
+    def __init__(self) -> None:
+        self.hello: Message | None = None
+        self.state: Message | None = None
+        self.events: deque[Message] = deque(maxlen=EVENTS_KEPT)
+        self.missed = 0
+        self._listeners: dict[str, list[Listener]] = {}
+
+    def on(self, kind: str, listener: Listener) -> None:
+        """Tell a part of all messages of this type from now on."""
+        self._listeners.setdefault(kind, []).append(listener)
+
+    def off(self, kind: str, listener: Listener) -> None:
+        """Tell it no more."""
+        self._listeners[kind].remove(listener)
+
+    def take(self, message: Message) -> None:
+        """A message has come."""
+        self.missed += message.get("missed", 0)
+        match message["type"]:
+            case stream.HELLO:
+                self.hello = message
+            case stream.STATE:
+                self.state = message
+            case stream.EVENT:
+                self.events.append(message)
+        for listener in tuple(self._listeners.get(message["type"], ())):
+            listener(message)
