@@ -1,4 +1,4 @@
-"""Roughtime servers on loopback, and examples run as a user runs them."""
+"""Roughtime servers on loopback, certificates for NTS there, and examples run as a user runs them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roughtime_support import TestAuthority
+from tls_support import make_identity
 
-from timesync.lib import RoughtimeServerAddress
+from timesync.base.measure import Leap
+from timesync.base.time import Duration
+from timesync.lib import Claim, NtsCertificate, NtsTrust, RoughtimeServerAddress
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,3 +91,43 @@ def environment() -> dict[str, str]:
     """That of a program that has timesync installed."""
     paths = os.pathsep.join(str(ROOT / part) for part in (".", "drivers", "profiles"))
     return {**os.environ, "PYTHONPATH": paths}
+
+
+@dataclass(frozen=True)
+class Papers:
+    """Files of a certificate authority, and of a server of 127.0.0.1 and of ``NTS_HERE``.
+
+    Attributes:
+        trust: For clients.
+        certificate: For a server; its key exchange listens on a free port of 127.0.0.1.
+    """
+
+    trust: NtsTrust
+    certificate: NtsCertificate
+
+
+NTS_HERE = "127.83.7.3"
+"""No other test takes a port of this address, not even for a moment."""
+
+
+def papers(directory: Path, listen: str = "127.0.0.1:0", authority_name: str = "Lab CA") -> Papers:
+    """Made now, and good for some days."""
+    directory.mkdir(parents=True, exist_ok=True)
+    authority = make_identity(authority_name, authority=True, now_s=time.time())
+    server = make_identity("server", "127.0.0.1", NTS_HERE, issuer=authority, now_s=time.time())
+    ca, certificate, key = (directory / name for name in ("ca.pem", "certificate.pem", "key.pem"))
+    ca.write_bytes(authority.pem)
+    certificate.write_bytes(server.pem)
+    key.write_bytes(server.key_pem)
+    return Papers(NtsTrust(ca), NtsCertificate(certificate, key, (listen,)))
+
+
+def claim(ahead_s: float = 0.0, stratum: int = 3, leap: Leap = Leap.NONE) -> Claim:
+    """What a server of a test says of its time."""
+    return Claim(
+        stratum=stratum,
+        reference_id=b"LAB\0",
+        root_dispersion=Duration.from_s(0.001),
+        leap=leap,
+        offset=Duration.from_s(ahead_s),
+    )

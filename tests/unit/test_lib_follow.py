@@ -5,24 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from lib_support import claim
 
 from timesync.base.measure import Leap
-from timesync.base.time import ZERO, Duration
+from timesync.base.time import ZERO
 from timesync.config.problem import ConfigError
 from timesync.lib import Claim, QueryError, claim_of_system_clock, follow, query, serve
 from timesync.servo.view import SourceState
 
 PATIENCE_S = 30.0
-
-
-def claim(ahead_s: float = 0.0, stratum: int = 3, leap: Leap = Leap.NONE) -> Claim:
-    return Claim(
-        stratum=stratum,
-        reference_id=b"LAB\0",
-        root_dispersion=Duration.from_s(0.001),
-        leap=leap,
-        offset=Duration.from_s(ahead_s),
-    )
 
 
 def test_a_server_says_what_is_claimed() -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from ntp_client_support import MS, US, Request, Story, done, entropy, ntp_stamp, reasons
+from nts_story import NtsStory
+from nts_support import hand_nak
 
 from timesync.base.ids import ClockId
 from timesync.base.measure import StampSource
@@ -231,3 +233,38 @@ def test_the_best_is_the_one_with_the_least_delay_of_those_that_are_fit() -> Non
 def test_settings_out_of_range(changes: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"version|positive"):
         QuerySettings(local=ClockId("system"), **changes)
+
+
+class NtsQueryStory(NtsStory):
+    """A query in the place of the client, with the same authenticator."""
+
+    client: Any
+
+    def __init__(self, cookies: int = 8, **changes: Any) -> None:
+        super().__init__(cookies)
+        asked = replace(QuerySettings(local=ClockId("system")), **changes)
+        self.client = Query(asked, self.scales, entropy(1), self.precision, self.authenticator)
+
+
+def test_with_nts_only_what_opens_is_an_answer() -> None:
+    story = NtsQueryStory()
+    request = story.ask()
+    story.sent(request)
+    plain = story.reply(request).pack()
+    assert ["nts-unique-id"] == reasons(story.receive(request, plain))
+    assert ["nts-nak"] == reasons(
+        story.receive(request, hand_nak(request.data)[:24] + request.data[40:48] + hand_nak(request.data)[32:])
+    )
+    assert [] == story.client.outcomes
+    story.receive(request, story.answer(request, plain))
+    assert story.client.outcomes[-1].usable
+    assert {"nts-unique-id": 1, "nts-nak": 1} == story.client.outcomes[-1].drops
+
+
+def test_without_a_cookie_no_more_is_asked() -> None:
+    story = NtsQueryStory(cookies=1, count=5)
+    story.sent(story.ask())
+    assert story.wait() is None
+    story.client.on_deadline(story.client.deadline())
+    assert ["no answer within 3 s", "there are no cookies left"] == [one.trouble for one in story.client.outcomes]
+    assert story.client.finished

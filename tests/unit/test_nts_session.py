@@ -327,3 +327,15 @@ def test_silence_does_not_change_the_keys() -> None:
     for _ in range(3):
         ask(one)
     assert (old, right) == one.keys
+
+
+def test_it_is_ready_as_long_as_a_request_can_be_made_and_asking_so_changes_nothing_twice() -> None:
+    keys = (KEYS, keys_for(AeadId.AES_SIV_CMAC_256, "others"))
+    one = NtsSession(Agreed(protocol=0, keys=keys, cookies=tuple(cookies(4))), Stream())
+    assert one.ready()
+    one.judge(hand_nak(ask(one)))
+    # The NAK is believed now: the other keys come into use, once.
+    assert (True, True, keys[1:]) == (one.ready(), one.ready(), one.keys)
+    one.judge(hand_nak(ask(one)))
+    assert not one.ready()
+    assert one.protect(REQUEST_HEAD) is None

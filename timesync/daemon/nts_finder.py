@@ -29,10 +29,10 @@ from timesync.runtime.ke_client import (
     TIMEOUT_S,
     Established,
     KeFailure,
-    KeKind,
     KeNetwork,
     KeRemote,
     establish,
+    ntp_servers,
 )
 from timesync.runtime.ke_trust import Trusts
 from timesync.servo.view import ServoState
@@ -184,13 +184,9 @@ class NtsFinder:
         """Keys were made: find where they are good, and use them there."""
         self._retry.established(self._host.mono())
         self._stored.used()
-        try:
-            endpoints = await self._host.resolve(result.server, result.port)
-        except OSError:
-            endpoints = []
-        if not endpoints:
-            text = f"{result.server}, which key establishment names, has no address"
-            return KeFailure(KeKind.LOOKUP, text, reached=True)
+        endpoints = await ntp_servers(self._host, result)
+        if isinstance(endpoints, KeFailure):
+            return endpoints
         # A server that is asked already stays where it is.
         endpoint = next((one for one in endpoints if one in self._known), endpoints[0])
         session = NtsSession(result.agreed, self._host.entropy)

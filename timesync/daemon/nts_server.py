@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from timesync.base.ids import ClockId
+from timesync.base.ids import ClockId, Endpoint
 from timesync.base.machine import Noted
 from timesync.base.time import Instant, Utc
 from timesync.base.utc import LeapTable
@@ -161,10 +161,7 @@ class NtsServer:
 
 
 def _spec(config: Config, serve: ServeNts) -> NtsSpec:
-    """Clients of ours are told our NTP port where it is not the usual one."""
-    here = () if config.serve.ntp is None else config.serve.ntp.listen
-    ports = [endpoint.port for endpoint in here if endpoint.port]
-    port = None if _NTP_PORT in ports else next(iter(ports), None)
+    port = told_port(() if config.serve.ntp is None else config.serve.ntp.listen)
     return NtsSpec(
         listen=serve.listen,
         certificates=[(pair.certificate, pair.private_key) for pair in serve.pairs],
@@ -174,6 +171,12 @@ def _spec(config: Config, serve: ServeNts) -> NtsSpec:
         ),
         connections=serve.connections,
     )
+
+
+def told_port(listen: Sequence[Endpoint]) -> int | None:
+    """The UDP port that clients are sent to by an NTP server of these addresses; None: the usual one."""
+    ports = [endpoint.port for endpoint in listen if endpoint.port]
+    return None if _NTP_PORT in ports else next(iter(ports), None)
 
 
 def _advice(error: Exception) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -12,15 +12,14 @@ from timesync.base.measure import Leap
 from timesync.base.time import Duration
 from timesync.config.address import NTP_PORT, parse_host_port
 from timesync.daemon.leap import load_leap_table
-from timesync.daemon.query import SYSTEM_CLOCK, measuring_host
+from timesync.daemon.query import SYSTEM_CLOCK, first_address, measuring_host
 from timesync.daemon.query import query as ask
 from timesync.host import Host
+from timesync.lib.trust import NtsTrust
 from timesync.ntp.exchange import DropReason, root_distance
 from timesync.ntp.query import Outcome, QuerySettings, best_of
 
 T = TypeVar("T")
-
-_RESOLVE_LIMIT_S = 10.0
 
 
 class QueryError(Exception):
@@ -48,6 +47,7 @@ class Reply:
         stratum: 1 for a server with a reference clock of its own.
         leap: Announced leap second.
         reference_id: Four octets as on the wire.
+        authenticated: NTS proves that the answer is the server's own.
         outcomes: What came of each question, with the whole packets.
     """
 
@@ -58,6 +58,7 @@ class Reply:
     stratum: int
     leap: Leap
     reference_id: bytes
+    authenticated: bool
     outcomes: tuple[Outcome, ...]
 
     def right_ns(self, reading_ns: int) -> int:
@@ -66,32 +67,67 @@ class Reply:
 
 
 async def query(
-    server: str, *, count: int = 1, version: int = 4, timeout_s: float = 3.0, interval_s: float = 1.0
+    server: str,
+    *,
+    count: int = 1,
+    version: int = 4,
+    timeout_s: float = 3.0,
+    interval_s: float = 1.0,
+    nts: bool | NtsTrust = False,
 ) -> Reply:
     """Ask an NTP server for the time.
 
     Args:
-        server: ``host``, ``host:port``, an IPv4 or an IPv6 address, ``[address]:port``.
+        server: ``host``, ``host:port``, an IPv4 or an IPv6 address, ``[address]:port``; with NTS the port is that of
+            key establishment, 4460 unless said.
         count: Questions; the answer with the shortest round trip counts.
         version: 3 or 4.
         timeout_s: How long each answer is waited for.
         interval_s: Between two questions; a public server should not be asked faster than once in two seconds.
+        nts: Make keys with the server first, and believe no answer without them (RFC 8915). Who asks more than once
+            keeps them in an ``NtsSession``.
 
     Raises:
-        QueryError: No answer came, or none that a client would use.
-        ValueError: An argument is out of its range, or ``server`` is no address (``AddressError``).
+        QueryError: No answer came, or none that a client would use; with NTS, ``NtsError`` where there are no keys.
+        OSError: The file of ``NtsTrust`` cannot be read.
+        ValueError: An argument is out of its range, ``server`` is no address (``AddressError``), or the file of
+            ``NtsTrust`` holds no certificates.
     """
-    settings = QuerySettings(
+    settings = settings_of(count, version, timeout_s, interval_s)
+    if nts:
+        if version != 4:
+            raise ValueError("NTS exists in version 4 only (RFC 8915)")
+        # Only who has NTS pays for TLS.
+        from timesync.lib.nts import NtsSession
+
+        async with NtsSession(server, trust=nts if isinstance(nts, NtsTrust) else NtsTrust()) as session:
+            return await session.query(count=count, timeout_s=timeout_s, interval_s=interval_s)
+    table, _ = load_leap_table()
+    host = measuring_host(table)
+    endpoint = await resolve(host, server, NTP_PORT)
+    return reply_of(server, endpoint, await ask(host, table, endpoint, settings), authenticated=False)
+
+
+def settings_of(count: int, version: int, timeout_s: float, interval_s: float) -> QuerySettings:
+    """What to ask. Raises ValueError."""
+    return QuerySettings(
         local=SYSTEM_CLOCK,
         version=version,
         count=count,
         interval=Duration.from_s(interval_s),
         timeout=Duration.from_s(timeout_s),
     )
-    table, _ = load_leap_table()
-    host = measuring_host(table)
-    endpoint = await resolve(host, server, NTP_PORT)
-    outcomes = await ask(host, table, endpoint, settings)
+
+
+def reply_of(server: str, endpoint: Endpoint, outcomes: Sequence[Outcome], *, authenticated: bool) -> Reply:
+    """The best of what came. Raises QueryError.
+
+    Args:
+        server: As the user calls it.
+        endpoint: Who was asked.
+        outcomes: What came of each question.
+        authenticated: Answers that were not the server's own were refused.
+    """
     best = best_of(outcomes)
     if best is None or not best.usable:
         raise QueryError(f"{server}: {_why(outcomes)}", outcomes)
@@ -105,15 +141,24 @@ async def query(
         stratum=best.packet.stratum,
         leap=best.packet.leap,
         reference_id=best.packet.reference_id,
+        authenticated=authenticated,
         outcomes=tuple(outcomes),
     )
 
 
 def query_blocking(
-    server: str, *, count: int = 1, version: int = 4, timeout_s: float = 3.0, interval_s: float = 1.0
+    server: str,
+    *,
+    count: int = 1,
+    version: int = 4,
+    timeout_s: float = 3.0,
+    interval_s: float = 1.0,
+    nts: bool | NtsTrust = False,
 ) -> Reply:
     """As ``query``, for programs without an event loop. Raises RuntimeError inside a running one."""
-    return run_blocking(lambda: query(server, count=count, version=version, timeout_s=timeout_s, interval_s=interval_s))
+    return run_blocking(
+        lambda: query(server, count=count, version=version, timeout_s=timeout_s, interval_s=interval_s, nts=nts)
+    )
 
 
 def run_blocking(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -127,24 +172,23 @@ def run_blocking(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
 
 async def resolve(host: Host, server: str, port: int) -> Endpoint:
     """The first address of a server. Raises QueryError, and AddressError for a text that is no address."""
-    named = parse_host_port(server, port)
     try:
-        async with asyncio.timeout(_RESOLVE_LIMIT_S):
-            found = await host.resolve(named.host, named.port)
-    except (OSError, TimeoutError) as error:
-        why = getattr(error, "strerror", None) or str(error) or "no answer from the name server"
-        raise QueryError(f"the name {named.host} cannot be looked up: {why}") from error
-    if not found:
-        raise QueryError(f"the name {named.host} has no address")
-    return found[0]
+        return await first_address(host, parse_host_port(server, port))
+    except OSError as error:
+        raise QueryError(str(error)) from error
 
 
 def _why(outcomes: Sequence[Outcome]) -> str:
     last = outcomes[-1]
     if last.trouble is not None:
-        return last.trouble
+        return last.trouble + _refused(last.drops)
     if last.kiss is not None:
         return f"it sent a kiss-o'-death {last.kiss}"
     if last.refusal is DropReason.UNSYNCHRONISED:
         return "it says that it is not synchronised"
     return "its answer is of no use" if last.refusal is None else f"its answer is of no use ({last.refusal.value})"
+
+
+def _refused(drops: Mapping[str, int]) -> str:
+    """What came instead of an answer, if anything."""
+    return f"; what came was refused ({', '.join(drops)})" if drops else ""

@@ -14,6 +14,7 @@ from timesync.base.ids import ClockId
 from timesync.base.machine import Done, Dropped, Effect, Entropy, Noted, SendStamped
 from timesync.base.measure import Stamp, StampSource
 from timesync.base.time import Duration, Instant, Mono
+from timesync.ntp.authenticator import Authenticator, KeyAuthenticator
 from timesync.ntp.client import HIDDEN_PRECISION, MAX_DELAY, MAX_DISTANCE
 from timesync.ntp.client_interleaved import Previous, pair_stamps
 from timesync.ntp.exchange import (
@@ -24,7 +25,6 @@ from timesync.ntp.exchange import (
     Limits,
     Sample,
     Timescales,
-    authenticate,
     check_server,
     measure,
     parse_answer,
@@ -133,7 +133,14 @@ class Query:
         outcomes: One for each question so far.
     """
 
-    def __init__(self, settings: QuerySettings, scales: Timescales, entropy: Entropy, precision: Duration) -> None:
+    def __init__(
+        self,
+        settings: QuerySettings,
+        scales: Timescales,
+        entropy: Entropy,
+        precision: Duration,
+        authenticator: Authenticator | None = None,
+    ) -> None:
         """Ask from the first ``on_deadline`` on.
 
         Args:
@@ -141,12 +148,14 @@ class Query:
             scales: The leap table.
             entropy: For the random timestamps of requests.
             precision: Of the local clock.
+            authenticator: What makes answers the server's own; None: nothing.
         """
         self.outcomes: list[Outcome] = []
         self._settings = settings
         self._scales = scales
         self._entropy = entropy
         self._limits = Limits(precision, MAX_DELAY)
+        self._authenticator = authenticator or KeyAuthenticator(None)
         self._next_at: Instant[Mono] | None = Instant(0)
         self._token = 0
         self._exchange: Exchange | None = None
@@ -187,7 +196,7 @@ class Query:
             return self._drop(packet)
         if not exchange.matches(packet.origin):
             return self._drop(DropReason.ORIGIN)
-        forged = authenticate(data, packet, None)
+        forged = self._authenticator.verify(data, packet)
         if forged is not None:
             return self._drop(forged)
         if exchange.answer is not None:
@@ -229,7 +238,7 @@ class Query:
         origin = self._previous.receive if self._settings.interleaved and self._previous is not None else 0
         receive = self._random_stamp(origin) if origin else 0
         transmit = self._random_stamp(origin, receive)
-        data = encode(
+        header = encode(
             NtpPacket(
                 version=self._settings.version,
                 mode=Mode.CLIENT,
@@ -241,6 +250,10 @@ class Query:
             )
         )
         self._exchange = Exchange(self._token, transmit, receive, now + self._settings.timeout)
+        data = self._authenticator.sign(header)
+        if data is None:
+            self._next_at = None
+            return self._finish(self._exchange, Outcome(trouble="there are no cookies left", drops=self._drops))
         return [SendStamped(data, self._token)]
 
     def _random_stamp(self, *others: int) -> int:

@@ -126,6 +126,11 @@ class NtsSession:
         """A valid answer has come under these keys."""
         return self._verified
 
+    def ready(self) -> bool:
+        """Whether ``protect`` can make a request; a NAK that no valid answer has contradicted is believed now."""
+        self._heed_nak()
+        return len(self._stash) > 0
+
     def protect(self, packet: bytes) -> bytes | None:
         """The request for a packet: with NTS's fields after it, the authenticator last (RFC 8915, 5.7).
 
@@ -156,6 +161,7 @@ class NtsSession:
         pending = self._pending
         if pending is None or pending.answered or not pending.nak:
             return
+        self._pending = None
         if self._left:
             # Nothing has ever opened under these keys: the server may have exported others (see nts/keys.py).
             self._key = _Key(self._left.pop(0))

@@ -164,6 +164,17 @@ async def establish(
         return KeFailure(KeKind.TIMEOUT, text, attempt.reached)
 
 
+async def ntp_servers(network: KeNetwork, result: Established) -> list[Endpoint] | KeFailure:
+    """Where the keys are good: the addresses of the NTP server, at least one."""
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            endpoints = await network.resolve(result.server, result.port)
+    except OSError:  # TimeoutError is one
+        endpoints = []
+    text = f"{result.server}, which key establishment names, has no address"
+    return endpoints or KeFailure(KeKind.LOOKUP, text, reached=True)
+
+
 class _Attempt:
     """One key establishment.
 

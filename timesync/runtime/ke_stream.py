@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from typing import Final
 
@@ -40,8 +41,18 @@ async def connect_stream(remote: Endpoint) -> LinuxStream:
         # Small messages that answer each other must not wait for more.
         connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         address = (remote.address, remote.port, 0, remote.scope) if v6 else (remote.address, remote.port)
-        await asyncio.get_running_loop().sock_connect(connecting, address)
+        await _connect(connecting, address)
     except BaseException:  # cancelled too: the socket has no other owner yet
         connecting.close()
         raise
     return LinuxStream(connecting)
+
+
+async def _connect(connecting: socket.socket, address: tuple[str | int, ...]) -> None:
+    """Raises OSError with the system's own words; asyncio's give the address in their place."""
+    try:
+        await asyncio.get_running_loop().sock_connect(connecting, address)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno)) from error

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -13,11 +14,13 @@ from timesync.base.machine import Noted
 from timesync.base.rate import Rate
 from timesync.config.address import NTP_PORT, parse_host_port
 from timesync.config.load import loads
+from timesync.config.nts import KE_PORT
 from timesync.daemon.appliance import Appliance, Start
 from timesync.daemon.leap import load_leap_table
 from timesync.daemon.leap_book import LiveTable
 from timesync.daemon.linux import LinuxHost
 from timesync.daemon.run import host_clocks
+from timesync.lib.trust import NtsTrust
 from timesync.servo.view import CoreView, SourceView
 
 _SYSTEM = ClockId("system")
@@ -85,6 +88,7 @@ async def follow(
     *servers: str,
     poll_s: tuple[float, float] | None = None,
     every_s: float = 1.0,
+    nts: bool | NtsTrust | Mapping[str, bool | NtsTrust] = False,
     note: Callable[[Noted], None] = lambda _: None,
 ) -> AsyncIterator[Follower]:
     """Ask these servers as the daemon does, until the block ends.
@@ -94,6 +98,8 @@ async def follow(
         poll_s: Least and greatest interval between two questions to a server, powers of two from 1/16 on; None: the
             daemon's, 64 s to 1024 s.
         every_s: Pace of the states that the follower yields.
+        nts: Believe no answer that is not authenticated (RFC 8915): of all servers, or of those that are named here as
+            among ``servers``. The port of such a server is that of key establishment, 4460 unless said.
         note: Takes what the daemon would write to its log.
 
     Raises:
@@ -102,7 +108,11 @@ async def follow(
     """
     if not servers or every_s <= 0:
         raise ValueError("follow needs servers, and a pace above zero")
-    loaded = loads(_configuration(servers, poll_s), "follow")
+    each = nts if isinstance(nts, Mapping) else dict.fromkeys(servers, nts)
+    strangers = [name for name in each if name not in servers]
+    if strangers:
+        raise ValueError(f"nts names what is not followed: {', '.join(strangers)}")
+    loaded = loads(_configuration(servers, poll_s, each), "follow")
     table = LiveTable.of(load_leap_table()[0])
     host = LinuxHost(host_clocks(loaded.config), table, None)
     appliance = Appliance(loaded.config, host, table, Start({}, note))
@@ -113,8 +123,23 @@ async def follow(
         appliance.stop()
 
 
-def _configuration(servers: tuple[str, ...], poll_s: tuple[float, float] | None) -> str:
+def _configuration(
+    servers: tuple[str, ...], poll_s: tuple[float, float] | None, nts: Mapping[str, bool | NtsTrust]
+) -> str:
     poll = "" if poll_s is None else f", poll: [{poll_s[0]:g}s, {poll_s[1]:g}s]"
-    # Parsed and written anew: what is not an address cannot get into the text.
-    lines = [f"  - {{ntp: '{parse_host_port(server, NTP_PORT)}'{poll}}}" for server in servers]
+    lines = []
+    for server in servers:
+        trust = nts.get(server, False)
+        # Parsed and written anew: what is not an address cannot get into the text.
+        named = parse_host_port(server, KE_PORT if trust else NTP_PORT)
+        lines.append(f"  - {{ntp: '{named}'{poll}{_keyed(trust)}}}")
     return "\n".join(["clocks: {system: {discipline: false}}", "sources:", *lines, ""])
+
+
+def _keyed(trust: bool | NtsTrust) -> str:
+    """What is written of NTS; dates are judged by the system clock, as wherever the library asks."""
+    if not trust:
+        return ""
+    path = trust.path if isinstance(trust, NtsTrust) else None
+    ca = "" if path is None else f", ca: {json.dumps(path, ensure_ascii=False)}"
+    return f", nts: true, bootstrap: false{ca}"

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from timesync.base.ids import Endpoint
 from timesync.base.measure import Leap
 from timesync.base.serving import ServingMap
 from timesync.base.time import ZERO, Duration, Instant, Mono
 from timesync.config.address import NTP_PORT, parse_listen, parse_network
+from timesync.lib.trust import NtsCertificate
 from timesync.ntp.server import ServerCounters, ServerSettings, ServeState
 from timesync.runtime.serve import LoopService, WorkerService, open_service
 from timesync.wire.ntp import timestamp_from_utc
 from timesync_drivers import abi
 from timesync_drivers.clock import KernelClock
+
+if TYPE_CHECKING:
+    from timesync.lib.server_nts import ServedNts
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -70,19 +75,26 @@ def claim_of_system_clock(stratum: int = 10, reference_id: bytes = b"\x7f\x7f\x0
 class NtpServer:
     """A server that runs; ``serve`` makes it."""
 
-    def __init__(self, service: LoopService | WorkerService, claim: Callable[[], Claim]) -> None:
-        """Serve what ``claim`` says, once a second anew."""
+    def __init__(
+        self, service: LoopService | WorkerService, claim: Callable[[], Claim], nts: ServedNts | None = None
+    ) -> None:
+        """Serve what ``claim`` says, from the first ``update`` on, to clients of ``nts`` too."""
         self._service = service
+        self._nts = nts
         self._claim = claim
         self._timer: asyncio.TimerHandle | None = None
         self._said: Claim | None = None
         self._epoch = 0
-        self.update()
 
     @property
     def addresses(self) -> Sequence[Endpoint]:
         """What it listens on, with the real port where 0 was asked for."""
         return self._service.addresses
+
+    @property
+    def nts_addresses(self) -> Sequence[Endpoint]:
+        """Where it establishes keys for NTS; none without NTS."""
+        return () if self._nts is None else self._nts.addresses
 
     def counters(self) -> ServerCounters:
         """Sums since the start."""
@@ -93,6 +105,9 @@ class NtpServer:
         if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(_PUBLISH_S, self.update)
+        keys = None if self._nts is None else self._nts.tick()
+        if keys is not None:
+            self._service.rekey(keys)
         claim = self._claim()
         utc_ns = time.time_ns() + claim.offset.ns()
         if self._said is not None and claim.offset != self._said.offset:
@@ -122,6 +137,8 @@ class NtpServer:
         """Answer no more."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._nts is not None:
+            self._nts.close()
         self._service.close()
 
 
@@ -131,6 +148,7 @@ async def serve(
     claim: Callable[[], Claim] = claim_of_system_clock,
     allow: Sequence[str] = LOOPBACK,
     workers: int | None = 0,
+    nts: NtsCertificate | None = None,
 ) -> AsyncIterator[NtpServer]:
     """Answer NTP requests until the block ends.
 
@@ -140,24 +158,35 @@ async def serve(
             handler, and ten seconds later clients are told that the server is not synchronised.
         allow: Networks whose requests are answered; this machine's own alone, unless said.
         workers: Processes that answer; 0: this one, None: as many as there are processors for.
+        nts: Answer clients with NTS too (RFC 8915), and establish keys with whoever connects, in a process of its own
+            that alone uses the private key. Cookies are good for a week, or until the block ends.
 
     Raises:
-        OSError: A socket cannot be had.
-        ValueError: An address or a network is none.
+        OSError: A socket cannot be had, or a file of ``nts`` not be read.
+        ValueError: An address or a network is none, or the files are no certificate and its key.
     """
     if not listen:
         raise ValueError("serve needs an address to listen on")
-    settings = ServerSettings(allow=tuple(parse_network(network) for network in allow))
-    service = open_service(settings, [parse_listen(address, NTP_PORT) for address in listen], workers)
-    try:
-        server = NtpServer(service, claim)
-    except BaseException:
-        service.close()
-        raise
-    try:
+    networks, where = [parse_network(one) for one in allow], [parse_listen(one, NTP_PORT) for one in listen]
+    with ExitStack() as opened:
+        served = None if nts is None else _served(nts)
+        settings = ServerSettings(allow=tuple(networks), nts=None if served is None else served.cookies.keys)
+        service = open_service(settings, where, workers)
+        opened.callback(service.close)
+        if served is not None:
+            served.open(service.addresses)
+            opened.callback(served.close)
+        server = NtpServer(service, claim, served)
+        opened.callback(server.close)
+        server.update()
         yield server
-    finally:
-        server.close()
+
+
+def _served(nts: NtsCertificate) -> ServedNts:
+    # Only who has NTS pays for TLS.
+    from timesync.lib.server_nts import ServedNts
+
+    return ServedNts(nts)
 
 
 def _pending(status: int) -> Leap:
