@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from queue import Queue
 
 import pytest
 from cli_support import running, server
 from click.testing import CliRunner, Result
+from lib_support import claim, papers
 
 from timesync.cli.main import cli
+from timesync.lib import serve
 
 
 def run(*arguments: str) -> Result:
@@ -93,6 +98,67 @@ def test_servers_that_will_not(tmp_path: Path, option: str, words: str) -> None:
     assert json.loads(as_json.stdout)["usable"] is False
 
 
+@pytest.fixture(scope="module")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """Where a server with NTS, 50 ms ahead, establishes keys; and the file of its authority."""
+    made = papers(tmp_path_factory.mktemp("nts"))
+    loop, found, stopping = asyncio.new_event_loop(), Queue[str](), asyncio.Event()
+
+    async def story() -> None:
+        async with serve("127.0.0.1:0", claim=lambda: claim(0.05), nts=made.certificate) as running:
+            found.put(str(running.nts_addresses[0]))
+            await stopping.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(story()))
+    thread.start()
+    yield found.get(timeout=20), str(made.trust.ca)
+    loop.call_soon_threadsafe(stopping.set)
+    thread.join()
+    loop.close()
+
+
+def test_nts_in_words(keyed: tuple[str, str]) -> None:
+    where, ca = keyed
+    result = run("query", where, "--nts", "--ca", ca, "--count", "4", "--interval", "20ms", "--interleaved")
+
+    assert (0, "") == (result.exit_code, result.stderr)
+    said = re.search(f"^{re.escape(where)} is ([0-9.]+) ms ahead of this clock", result.stdout, re.MULTILINE)
+    assert said is not None
+    assert abs(float(said[1]) - 50) < 5
+    assert "  authenticated by NTS (AES_" in result.stdout
+    assert ", interleaved" in result.stdout
+
+
+def test_nts_as_json(keyed: tuple[str, str], ahead: str) -> None:
+    where, ca = keyed
+    content = json.loads(run("query", where, "--nts", "--ca", ca, "--json").stdout)
+
+    assert (where, True, where, 8) == (
+        content["server"],
+        content["usable"],
+        content["nts"]["ke_server"],
+        content["nts"]["cookies"],
+    )
+    assert where != content["address"]
+    assert json.loads(run("query", ahead, "--json").stdout)["nts"] is None
+
+
+def test_nts_of_an_authority_that_is_not_trusted(keyed: tuple[str, str]) -> None:
+    result = run("query", keyed[0], "--nts")
+
+    assert (1, "") == (result.exit_code, result.stdout)
+    assert '"Lab CA", which is neither trusted nor shown by the server' in result.stderr
+
+
+def test_nts_with_a_file_that_holds_no_certificates(tmp_path: Path) -> None:
+    (tmp_path / "text.pem").write_text("text")
+    missing, text = (run("query", "127.0.0.1", "--nts", "--ca", str(tmp_path / f"{n}.pem")) for n in ("no", "text"))
+
+    assert (2, 2) == (missing.exit_code, text.exit_code)
+    assert "no.pem" in missing.stderr
+    assert "text.pem" in text.stderr
+
+
 def test_nobody_listens() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unheard:
         unheard.bind(("127.0.0.1", 0))
@@ -111,6 +177,8 @@ def test_nobody_listens() -> None:
         (["127.0.0.1", "--timeout", "3"], 'did you mean "3s"?'),
         (["127.0.0.1", "--timeout", "0s"], "must be longer than 0s"),
         (["127.0.0.1", "--interleaved"], "needs --count 3 or more"),
+        (["127.0.0.1", "--nts", "--version", "3"], "version 4 only"),
+        (["127.0.0.1", "--ca", "x.pem"], "only a server with --nts has"),
         (["127.0.0.1", "--interleaved", "--count", "3", "--version", "3"], "version 4 only"),
     ],
 )

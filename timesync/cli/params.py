@@ -63,5 +63,7 @@ DURATION: Parsed[Duration] = Parsed("DURATION", parse_duration)
 POSITIVE: Parsed[Duration] = Parsed("DURATION", _positive)
 NOT_NEGATIVE: Parsed[Duration] = Parsed("DURATION", _not_negative)
 FREQUENCY: Parsed[Rate] = Parsed("FREQUENCY", parse_frequency)
-SERVER: Parsed[HostPort] = Parsed("HOST[:PORT]", lambda text: parse_host_port(text, NTP_PORT))
+SERVER: Parsed[HostPort] = Parsed("HOST[:PORT]", lambda text: parse_host_port(text, 0))
+"""Port 0 where none is written: which one is meant, other options say."""
+
 LISTEN: Parsed[Endpoint] = Parsed("ADDRESS[:PORT]", lambda text: parse_listen(text, NTP_PORT))

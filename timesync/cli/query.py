@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import click
 
@@ -14,16 +15,18 @@ from timesync.base.time import Duration
 from timesync.cli.params import POSITIVE, SERVER
 from timesync.cli.render import ExitCode, fail, json_option, print_json
 from timesync.cli.show import ago, console, count, signed, span
-from timesync.config.address import HostPort
+from timesync.config.address import NTP_PORT, HostPort
 from timesync.daemon.leap import load_leap_table
-from timesync.daemon.query import SYSTEM_CLOCK, measuring_host
+from timesync.daemon.query import SYSTEM_CLOCK, first_address, measuring_host
 from timesync.daemon.query import query as ask_server
 from timesync.ntp.exchange import DropReason, precision_of, root_distance
 from timesync.ntp.query import Outcome, QuerySettings, best_of, spread
 from timesync.observe.snapshot import reference_text
 from timesync.wire.ntp import NtpPacket, short_to_duration
 
-_RESOLVE_LIMIT_S = 10.0
+if TYPE_CHECKING:
+    from timesync.nts.tls import Trust
+
 _KISSES = {
     "DENY": "it refuses to serve this client",
     "RSTR": "it refuses to serve this client",
@@ -44,6 +47,16 @@ _REFUSALS = {
 }
 
 
+class _Options(TypedDict):
+    number: int
+    interval: Duration
+    timeout: Duration
+    version: int
+    interleaved: bool
+    nts: bool
+    ca: str | None
+
+
 @click.command()
 @click.argument("server", type=SERVER, metavar="HOST[:PORT]")
 @click.option("--count", "number", type=click.IntRange(1, 1000), default=1, show_default=True, help="Questions.")
@@ -51,53 +64,80 @@ _REFUSALS = {
 @click.option("--timeout", type=POSITIVE, default="3s", show_default=True, help="How long to wait for each answer.")
 @click.option("--version", type=click.IntRange(3, 4), default=4, show_default=True, help="NTP version.")
 @click.option("--interleaved", is_flag=True, help="Ask for interleaved mode (RFC 9769); needs --count 3 or more.")
+@click.option("--nts", is_flag=True, help="Make keys by NTS-KE first (RFC 8915); PORT is then its TCP port, 4460.")
+@click.option("--ca", metavar="FILE", type=click.Path(), help="With --nts: certificates to trust, not the system's.")
 @json_option
-def query(
-    server: HostPort,
-    number: int,
-    interval: Duration,
-    timeout: Duration,
-    version: int,
-    interleaved: bool,
-    as_json: bool,
-) -> None:
+def query(server: HostPort, as_json: bool, **options: Unpack[_Options]) -> None:
     """Ask an NTP server for the time, touch no clock, and show all that it says.
 
     Ends with 0 when a client would use the answer, 1 when there is none or it is not fit for use.
     """
-    if interleaved and number < 3:
-        # A server keeps no transmit stamp of an answer before a question has asked for it.
-        raise click.UsageError("the first two answers are not interleaved: --interleaved needs --count 3 or more")
-    if interleaved and version != 4:
-        raise click.UsageError("interleaved mode exists in NTP version 4 only (RFC 9769)")
-    settings = QuerySettings(
-        local=SYSTEM_CLOCK,
-        version=version,
-        count=number,
-        interval=interval,
-        timeout=timeout,
-        interleaved=interleaved,
-    )
-    endpoint, outcomes = asyncio.run(_ask(server, settings, quiet=as_json or number == 1))
+    number = options["number"]
+    settings = _settings(options)
+    trust = _trust(options["ca"]) if options["nts"] else None
+    answers = asyncio.run(_ask(server, trust, settings, quiet=as_json or number == 1))
     if as_json:
-        print_json(as_object(server, endpoint, outcomes))
+        print_json(as_object(answers))
     else:
-        _print(server, endpoint, outcomes)
-    if not any(outcome.usable for outcome in outcomes):
+        _print(answers)
+    if not any(outcome.usable for outcome in answers.outcomes):
         raise click.exceptions.Exit(int(ExitCode.NO))
 
 
-async def _ask(server: HostPort, settings: QuerySettings, *, quiet: bool) -> tuple[Endpoint, list[Outcome]]:
+def _settings(options: _Options) -> QuerySettings:
+    """What to ask, once options that contradict each other are refused."""
+    if options["interleaved"] and options["number"] < 3:
+        # A server keeps no transmit stamp of an answer before a question has asked for it.
+        raise click.UsageError("the first two answers are not interleaved: --interleaved needs --count 3 or more")
+    if options["interleaved"] and options["version"] != 4:
+        raise click.UsageError("interleaved mode exists in NTP version 4 only (RFC 9769)")
+    if options["nts"] and options["version"] != 4:
+        raise click.UsageError("NTS exists in NTP version 4 only (RFC 8915)")
+    if options["ca"] is not None and not options["nts"]:
+        raise click.UsageError("--ca names certificates to trust, which only a server with --nts has")
+    return QuerySettings(
+        local=SYSTEM_CLOCK,
+        version=options["version"],
+        count=options["number"],
+        interval=options["interval"],
+        timeout=options["timeout"],
+        interleaved=options["interleaved"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What came of a query.
+
+    Attributes:
+        server: Who was named.
+        endpoint: Who was asked.
+        outcomes: One for each question.
+        nts: What was agreed upon with NTS, as in the object of ``--json``; None without NTS.
+    """
+
+    server: HostPort
+    endpoint: Endpoint
+    outcomes: Sequence[Outcome]
+    nts: Mapping[str, Any] | None = field(default=None)
+
+
+def _trust(ca: str | None) -> Trust:
+    # Only who has NTS pays for TLS.
+    from timesync.nts.certificates import CertificateError
+    from timesync.runtime.ke_trust import Trusts
+
+    try:
+        return Trusts().of(ca)
+    except OSError as error:
+        fail(ExitCode.NOT_PERMITTED if isinstance(error, PermissionError) else ExitCode.USAGE, f"--ca: {error}")
+    except CertificateError as error:
+        fail(ExitCode.USAGE, f"--ca: {ca}: {error}")
+
+
+async def _ask(server: HostPort, trust: Trust | None, settings: QuerySettings, *, quiet: bool) -> Answers:
     table, _ = load_leap_table()
     host = measuring_host(table)
-    try:
-        async with asyncio.timeout(_RESOLVE_LIMIT_S):
-            found = await host.resolve(server.host, server.port)
-    except (OSError, TimeoutError) as error:
-        why = getattr(error, "strerror", None) or str(error) or "no answer from the name server"
-        fail(ExitCode.NO, f"the name {server.host} cannot be looked up: {why}")
-    if not found:
-        fail(ExitCode.NO, f"the name {server.host} has no address")
     told = 0
 
     def heard(outcome: Outcome) -> None:
@@ -106,16 +146,34 @@ async def _ask(server: HostPort, settings: QuerySettings, *, quiet: bool) -> tup
         if not quiet:
             console().print(f"{told:3}: {_line(outcome)}")
 
-    return found[0], await ask_server(host, table, found[0], settings, heard)
+    if trust is not None:
+        from timesync.daemon.nts_query import NoKeysError, NtsQuerier
+        from timesync.runtime.ke_client import KE_PORT
+
+        server = replace(server, port=server.port or KE_PORT)
+        querier = NtsQuerier(host, table, server, trust)
+        try:
+            found = await querier.ask(settings, heard)
+        except NoKeysError as error:
+            fail(ExitCode.NO, str(error))
+        return Answers(server, querier.asked.endpoint, found, querier.details())
+    server = replace(server, port=server.port or NTP_PORT)
+    try:
+        endpoint = await first_address(host, server)
+    except OSError as error:
+        fail(ExitCode.NO, str(error))
+    return Answers(server, endpoint, await ask_server(host, table, endpoint, settings, heard))
 
 
-def as_object(server: HostPort, endpoint: Endpoint, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def as_object(answers: Answers) -> dict[str, Any]:
     """The object of ``--json``; offsets are this clock minus the server, as in ``timesync sources``."""
+    outcomes = answers.outcomes
     best = best_of(outcomes)
     width = spread(outcomes)
     return {
-        "server": str(server),
-        "address": str(endpoint),
+        "server": str(answers.server),
+        "address": str(answers.endpoint),
+        "nts": answers.nts,
         "usable": any(outcome.usable for outcome in outcomes),
         "answers": [_outcome_object(outcome) for outcome in outcomes],
         "best": None if best is None else outcomes.index(best),
@@ -189,9 +247,10 @@ def _no_sample(outcome: Outcome) -> str:
     return f"an answer, but of no use: {_REFUSALS.get(reason, reason.value)}"
 
 
-def _print(server: HostPort, endpoint: Endpoint, outcomes: Sequence[Outcome]) -> None:
+def _print(answers: Answers) -> None:
     out = console()
-    name = str(server) if server.numeric else f"{server} ({endpoint.address})"
+    server, outcomes = answers.server, answers.outcomes
+    name = str(server) if server.numeric else f"{server} ({answers.endpoint.address})"
     best = best_of(outcomes)
     if best is None:
         out.print(f"{name}: {_no_sample(outcomes[-1])}")
@@ -215,6 +274,10 @@ def _print(server: HostPort, endpoint: Endpoint, outcomes: Sequence[Outcome]) ->
     out.print(f"  round trip {span(best.sample.round_trip.s())}, {stamps} timestamps, {how}")
     if best.sample.excess:
         out.print(f"  (below zero by {span(best.sample.excess.s())}: the server guesses when its answer leaves)")
+    if answers.nts is not None:
+        nts = answers.nts
+        secret = "safe from a quantum computer" if nts["post_quantum"] else nts["group"] or "an unnamed group"
+        out.print(f"  authenticated by NTS ({nts['aead']}, {secret}), asked at {answers.endpoint}")
     _print_words(best)
 
 
