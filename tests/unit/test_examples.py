@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from cli_support import server
-from lib_support import ROOT, environment, example, roughtime_servers
+from lib_support import ROOT, environment, example, papers, roughtime_servers
 
-TRIED = {"sntp_query.py", "sntp_query_async.py", "follow.py", "server.py", "codec.py", "roughtime.py"}
+TRIED = {
+    "sntp_query.py", "sntp_query_async.py", "follow.py", "server.py", "codec.py", "roughtime.py",
+    "nts_query.py", "nts_session.py", "nts_server.py",
+}  # fmt: skip
 
 
 def test_every_example_is_tried() -> None:
@@ -47,20 +52,57 @@ def test_follow(tmp_path: Path) -> None:
     assert 2 == sum("this clock is +2.0" in line or "this clock is +1.9" in line for line in done.stdout.splitlines())
 
 
-def test_server_answers_a_query() -> None:
-    command = [sys.executable, str(ROOT / "examples" / "server.py"), "127.0.0.1:0"]
+@contextmanager
+def started(command: list[str]) -> Iterator[str]:
+    """A program that goes on, and the first line that it wrote."""
     with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            where = process.stdout.readline().split()[-1]
-            done = example("sntp_query_async.py", where)
+            yield process.stdout.readline()
         finally:
             process.kill()
+
+
+@pytest.fixture
+def keyed(tmp_path: Path) -> Iterator[tuple[str, str, str]]:
+    """``nts_server.py``: where it makes keys, where it answers, and the file of its authority."""
+    made = papers(tmp_path)
+    files = str(made.certificate.certificate), str(made.certificate.private_key)
+    command = [sys.executable, str(ROOT / "examples" / "nts_server.py"), *files, "127.0.0.1:0", "127.0.0.1:0"]
+    with started(command) as said:
+        words = said.split()
+        yield words[4], words[-1], str(made.trust.ca)
+
+
+def test_nts_query_of_the_nts_server(keyed: tuple[str, str, str]) -> None:
+    where, ntp, ca = keyed
+    done, untrusted = example("nts_query.py", where, ca), example("nts_query.py", where)
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.startswith(f"this clock minus {ntp}: ")
+    assert (1, "") == (untrusted.returncode, untrusted.stdout)
+    assert untrusted.stderr.startswith("no keys (certificate): 127.0.0.1 ")
+
+
+def test_nts_session_with_the_nts_server(keyed: tuple[str, str, str]) -> None:
+    where, ntp, ca = keyed
+    done = example("nts_session.py", "1", where, ca)
+    assert (0, "") == (done.returncode, done.stderr)
+    first, second = done.stdout.splitlines()
+    assert f"keys for {ntp}, 8 cookies, TLSv1.3" == first
+    assert second.startswith("this clock minus it: ")
+
+
+def test_server_answers_a_query() -> None:
+    command = [sys.executable, str(ROOT / "examples" / "server.py"), "127.0.0.1:0"]
+    with started(command) as said:
+        where = said.split()[-1]
+        done = example("sntp_query_async.py", where)
     assert done.stdout.startswith(f"{where}: stratum 3, ")
 
 
-def test_the_server_has_ten_lines() -> None:
-    text = (ROOT / "examples" / "server.py").read_text()
+@pytest.mark.parametrize("name", ["server.py", "nts_server.py"])
+def test_the_server_has_ten_lines(name: str) -> None:
+    text = (ROOT / "examples" / name).read_text()
     body = text[text.index("async def main") :]
     assert len([line for line in body.splitlines() if line.strip()]) <= 10
 

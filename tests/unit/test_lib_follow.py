@@ -120,6 +120,28 @@ def test_following_two_servers_and_one_that_is_wrong() -> None:
     asyncio.run(story())
 
 
+def test_a_state_is_synchronized_while_sources_agree() -> None:
+    async def story() -> None:
+        said = [claim()]
+        async with (
+            asyncio.timeout(PATIENCE_S),
+            serve("127.0.0.1:0", claim=lambda: said[0]) as server,
+            follow(str(server.addresses[0]), poll_s=(0.0625, 0.0625), every_s=0.05) as states,
+        ):
+            assert not states.state().synchronized
+            async for state in states:
+                if state.synchronized:
+                    break
+            said[0] = claim(leap=Leap.UNKNOWN)
+            server.update()
+            async for state in states:
+                if not state.synchronized:
+                    break
+            assert state.offset_s is not None, "what was known is not forgotten"
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("servers", [(), ("a b",), ("x', noselect: true}, {ntp: 'y",)])
 def test_what_is_no_server_cannot_be_followed(servers: tuple[str, ...]) -> None:
     async def story() -> None:

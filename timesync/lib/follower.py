@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from timesync.daemon.leap_book import LiveTable
 from timesync.daemon.linux import LinuxHost
 from timesync.daemon.run import host_clocks
 from timesync.lib.trust import NtsTrust
-from timesync.servo.view import CoreView, SourceView
+from timesync.servo.view import CoreView, SourceState, SourceView
 
 _SYSTEM = ClockId("system")
 
@@ -31,7 +31,7 @@ class FollowState:
     """How the system clock stands, as all sources together have it.
 
     Attributes:
-        synchronized: Enough sources agree, and ``offset_s`` can be believed.
+        synchronized: Sources agree now, and ``offset_s`` can be believed.
         reason: The state in one sentence.
         offset_s: The system clock minus the true time, now; None before anything is known. The daemon that steers the
             clock, if there is one, is seen here as a clock that is steered.
@@ -63,7 +63,8 @@ class Follower:
         core = self._appliance.view()
         (clock,) = (one for one in core.clocks if one.clock == _SYSTEM)
         return FollowState(
-            synchronized=core.stratum < 16,
+            # Not by the core's stratum: a clock that is not steered has none.
+            synchronized=clock.error_bound_s is not None and _selected(core.sources),
             reason=core.reason,
             offset_s=clock.offset_s,
             error_bound_s=clock.error_bound_s,
@@ -81,6 +82,10 @@ class Follower:
         self._next_s = max(self._next_s + self._every_s, now_s)
         await asyncio.sleep(self._next_s - now_s)
         return self.state()
+
+
+def _selected(sources: Sequence[SourceView]) -> bool:
+    return any(source.state is SourceState.SELECTED for source in sources)
 
 
 @asynccontextmanager
