@@ -1,13 +1,21 @@
-"""NTS end to end: our daemon as a client of Debian's chronyd, as its server, and of another of ours."""
+"""NTS end to end: our daemon and our library as clients of Debian's chronyd, as its servers, and of another of ours."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from interop_nts import Authority
 from interop_support import Chronyd, Node, Timesync, appliance, chronyd, lan, timesync, wait_until
+
+from timesync.base.time import Duration
+from timesync.cli.main import cli
+from timesync.lib import Claim, KeKind, NtsCertificate, NtsError, NtsSession, NtsTrust, follow, query, serve
 
 pytestmark = pytest.mark.interop
 
@@ -134,3 +142,77 @@ def test_ours_follows_ours_and_one_fleet_takes_the_other_s_cookies(tmp_path: Pat
                 assert SECRETS == details(daemon)["cookies"]
             assert taker.counters()["nts"] > 3
             assert 0 == giver.counters()["nts"]
+
+
+def test_our_library_and_our_command_ask_chronyd(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    async def story(where: str, trust: NtsTrust, restart: Callable[[], object]) -> None:
+        reply = await query(where, nts=trust, count=3, interval_s=0.1)
+        assert (True, 1) == (reply.authenticated, reply.stratum)
+        # One machine has one clock.
+        assert abs(reply.offset.s()) < reply.error_bound.s() + 0.001
+        record_property("offset", str(reply.offset))
+        with pytest.raises(NtsError, match='"Interop CA"') as refused:
+            await query(where, nts=True)
+        assert KeKind.CERTIFICATE is refused.value.kind
+        async with follow(where, nts=trust, poll_s=(0.25, 1), every_s=0.2) as states, asyncio.timeout(LOCK_S):
+            async for state in states:
+                if state.synchronized:
+                    break
+        async with NtsSession(where, trust=trust) as session:
+            for _ in range(SECRETS + 2):
+                await session.query()
+            assert (SECRETS, 1) == (session.cookies, session.rounds)
+            record_property("keys", session.established.aead.name)
+            restart()
+            assert (await session.query()).authenticated
+            assert (SECRETS, 2) == (session.cookies, session.rounds)
+
+    with lan(2) as (server, here):
+        authority = Authority(tmp_path / "ca")
+        # Without a place for its keys it forgets them when it ends.
+        lines = [line for line in chrony_server(authority, server, tmp_path) if not line.startswith("ntsdumpdir")]
+        with ExitStack() as running:
+            running.enter_context(chronyd(server, tmp_path / "server", *lines))
+            with here.entered():
+                asked = ["query", server.address, "--nts", "--ca", str(authority.certificate), "--json"]
+                content = json.loads(CliRunner().invoke(cli, asked).stdout)
+            assert (True, SECRETS) == (content["usable"], content["nts"]["cookies"])
+
+            def restart() -> None:
+                running.close()
+                running.enter_context(chronyd(server, tmp_path / "again", *lines))
+
+            with here.entered():
+                asyncio.run(story(server.address, NtsTrust(authority.certificate), restart))
+
+
+def test_chronyd_follows_our_library(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    claim = Claim(stratum=3, reference_id=b"LAB\0", root_dispersion=Duration.from_s(0.001))
+
+    async def story(address: str, nts: NtsCertificate, trial: Callable[[], str]) -> str:
+        async with serve(address, claim=lambda: claim, allow=["0.0.0.0/0"], nts=nts) as server:
+            found = await asyncio.to_thread(trial)
+            counters = server.counters()
+            assert counters.nts == counters.answered > 2
+            assert 0 == counters.nts_nak
+            return found
+
+    with lan(2) as (here, there):
+        authority = Authority(tmp_path / "ca")
+        certificate = NtsCertificate(*authority.issue("ours", f"IP:{here.address}"))
+
+        def trial() -> str:
+            lines = (
+                "port 0", f"ntstrustedcerts {authority.certificate}",
+                f"server {here.address} nts minpoll 0 maxpoll 0 iburst",
+            )  # fmt: skip
+            with chronyd(there, tmp_path / "client", *lines) as client:
+                wait_until(client.selected, SELECT_S, "chronyd selects us", client.log)
+                assert ("NTS", "0", "8") == tuple(authdata(client)[place] for place in (1, 7, 8))
+                return client.ntpdata()["Offset"]
+
+        with here.entered():
+            offset = asyncio.run(story(here.address, certificate, trial))
+    record_property("chronyd's offset of us", offset)

@@ -126,6 +126,7 @@ def test_nts_in_words(keyed: tuple[str, str]) -> None:
     assert said is not None
     assert abs(float(said[1]) - 50) < 5
     assert "  authenticated by NTS (AES_" in result.stdout
+    assert re.search(r"^  asked at 127\.0\.0\.1:\d+, 8 cookies left$", result.stdout, re.MULTILINE)
     assert ", interleaved" in result.stdout
 
 

@@ -277,7 +277,8 @@ def _print(answers: Answers) -> None:
     if answers.nts is not None:
         nts = answers.nts
         secret = "safe from a quantum computer" if nts["post_quantum"] else nts["group"] or "an unnamed group"
-        out.print(f"  authenticated by NTS ({nts['aead']}, {secret}), asked at {answers.endpoint}")
+        out.print(f"  authenticated by NTS ({nts['aead']}, {secret})")
+        out.print(f"  asked at {answers.endpoint}, {nts['cookies']} cookies left")
     _print_words(best)
 
 
