@@ -66,12 +66,15 @@ make_ready() {
         ;;
     test)
         extras='[test,diag]'
-        say "installing timesync and what its tests need into $venv: 70 to 90 MB to download, a minute;" \
+        say "installing timesync and what its tests need into $venv: 110 to 140 MB to download, a minute;" \
             "the next use needs no network"
         ;;
     esac
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
         --editable "$root$extras" || die "pip could not install (see above); is there a network?"
+    # Its own list of needs has a documentation generator, a plotter and others, 400 MB of them, of which it imports none.
+    [ "$1" != test ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        --root-user-action=ignore --no-deps 'allantools>=2024.6' || die "pip could not install allantools (see above)"
     # Last, so that what was interrupted is done again.
     fingerprint >"$venv/timesync-$1.stamp"
 }
