@@ -208,7 +208,7 @@ class History(Model):
     """What is kept of the past for plots and reports, in a file of SQLite in the state directory."""
 
     size: Annotated[int, Size("1MB", "100GB")] = Field("64MB", validate_default=True)
-    """The file never grows beyond this: the oldest and finest values go first."""
+    """The file never grows beyond this: old seconds go first, minutes reach back 30 times as far, hours go last."""
     flush: Annotated[Duration, Span("10s", "1h")] = Field("5min", validate_default=True)
     """How often it is written to; what is newer is lost at a power cut. Seldom spares an SD card."""
 
