@@ -82,9 +82,7 @@ def main() -> None:
                 flushed_s += time.process_time() - began
                 largest = max(largest, path.stat().st_size)
         print(f"{days:g} days of {len(history.series())} series: {kept_s / days / 864:.3f} % of a core to keep,")
-        print(
-            f"  {flushed_s / days / 864:.3f} % to write; the file had at most {largest / 1e6:.1f} of {SIZE / 1e6:.0f} MB;"
-        )
+        print(f"  {flushed_s / days / 864:.3f} % to write; file: at most {largest / 1e6:.1f} of {SIZE / 1e6:.0f} MB;")
         print(f"  {(written() - before) / days / 1e6:.0f} MB written a day, every {FLUSH_S} s")
         end = START_S + round(days * 86_400)
         for name, span, points in (("an hour", 3600, 600), ("a day", 86_400, 600), ("the week", 604_800, 600)):
