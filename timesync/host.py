@@ -289,24 +289,33 @@ class Host(Protocol):
         ...
 
     def open_exchange(
-        self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler, *, hardware: bool = False
+        self,
+        remote: Endpoint,
+        clock: ClockId,
+        handler: ExchangeHandler,
+        *,
+        hardware: bool = False,
+        over_ptp: bool = False,
     ) -> Exchange:
         """A fresh socket towards ``remote`` whose stamps are of ``clock``. Raises OSError.
 
         With ``hardware`` they are the network card's alone, whose clock that must be; a stamp is None where the card
-        gave none.
+        gave none. With ``over_ptp`` the socket has the remote's port, by which cards know messages of PTP.
         """
         ...
 
-    def card_clock(self, remote: Endpoint) -> ClockId:
+    def card_clock(self, remote: Endpoint, *, over_ptp: bool = False) -> ClockId:
         """The clock of the network card that packets to ``remote`` leave by, once the card is set to stamp them.
 
-        Raises ClockError with why there is none.
+        With ``over_ptp`` they are messages of PTP. Raises ClockError with why there is none.
         """
         ...
 
-    def card_maps(self) -> tuple[CardMap, ...]:
-        """How the stamps of network cards become kernel timestamps now, for a server; the cards are set to stamp."""
+    def card_maps(self, *, over_ptp: bool = False) -> tuple[CardMap, ...]:
+        """How the stamps of network cards become kernel timestamps now, for a server; the cards are set to stamp.
+
+        With ``over_ptp`` so are those that stamp messages of PTP only.
+        """
         ...
 
     def check_foreign(self) -> str | None:
@@ -336,8 +345,21 @@ class Host(Protocol):
         """A TCP connection to ``remote``; waits as long as the network does. Raises OSError."""
         ...
 
-    def serve_ntp(self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None) -> NtpService:
-        """Start serving; ``workers`` None: the host decides, 0: inside this process. Raises OSError."""
+    def serve_ntp(
+        self,
+        settings: ServerSettings,
+        listen: Sequence[Endpoint],
+        workers: int | None,
+        ptp_listen: Sequence[Endpoint] = (),
+    ) -> NtpService:
+        """Start serving. Raises OSError.
+
+        Args:
+            settings: How.
+            listen: Where.
+            workers: Processes; None: the host decides, 0: inside this process.
+            ptp_listen: Where NTP over PTP is served.
+        """
         ...
 
     def serve_nts(

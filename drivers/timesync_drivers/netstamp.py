@@ -1,7 +1,8 @@
 """UDP sockets whose packets the kernel stamps (``Documentation/networking/timestamping.rst``).
 
 One socket serves one request: it is bound to a random port (RFC 9109) and connected to its remote, so the
-kernel drops packets of others and reports a refused connection as ECONNREFUSED.
+kernel drops packets of others and reports a refused connection as ECONNREFUSED. Only NTP over PTP needs a port of its
+own, as cards that stamp PTP alone know it by that.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from timesync.base.ids import Endpoint
@@ -109,11 +111,16 @@ class StampedSocket:
 
     Attributes:
         kernel_stamps: Whether stamps come from below; else all are ``StampSource.USER``.
-        local_port: The random port.
+        local_port: The random port, or the one that was asked for.
     """
 
-    def __init__(self, remote: Endpoint, entropy: Entropy, *, hardware: bool = False) -> None:
+    def __init__(
+        self, remote: Endpoint, entropy: Entropy, *, hardware: bool = False, local_port: int | None = None
+    ) -> None:
         """Bind and connect. Raises OSError (no route, no free port, wrong address).
+
+        With ``local_port`` that is the port, shared with other such sockets (``share_event_port``): what its remote
+        sends to it from the remote's port comes to this socket alone, and all else to the others.
 
         With ``hardware`` all stamps but those of ``send`` are the card's, raw, on its own clock and scale, or missing;
         raises OSError where the kernel does not know such stamps.
@@ -125,7 +132,12 @@ class StampedSocket:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             # Before bind, so that no packet comes in between without a stamp.
             self.kernel_stamps = _enable_stamps(self._socket, hardware=hardware)
-            self.local_port = _bind_random(self._socket, entropy)
+            if local_port is None:
+                self.local_port = _bind_random(self._socket, entropy)
+            else:
+                share_event_port(self._socket)
+                self._socket.bind(("", local_port))
+                self.local_port = local_port
             self._socket.connect(_address(remote))
         except BaseException:
             self._socket.close()
@@ -182,6 +194,20 @@ class StampedSocket:
     def _stamp(self, control: _Control) -> int | None:
         software, raw = _stamps(control)
         return raw if self._source is StampSource.HARDWARE else software
+
+
+def share_event_port(udp: socket.socket) -> None:
+    """Let a socket, before it is bound, have a port of PTP beside others that do so too. Raises OSError.
+
+    The kernel gives a packet to the socket that is bound most closely to it. Multicast messages, which it would give to
+    each, are none of NTP's.
+    """
+    udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if udp.family == socket.AF_INET:
+        udp.setsockopt(socket.IPPROTO_IP, abi.IP_MULTICAST_ALL, 0)
+        return
+    with suppress(OSError):  # Linux 4.20; without it they come, and are dropped by whoever reads
+        udp.setsockopt(socket.IPPROTO_IPV6, abi.IPV6_MULTICAST_ALL, 0)
 
 
 def hold_stamps() -> socket.socket:

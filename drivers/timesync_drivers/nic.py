@@ -24,6 +24,7 @@ TX_ON = 1 << abi.HWTSTAMP_TX_ON
 FILTER_ALL = 1 << abi.HWTSTAMP_FILTER_ALL
 FILTER_NTP_ALL = 1 << abi.HWTSTAMP_FILTER_NTP_ALL
 """Bits of HWTSTAMP_FILTER_ALL and HWTSTAMP_FILTER_NTP_ALL in ``rx_filters``: others stamp PTP packets only."""
+_FILTERS_PTP_UDP = FILTER_ALL | 1 << abi.HWTSTAMP_FILTER_PTP_V2_EVENT | 1 << abi.HWTSTAMP_FILTER_PTP_V2_L4_EVENT
 
 _NTP_FILTERS = (abi.HWTSTAMP_FILTER_ALL, abi.HWTSTAMP_FILTER_NTP_ALL)
 _SILENT = frozenset({errno.EOPNOTSUPP, errno.ENOTTY, errno.EINVAL})
@@ -59,6 +60,16 @@ class Stamping:
     def any_packet(self) -> bool:
         """Whether packets of NTP can be stamped on receipt, and not those of PTP alone."""
         return bool(self.rx_filters & (FILTER_ALL | FILTER_NTP_ALL))
+
+    @property
+    def every_packet(self) -> bool:
+        """Whether packets of any kind can be stamped on receipt."""
+        return bool(self.rx_filters & FILTER_ALL)
+
+    @property
+    def ptp_over_udp(self) -> bool:
+        """Whether event messages of PTP over UDP can be stamped on receipt."""
+        return bool(self.rx_filters & _FILTERS_PTP_UDP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +182,7 @@ class Claim:
         if present is None or present == self._taken:
             return False
         # From now on the other's setting is the one to put back.
-        narrowed = not present.stamps_ntp
+        narrowed = not self._suffices(present)
         self._before = present
         self._taken = self._widen(present)
         return narrowed
@@ -182,14 +193,22 @@ class Claim:
         if before is not None and before != self._taken and setting(self.interface) == self._taken:
             change(self.interface, before)
 
+    def _suffices(self, present: Setting) -> bool:
+        """Whether all is stamped that the claim is for."""
+        return present.stamps_ntp
+
+    def _wanted(self, present: Setting | None) -> Setting:
+        """The least setting that suffices and stamps all that ``present`` does. Raises OSError."""
+        return widened(present, self._able)
+
     def _widen(self, present: Setting | None) -> Setting:
-        wanted = widened(present, self._able)
+        wanted = self._wanted(present)
         if present == wanted:
             return wanted
         change(self.interface, wanted)
         # Some drivers answer with what was asked and do otherwise.
         taken = setting(self.interface) or wanted
-        if not taken.stamps_ntp:
+        if not self._suffices(taken):
             if present is not None:
                 change(self.interface, present)
             raise OSError(

@@ -7,9 +7,10 @@ the other has set.
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 from timesync_drivers import abi
-from timesync_drivers.nic import Setting, Stamping, change, setting
+from timesync_drivers.nic import Claim, Setting, Stamping, change, setting
 
 _KINDS = range(abi.HWTSTAMP_FILTER_NTP_ALL + 1)
 _STAMPED: dict[int, frozenset[int]] = {
@@ -56,6 +57,22 @@ def widened(present: Setting | None, able: Stamping, *, ethernet: bool, one_step
     if usable:
         raise OSError(errno.EBUSY, f"another program has the card stamp other packets (filter {present.rx_filter})")
     raise OSError(errno.EOPNOTSUPP, "the card stamps no PTP messages of this transport")
+
+
+class UdpClaim(Claim):
+    """A card that is set to stamp event messages over UDP for somebody who needs nothing else of it.
+
+    Stamps of one-step cards, of all but their Sync messages, are as good: the transmit type stays whatever others set.
+    """
+
+    def _suffices(self, present: Setting) -> bool:
+        return present.tx_type != abi.HWTSTAMP_TX_OFF and covers(present.rx_filter, abi.HWTSTAMP_FILTER_PTP_V2_L4_EVENT)
+
+    def _wanted(self, present: Setting | None) -> Setting:
+        wanted = widened(present, self._able, ethernet=False, one_step=False)
+        if present is None or present.tx_type == abi.HWTSTAMP_TX_OFF:
+            return wanted
+        return replace(wanted, tx_type=present.tx_type)
 
 
 class PtpClaim:

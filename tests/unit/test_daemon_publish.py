@@ -74,7 +74,9 @@ class Bench:
             "p.yaml",
         ).config
 
-    def _serve(self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None) -> Service:
+    def _serve(
+        self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None, ptp_listen: Sequence[Endpoint]
+    ) -> Service:
         if self.refusal is not None:
             raise self.refusal
         self.services.append(Service())

@@ -67,6 +67,7 @@ class Scene:
         self.notes: list[Noted] = []
         self.added: list[SourceSpec] = []
         self.opened: list[tuple[ClockId, bool]] = []
+        self.over_ptp: set[bool] = set()
         self._open = self.host.open_exchange
         monkeypatch.setattr(self.host, "card_clock", self._card_clock)
         monkeypatch.setattr(self.host, "open_exchange", self._opens)
@@ -74,19 +75,25 @@ class Scene:
         core: Any = None  # NTP asks the core nothing
         self.around = Surroundings(self.host, leap_table(), listener, core)
 
-    def _card_clock(self, remote: Endpoint) -> ClockId:
+    def _card_clock(self, remote: Endpoint, *, over_ptp: bool) -> ClockId:
         assert remote.address == SERVER
+        self.over_ptp.add(over_ptp)
         if isinstance(self.card, ClockError):
             raise self.card
         return self.card
 
-    def _opens(self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler, *, hardware: bool = False) -> Exchange:
+    def _opens(
+        self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler, *, hardware: bool, over_ptp: bool
+    ) -> Exchange:
         self.opened.append((clock, hardware))
+        self.over_ptp.add(over_ptp)
         return self._open(remote, SYSTEM, handler)
 
-    def play(self, timestamping: str, able: set[ClockId], *story: Callable[[NtpGroup], None]) -> NtpGroup:
+    def play(
+        self, timestamping: str, able: set[ClockId], *story: Callable[[NtpGroup], None], transport: str = "udp"
+    ) -> NtpGroup:
         """Start the group, and do one thing after the other, with a review after each."""
-        source = NtpSource.model_validate({"ntp": SERVER, "timestamping": timestamping})
+        source = NtpSource.model_validate({"ntp": SERVER, "timestamping": timestamping, "transport": transport})
         group = NtpGroup(source, SYSTEM, self.around, {}, cards=able)
 
         async def main() -> None:
@@ -129,6 +136,12 @@ def test_the_card_is_taken_where_it_can_stamp(scene: Scene, timestamping: str) -
     (spec,) = scene.added
     assert (ETH0, CARD_PRECISION.s()) == (spec.clock, spec.stamp_noise_s)
     assert scene.notes == []
+
+
+@pytest.mark.parametrize(("transport", "over_ptp"), [("udp", False), ("ptp", True)])
+def test_the_card_is_told_what_carries_the_messages(scene: Scene, transport: str, over_ptp: bool) -> None:
+    scene.play("hardware", {ETH0}, transport=transport)
+    assert {over_ptp} == scene.over_ptp
 
 
 def test_software_asks_no_card(scene: Scene) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -217,3 +218,36 @@ def test_ports_of_successive_sockets_are_spread_over_the_whole_range(peer: socke
 def test_no_route_is_an_error_at_once() -> None:
     with pytest.raises(OSError, match=r"denied|unreachable|Invalid"):
         StampedSocket(Endpoint("255.255.255.255", 123), os.urandom)
+
+
+def test_a_port_of_ptp_is_shared_and_a_remotes_packets_come_to_its_own_socket(peer: socket.socket) -> None:
+    address = peer.getsockname()[0]
+    with (
+        socket.socket(peer.family, socket.SOCK_DGRAM) as server,
+        socket.socket(peer.family, socket.SOCK_DGRAM) as stranger,
+    ):
+        if peer.family == socket.AF_INET6:
+            server.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        netstamp.share_event_port(server)
+        server.bind(("", 0))
+        server.settimeout(WAIT_S)
+        port = server.getsockname()[1]
+        with closing(StampedSocket(_endpoint(peer), os.urandom, local_port=port)) as udp:
+            assert udp.local_port == port
+            udp.send(b"request")
+            assert peer.recvfrom(100)[1][1] == port
+            stranger.sendto(b"to the server", (address, port))
+            peer.sendto(b"answer", (address, port))
+            assert _received(udp).data == b"answer"
+            assert server.recv(100) == b"to the server"
+            with closing(StampedSocket(_endpoint(stranger), os.urandom, local_port=port)) as other:
+                peer.sendto(b"once more", (address, port))
+                assert _received(udp).data == b"once more"
+                assert other.recv() is None
+        peer.sendto(b"nobody asked", (address, port))
+        assert server.recv(100) == b"nobody asked"
+
+
+def test_a_port_that_another_program_has_for_itself_is_an_error(peer: socket.socket) -> None:
+    with pytest.raises(OSError, match=os.strerror(errno.EADDRINUSE)):
+        StampedSocket(_endpoint(peer), os.urandom, local_port=peer.getsockname()[1])

@@ -6,9 +6,9 @@ import errno
 
 import pytest
 
-from timesync_drivers import ptp_filter
+from timesync_drivers import nic, ptp_filter
 from timesync_drivers.nic import HARDWARE, Setting, Stamping
-from timesync_drivers.ptp_filter import PtpClaim, covers, widened
+from timesync_drivers.ptp_filter import PtpClaim, UdpClaim, covers, widened
 
 OFF, ON, ONE_STEP, ONE_STEP_P2P = range(4)
 NONE, ALL, V1, L4, L2, EVENT, NTP = 0, 1, 3, 6, 9, 12, 15
@@ -82,8 +82,9 @@ class Driver:
         self.known = present is not None
         self.takes: int | None = None
         self.made: list[Setting] = []
-        monkeypatch.setattr(ptp_filter, "setting", self.get)
-        monkeypatch.setattr(ptp_filter, "change", self.set)
+        for module in (ptp_filter, nic):
+            monkeypatch.setattr(module, "setting", self.get)
+            monkeypatch.setattr(module, "change", self.set)
 
     def get(self, interface: str) -> Setting | None:
         assert interface == "eth7"
@@ -151,3 +152,60 @@ def test_a_driver_that_does_not_tell_is_set_and_left(monkeypatch: pytest.MonkeyP
     assert not claim.renew()
     claim.release()
     assert driver.made == [Setting(0, ONE_STEP, EVENT)]
+
+
+# --- for NTP over PTP
+
+
+@pytest.mark.parametrize(
+    ("present", "expected"),
+    [
+        (None, Setting(0, ON, EVENT)),
+        (Setting(0, OFF, NONE), Setting(0, ON, EVENT)),
+        (Setting(1, ON, L2), Setting(1, ON, EVENT)),
+        (Setting(0, OFF, ALL), Setting(0, ON, ALL)),
+        # Some port of PTP needs it so.
+        (Setting(0, ONE_STEP, L2), Setting(0, ONE_STEP, EVENT)),
+    ],
+)
+def test_a_claim_over_udp_sets_what_is_missing_and_puts_it_back(
+    present: Setting | None, expected: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Driver(monkeypatch, present)
+    claim = UdpClaim("eth7", card(L4, L2, EVENT))
+    assert expected == driver.present
+    claim.release()
+    assert (present or expected) == driver.present
+
+
+def test_a_claim_over_udp_leaves_the_transmit_type_to_a_port_that_comes_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(monkeypatch, Setting(0, OFF, NONE))
+    able = card(EVENT, tx=(OFF, ON, ONE_STEP))
+    claim, port = UdpClaim("eth7", able), PtpClaim("eth7", able)
+    port.need(ethernet=False, one_step=True)
+    for _ in range(2):
+        assert not claim.renew(), "it holds"
+        assert not port.renew()
+    assert [Setting(0, ON, EVENT), Setting(0, ONE_STEP, EVENT)] == driver.made
+    driver.present = Setting(0, ONE_STEP, NONE)
+    assert claim.renew()
+    assert Setting(0, ONE_STEP, EVENT) == driver.present
+
+
+def test_a_claim_over_udp_takes_no_filter_from_others_and_believes_no_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver(monkeypatch, Setting(0, ON, NTP))
+    with pytest.raises(OSError, match="stamp other packets") as caught:
+        UdpClaim("eth7", card(NTP, EVENT))
+    assert errno.EBUSY == caught.value.errno
+    driver.present, driver.takes = Setting(0, ON, NONE), L2
+    with pytest.raises(OSError, match="asked for filter 12, took 9"):
+        UdpClaim("eth7", card(EVENT))
+    assert Setting(0, ON, NONE) == driver.present
+
+
+@pytest.mark.parametrize(
+    ("filters", "every", "over_udp"),
+    [((ALL,), True, True), ((EVENT,), False, True), ((L4,), False, True), ((L2, NTP), False, False)],
+)
+def test_what_a_card_says_it_stamps(filters: tuple[int, ...], every: bool, over_udp: bool) -> None:
+    assert (every, over_udp) == (card(*filters).every_packet, card(*filters).ptp_over_udp)

@@ -58,11 +58,14 @@ class Bench:
         self.clocks: dict[ClockId, StampClock] = {ETH0: self.phc}
         self.able = {"enp1s0": ABLE, "enp2s0": Stamping(0x1A, None, 0, 0), "enp1s0.7": ABLE}
         self.claims: list[Held] = []
+        self.ptp_claims: list[Held] = []
         self.refusal: OSError | None = None
         self.way = 3
         self.mono_ns = 0
         nics = Nics(lambda: list(NAMES.items()), self._stamping, self._claim, self._name)
-        self.cards = Cards(self.clocks, nics=nics, route=self._route, mono_ns=lambda: self.mono_ns)
+        self.cards = Cards(
+            self.clocks, nics=nics, claim_ptp=self._claim_ptp, route=self._route, mono_ns=lambda: self.mono_ns
+        )
 
     def _route(self, address: str, scope: int) -> int:
         assert (REMOTE.address, 0) == (address, scope)
@@ -83,6 +86,12 @@ class Bench:
             raise self.refusal
         self.claims.append(Held(name, able))
         return self.claims[-1]
+
+    def _claim_ptp(self, name: str, able: Stamping) -> Claim:
+        if self.refusal is not None:
+            raise self.refusal
+        self.ptp_claims.append(Held(name, able))
+        return self.ptp_claims[-1]
 
     def why_not(self) -> ClockError:
         with pytest.raises(ClockError) as caught:
@@ -132,6 +141,51 @@ def test_why_a_card_cannot_stamp_is_said_with_what_to_do() -> None:
     assert "no interface is known for packets to 192.0.2.9: Network is unreachable" in str(bench.why_not())
     bench.way = 99
     assert "no interface is known" in str(bench.why_not())
+
+
+def test_a_card_that_stamps_ptp_alone_does_for_ntp_over_ptp() -> None:
+    bench = Bench()
+    bench.able = dict.fromkeys(bench.able, PTP_ONLY)
+    card = bench.cards.towards(REMOTE, over_ptp=True)
+    assert bench.cards.towards(REMOTE, over_ptp=True).clock is card.clock is bench.phc
+    assert ([], ["enp1s0"]) == (bench.claims, [claim.interface for claim in bench.ptp_claims])
+    assert "stamps packets of PTP only" in str(bench.why_not())
+
+    bench.ptp_claims[0].changed = OSError(errno.EBUSY, "another has it")
+    assert bench.cards.check() == "the card of enp1s0 stamps no packets of NTP over PTP any more: another has it"
+    bench.refusal = OSError(errno.EPERM, os.strerror(errno.EPERM))
+    with pytest.raises(ClockError, match="cannot be set to stamp packets of NTP over PTP") as caught:
+        bench.cards.towards(REMOTE, over_ptp=True)
+    assert "hwstamp_ctl -i enp1s0 -t 1 -r 12" in caught.value.advice
+
+    bench.refusal = None
+    bench.cards.towards(REMOTE, over_ptp=True)
+    bench.cards.close()
+    assert bench.ptp_claims[-1].released
+
+
+def test_a_card_that_stamps_every_packet_is_set_once_for_both() -> None:
+    bench = Bench()
+    bench.cards.towards(REMOTE)
+    bench.cards.towards(REMOTE, over_ptp=True)
+    assert (1, 0) == (len(bench.claims), len(bench.ptp_claims))
+
+
+def test_a_card_that_stamps_ptp_over_ethernet_alone_does_for_neither() -> None:
+    bench = Bench()
+    bench.able["enp1s0"] = Stamping(0x7F, 0, 0b11, 1 << 9 | 1)
+    with pytest.raises(ClockError, match="no packets of PTP over UDP"):
+        bench.cards.towards(REMOTE, over_ptp=True)
+
+
+def test_a_server_has_the_maps_of_cards_that_stamp_ptp_alone_where_it_serves_over_ptp() -> None:
+    bench = Bench()
+    bench.able["enp1s0"] = PTP_ONLY
+    bench.learn()
+    assert [5] == [card.interface for card in bench.cards.maps()]
+    bench.mono_ns += 11 * S
+    assert [3, 5] == [card.interface for card in bench.cards.maps(over_ptp=True)]
+    assert ["enp1s0"] == [claim.interface for claim in bench.ptp_claims]
 
 
 def test_a_clock_that_is_away_stamps_nothing() -> None:

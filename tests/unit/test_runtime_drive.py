@@ -190,8 +190,10 @@ class Driving(Scene):
         monkeypatch.setattr(self.host, "open_exchange", self._open)
         self.driver = Driver(self.machine, self.host, REMOTE, SYSTEM, self.said.append)
 
-    def _open(self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler, *, hardware: bool = False) -> Socket:
-        assert (REMOTE, SYSTEM, False) == (remote, clock, hardware)
+    def _open(
+        self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler, *, hardware: bool, over_ptp: bool
+    ) -> Socket:
+        assert (REMOTE, SYSTEM, False, False) == (remote, clock, hardware, over_ptp)
         if self.opening is not None:
             raise self.opening
         self.sockets.append(Socket(handler, self.sending))

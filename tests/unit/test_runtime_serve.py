@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from timesync.runtime.serve import (
 )
 from timesync.runtime.serve_block import SharedBlock
 from timesync.runtime.serve_socket import open_sockets
+from timesync.wire.ntp_over_ptp import Form, unwrap, wrap
 
 Service = LoopService | WorkerService
 SETTINGS = ServerSettings(allow=EVERYBODY)
@@ -48,11 +50,12 @@ def serve(
     workers: int,
     settings: ServerSettings = SETTINGS,
     listen: tuple[Endpoint, ...] = ANYWHERE,
+    ptp_listen: tuple[Endpoint, ...] = (),
 ) -> None:
     """Run a story against a service that is ready and has a state."""
 
     async def main() -> None:
-        service = open_service(settings, listen, workers)
+        service = open_service(settings, listen, workers, ptp_listen)
         try:
             service.publish(live_state())
             if isinstance(service, WorkerService):
@@ -112,6 +115,39 @@ def test_a_round_trip_by_ipv4_and_ipv6(workers: int) -> None:
         assert service.counters() == ServerCounters(received=4, answered=4, version_4=4)
 
     serve(story, workers)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_over_ptp_by_ipv4_and_ipv6_beside_plain_ntp(workers: int) -> None:
+    async def story(service: Service) -> None:
+        four, six, over_four, over_six = (endpoint.port for endpoint in service.addresses)
+        for to, port, form in (
+            ("127.0.0.1", over_four, Form.ORGANIZATION),
+            ("127.0.0.1", over_four, Form.EXPERIMENTAL),
+            ("::1", over_six, Form.ORGANIZATION),
+        ):
+            before = time.clock_gettime_ns(time.CLOCK_REALTIME)
+            data = await ask(to, port, wrap(request(transmit=7), form, 5))
+            after = time.clock_gettime_ns(time.CLOCK_REALTIME)
+            carried = unwrap(data, 5)
+            got = header(carried.ntp)
+            assert (form, 48, 4, 7) == (carried.form, len(carried.ntp), got.mode, got.origin)
+            assert before - 1 <= ns_of(got.receive) < ns_of(got.transmit) <= after + 1
+        # The worker knows this client by now: the fast path must not take what came by the wrong port.
+        with client("127.0.0.1", over_four) as made, client("127.0.0.1", four) as plain:
+            made.send(request())
+            plain.send(wrap(request(), Form.ORGANIZATION, 5))
+            await eventually(lambda: service.counters().bad == 2, "what came by the wrong port is counted")
+            with pytest.raises(BlockingIOError):
+                made.recv(100)
+            with pytest.raises(BlockingIOError):
+                plain.recv(100)
+        await ask("::1", six, request())
+        expected = ServerCounters(received=6, answered=4, bad=2, version_4=4, over_ptp=3)
+        await eventually(lambda: service.counters() == expected, str(service.counters()))
+
+    settings = replace(SETTINGS, ptp_domain=5)
+    serve(story, workers, settings, ptp_listen=ANYWHERE)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -286,8 +322,10 @@ def test_settings_reach_the_server(workers: int) -> None:
 def test_sockets_are_closed_when_there_is_no_memory_for_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[socket.socket] = []
 
-    def open_and_note(listen: Sequence[Endpoint], groups: int) -> list[list[socket.socket]]:
-        made = open_sockets(listen, groups)
+    def open_and_note(
+        listen: Sequence[Endpoint], groups: int, ptp_listen: Sequence[Endpoint]
+    ) -> list[list[socket.socket]]:
+        made = open_sockets(listen, groups, ptp_listen)
         opened.extend(bound for group in made for bound in group)
         return made
 

@@ -63,6 +63,8 @@ def _summary(loaded: Loaded) -> str:
     if config.serve.ntp is not None:
         addresses = ", ".join(map(str, config.serve.ntp.listen))
         parts.append(f"serves {config.served_clock()} over NTP on {addresses}")
+        if config.serve.ntp.ptp_listen:
+            parts[-1] += f" and over PTP on {', '.join(map(str, config.serve.ntp.ptp_listen))}"
     if config.serve.nts is not None:
         parts.append(f"establishes keys for NTS on {', '.join(map(str, config.serve.nts.listen))}")
     if config.serve.csptp is not None:

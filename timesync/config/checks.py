@@ -12,10 +12,12 @@ from collections.abc import Iterator
 
 from timesync.config.address import NTP_PORT, AddressError, parse_listen
 from timesync.config.clocks import SYSTEM
+from timesync.config.csptp import EVENT_PORT
 from timesync.config.csptp_checks import check_csptp
 from timesync.config.explain import nearest
 from timesync.config.look import complain, entries, items, number, value
 from timesync.config.nts import KE_PORT
+from timesync.config.over_ptp_checks import check_over_ptp
 from timesync.config.problem import Problem, format_path
 from timesync.config.ptp_checks import check_ptp, ptp_doubts
 from timesync.config.ptp_look import following_ports
@@ -31,11 +33,12 @@ def check(root: Mapping) -> Iterator[Problem]:
     yield from check_sources(root)
     yield from _check_served_clock(root)
     yield from _check_enough_sources(root)
-    yield from _check_listen(root, ("serve", "ntp", "listen"), NTP_PORT)
-    yield from _check_listen(root, ("serve", "nts", "listen"), KE_PORT)
+    yield from _check_listen(root, (("serve", "ntp", "listen"), NTP_PORT), (("serve", "ntp", "ptp_listen"), EVENT_PORT))
+    yield from _check_listen(root, (("serve", "nts", "listen"), KE_PORT))
     yield from _check_nts(root)
     yield from check_ptp(root)
     yield from check_csptp(root)
+    yield from check_over_ptp(root)
 
 
 def doubts(config: Config, root: Mapping) -> Iterator[Problem]:
@@ -121,11 +124,17 @@ def _check_enough_sources(root: Mapping) -> Iterator[Problem]:
         yield complain(root, ("steering", "minimum_sources"), f"{needed} must agree, but there are only {total}")
 
 
-def _check_listen(root: Mapping, place: Location, default_port: int) -> Iterator[Problem]:
-    """No two sockets want the same port of the same address; an IPv6 wildcard leaves IPv4 alone."""
+def _check_listen(root: Mapping, *places: tuple[Location, int]) -> Iterator[Problem]:
+    """No two sockets want the same port of the same address; an IPv6 wildcard leaves IPv4 alone.
+
+    Args:
+        root: The tree.
+        places: Lists of endpoints, and the port of each where none is given.
+    """
     # By family and port: the first entry for each address.
-    seen: dict[tuple[int, int], dict[str, int]] = {}
-    for index, _ in enumerate(items(root, *place)):
+    seen: dict[tuple[int, int], dict[str, str]] = {}
+    written = ((place, index, port) for place, port in places for index, _ in enumerate(items(root, *place)))
+    for place, index, default_port in written:
         text = value(root, *place, index)
         if not isinstance(text, str):
             continue
@@ -141,8 +150,8 @@ def _check_listen(root: Mapping, place: Location, default_port: int) -> Iterator
         same = others if endpoint.address in every else (*every, endpoint.address)
         clash = next((others[address] for address in same if address in others), None)
         if clash is not None:
-            yield complain(root, (*place, index), f"takes the same port as listen[{clash}]")
-        others.setdefault(endpoint.address, index)
+            yield complain(root, (*place, index), f"takes the same port as {clash}")
+        others.setdefault(endpoint.address, f"{place[-1]}[{index}]")
 
 
 def _check_nts(root: Mapping) -> Iterator[Problem]:

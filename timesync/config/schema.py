@@ -14,7 +14,7 @@ from timesync.base.ids import Endpoint
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
 from timesync.config.clocks import SYSTEM, Clock, PulseOut, Virtual
-from timesync.config.csptp import CsptpRateLimit, ServeCsptp
+from timesync.config.csptp import EVENT_PORT, CsptpRateLimit, ServeCsptp
 from timesync.config.fields import (
     AutoCount,
     ClockName,
@@ -52,6 +52,7 @@ from timesync.config.sources import (
     source_kind,
 )
 from timesync.ntp.auth import MIN_SECRET, SECRET_SIZES
+from timesync.wire.ntp_over_ptp import NTP_DOMAIN
 
 __all__ = [
     "SOURCE_KINDS",
@@ -182,8 +183,18 @@ class ServeNtp(Model):
     """Answer in interleaved mode (RFC 9769) those who ask for it."""
     timestamping: Literal["auto", "hardware", "software"] = "auto"
     """Who stamps packets: network cards whose PTP hardware clock is in `clocks`, or the kernel; auto: the best one."""
+    ptp_listen: Annotated[tuple[Annotated[Endpoint, Listen(EVENT_PORT)], ...], Field(max_length=64)] = ()
+    """Where to listen for NTP over PTP, from clients whose cards stamp nothing else; the port is 319 unless given."""
+    ptp_domain: Annotated[int, Field(ge=0, le=255)] = NTP_DOMAIN
+    """With `ptp_listen`: `domainNumber` of what is answered."""
     leap_smear: Annotated[Duration, Span("1s", "48h")] | None = None
     """Spread a leap second evenly over so long, half before it and half after; absent: serve it as it is."""
+
+    @model_validator(mode="after")
+    def _domain_of_ptp(self) -> Self:
+        if not self.ptp_listen and "ptp_domain" in self.model_fields_set:
+            raise refusal("only messages over PTP have a domain; add ptp_listen", step="ptp_domain")
+        return self
 
 
 class Serve(Model):

@@ -16,6 +16,7 @@ from timesync.config.device import AutoBaud, AutoSpan, Device, Gpsd, GpsdAddress
 from timesync.config.fields import ClockName, Path, Poll, PollRange, Remote, Span, Written, refusal
 from timesync.config.model import Model
 from timesync.config.ptp import InterfaceName
+from timesync.wire.ntp_over_ptp import NTP_DOMAIN
 
 
 class SourceOptions(Model):
@@ -60,6 +61,10 @@ class NtpOptions(SourceOptions):
     """Interleaved mode (RFC 9769): more exact transmit timestamps; auto uses it where the server does."""
     timestamping: Literal["auto", "hardware", "software"] = "auto"
     """Who stamps packets: the network card, on a PTP hardware clock of `clocks`, or the kernel; auto: the best one."""
+    transport: Literal["udp", "ptp"] = "udp"
+    """What carries the messages; ptp: event messages of PTP (port 319 unless given), for cards that stamp no other."""
+    ptp_domain: Annotated[int, Field(ge=0, le=255)] = NTP_DOMAIN
+    """With `transport: ptp`: `domainNumber` of those."""
     key: Annotated[int, Field(ge=1, le=0xFFFF_FFFF)] | None = None
     """The id of the symmetric key, from `keys`, that authenticates both directions."""
     version: Literal[3, 4] = 4
@@ -75,6 +80,14 @@ class NtpOptions(SourceOptions):
     def _interleaved_is_version_4(self) -> Self:
         if self.interleaved == "always" and self.version != 4:
             raise refusal("interleaved mode exists in NTP version 4 only (RFC 9769)", step="interleaved")
+        return self
+
+    @model_validator(mode="after")
+    def _of_ptp(self) -> Self:
+        if self.transport == "ptp" and self.nts:
+            raise refusal("NTS tells the port of NTP, and nothing of PTP; use key", step="transport")
+        if self.transport != "ptp" and "ptp_domain" in self.model_fields_set:
+            raise refusal("only messages over PTP have a domain; add transport: ptp", step="ptp_domain")
         return self
 
     @model_validator(mode="after")

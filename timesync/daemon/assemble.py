@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from timesync.base.ids import ClockId, Endpoint, LinkId, SourceId
 from timesync.base.time import Duration
 from timesync.config.address import NTP_PORT
+from timesync.config.csptp import EVENT_PORT
 from timesync.config.nts import KE_PORT
 from timesync.config.schema import Config, NtpSource, PoolSource
 from timesync.host import Clock
@@ -57,9 +58,11 @@ def clock_spec(config: Config, clock: Clock, memory: ClockMemory | None) -> Cloc
 
 
 def roster_settings(source: NtpLike) -> RosterSettings:
-    """Which addresses of its name are asked; with NTS the port is that of key establishment."""
+    """Which addresses of its name are asked; with NTS the port is that of key establishment, over PTP that of PTP."""
     place = source.pool if isinstance(source, PoolSource) else source.ntp
-    port = KE_PORT if source.nts and place.port == NTP_PORT else place.port
+    port = place.port
+    if port == NTP_PORT:
+        port = KE_PORT if source.nts else EVENT_PORT if source.transport == "ptp" else port
     if isinstance(source, PoolSource):
         return RosterSettings(name=place.host, port=port, count=source.count, indirect=source.nts)
     return RosterSettings(name=place.host, port=port, count=1, pool=False, indirect=source.nts)
@@ -129,4 +132,5 @@ def server_settings(config: Config, keys: Mapping[int, SymmetricKey]) -> ServerS
         else RateLimit(interval=limit.interval, burst=limit.burst, reply=LimitReply(limit.reply)),
         keys=tuple(keys.values()),
         interleaved=serve.interleaved,
+        ptp_domain=serve.ptp_domain,
     )

@@ -200,24 +200,30 @@ class LinuxHost:
         return Instant.from_ns(time.monotonic_ns())
 
     def open_exchange(
-        self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler, *, hardware: bool = False
+        self,
+        remote: Endpoint,
+        clock: ClockId,
+        handler: ExchangeHandler,
+        *,
+        hardware: bool = False,
+        over_ptp: bool = False,
     ) -> LinuxExchange:
-        """A fresh socket from a random port; to be called on a running loop. Raises OSError."""
+        """A fresh socket from a random port, or the remote's; to be called on a running loop. Raises OSError."""
         loop = asyncio.get_running_loop()
-        stamps = self._card_stamps(remote, clock) if hardware else None
-        udp = StampedSocket(remote, self.entropy, hardware=hardware)
+        stamps = self._card_stamps(remote, clock, over_ptp=over_ptp) if hardware else None
+        udp = StampedSocket(remote, self.entropy, hardware=hardware, local_port=remote.port if over_ptp else None)
         return LinuxExchange(loop, udp, remote, self._clocks[clock], handler, self._stamps, stamps)
 
-    def card_clock(self, remote: Endpoint) -> ClockId:
+    def card_clock(self, remote: Endpoint, *, over_ptp: bool = False) -> ClockId:
         """The clock of the network card that packets to ``remote`` leave by. Raises ClockError."""
-        return self._cards.towards(remote).clock.id
+        return self._cards.towards(remote, over_ptp=over_ptp).clock.id
 
-    def card_maps(self) -> tuple[CardMap, ...]:
+    def card_maps(self, *, over_ptp: bool = False) -> tuple[CardMap, ...]:
         """How the stamps of network cards become kernel timestamps now."""
-        return self._cards.maps()
+        return self._cards.maps(over_ptp=over_ptp)
 
-    def _card_stamps(self, remote: Endpoint, clock: ClockId) -> CardStamps:
-        card = self._cards.towards(remote)
+    def _card_stamps(self, remote: Endpoint, clock: ClockId, *, over_ptp: bool) -> CardStamps:
+        card = self._cards.towards(remote, over_ptp=over_ptp)
         if card.clock.id != clock:
             raise ClockError(
                 Trouble.UNSUPPORTED,
@@ -256,13 +262,19 @@ class LinuxHost:
         """A TCP connection, on a running loop. Raises OSError."""
         return await connect_stream(remote)
 
-    def serve_ntp(self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None) -> NtpService:
+    def serve_ntp(
+        self,
+        settings: ServerSettings,
+        listen: Sequence[Endpoint],
+        workers: int | None,
+        ptp_listen: Sequence[Endpoint] = (),
+    ) -> NtpService:
         """Start serving on a running loop: in worker processes, or inside this one with 0. Raises OSError."""
         from timesync.runtime.serve import (
             open_service,
         )  # a client does not need it, and starts faster without
 
-        return open_service(settings, listen, workers)
+        return open_service(settings, listen, workers, ptp_listen)
 
     def serve_nts(
         self, spec: NtsSpec, keys: MasterKeys, now: Callable[[], Instant[Utc]], note: Callable[[str, str], None]

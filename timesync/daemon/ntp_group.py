@@ -23,6 +23,7 @@ from timesync.daemon.group import Surroundings
 from timesync.daemon.stamping import StampChoice, Stamping
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.client import Client
+from timesync.ntp.over_ptp import OverPtp
 from timesync.ntp.pool import Add, Health, Remove, Resolve, Roster, RosterEffect, health
 from timesync.observe.snapshot import SourceFacts
 from timesync.runtime.drive import Alarm, Driver
@@ -296,7 +297,11 @@ class NtpGroup:
                 asyncio.get_running_loop().call_soon(self._expel, endpoint, why)
 
         self._trouble = None
-        driver = Driver(client, self._host, endpoint, stamping.clock, sink, hardware=stamping.hardware)
+        over_ptp = self.source.transport == "ptp"
+        machine = OverPtp(client, self.source.ptp_domain) if over_ptp else client
+        driver = Driver(
+            machine, self._host, endpoint, stamping.clock, sink, hardware=stamping.hardware, over_ptp=over_ptp
+        )
         self.servers[identity] = Server(endpoint, stamping, client, driver)
         self._listener.added(source_spec(self.source, endpoint, stamping.clock, precision))
         driver.start()

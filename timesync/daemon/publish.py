@@ -48,6 +48,7 @@ class Publisher:
         self._view: Callable[[], CoreView] | None = None
         self._last: ServeState | None = None
         self._stamping = "software"
+        self._over_ptp = False
         self._alarm = Alarm(host, self._again)
 
     @property
@@ -77,14 +78,15 @@ class Publisher:
         serve = config.serve.ntp
         self._smear = self._leaps.smear = None if serve is None else serve.leap_smear
         self._stamping = "software" if serve is None else serve.timestamping
+        self._over_ptp = serve is not None and bool(serve.ptp_listen)
         cookies, trouble = self.nts.open(config)
         if serve is None:
             return trouble
         settings = replace(server_settings(config, keys), nts=cookies)
         try:
-            self._service = self._host.serve_ntp(settings, serve.listen, serve.workers)
+            self._service = self._host.serve_ntp(settings, serve.listen, serve.workers, serve.ptp_listen)
         except OSError as error:
-            where = ", ".join(str(endpoint) for endpoint in serve.listen)
+            where = ", ".join(str(endpoint) for endpoint in (*serve.listen, *serve.ptp_listen))
             why = f"{error.strerror or error}{_advice(error)}"
             return f"NTP cannot be served on {where}: {why}; the rest keeps running"
         self.publish(view())
@@ -139,7 +141,7 @@ class Publisher:
             precision=_log2(clock.limits.precision),
             serving_map=_smeared(clock.serving_map(), self._table.utc(at).ns(), now),
             epoch=clock.epoch,
-            cards=self._host.card_maps() if self._stamping != "software" else (),
+            cards=self._host.card_maps(over_ptp=self._over_ptp) if self._stamping != "software" else (),
         )
 
     def _watch_smear(self, at: Instant[Tai]) -> None:

@@ -76,6 +76,7 @@ class StampChoice:
             say: Takes, once, why the kernel stamps where the card might.
         """
         self._must = source.timestamping == "hardware"
+        self._over_ptp = source.transport == "ptp"
         self._clock = clock
         self._able = able
         self._host = host
@@ -89,7 +90,7 @@ class StampChoice:
                 return Stamping(self._clock, hardware=False)
             return f"a network card stamps by its own clock, and this source measures clock {self._clock}"
         try:
-            clock = self._host.card_clock(server)
+            clock = self._host.card_clock(server, over_ptp=self._over_ptp)
         except ClockError as error:
             why = f"{error}; {error.advice}"
         else:

@@ -28,6 +28,7 @@ class Count(IntEnum):
     HARDWARE = 16
     NTS = 17
     NTS_NAK = 18
+    OVER_PTP = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,7 @@ class ServerCounters:
         hardware: Replies whose receive timestamp is the network card's.
         nts: Replies protected by NTS; they are among the authenticated ones.
         nts_nak: NTS NAKs made: requests with a cookie that does not open; they are among ``auth_failed``.
+        over_ptp: Replies that travelled over PTP, of any kind; kisses are among them.
     """
 
     received: int = 0
@@ -77,6 +79,7 @@ class ServerCounters:
     hardware: int = 0
     nts: int = 0
     nts_nak: int = 0
+    over_ptp: int = 0
 
     def __add__(self, other: ServerCounters) -> ServerCounters:
         return ServerCounters(*(a + b for a, b in zip(self.values(), other.values(), strict=True)))

@@ -30,6 +30,7 @@ from timesync.nts.master import MasterKeys
 from timesync.nts.serve import NTSN, Authentic, NtsFault, NtsGate, Refused
 from timesync.wire.error import WireError
 from timesync.wire.ntp import HEADER_SIZE, Mode, decode
+from timesync.wire.ntp_over_ptp import NTP_DOMAIN
 
 __all__ = [
     "UNSYNCHRONIZED",
@@ -76,6 +77,7 @@ class ServerSettings:
         nts: Master keys of the cookies that NTS clients have; None: NTS is not offered.
         versions: NTP versions that are answered, with the same version.
         interleaved: Whether the interleaved mode is offered (RFC 9769).
+        ptp_domain: ``domainNumber`` of NTP over PTP, where that is served.
     """
 
     allow: tuple[Network, ...] = ()
@@ -85,6 +87,7 @@ class ServerSettings:
     nts: MasterKeys | None = None
     versions: frozenset[int] = VERSIONS
     interleaved: bool = True
+    ptp_domain: int = NTP_DOMAIN
 
 
 class _Asked(NamedTuple):
@@ -172,6 +175,11 @@ class Server:
         """Open and make cookies with these master keys from now on, where NTS is offered."""
         if self._gate is not None:
             self._gate.jar.replace(keys)
+
+    @property
+    def ptp_domain(self) -> int:
+        """``domainNumber`` of NTP over PTP."""
+        return self._settings.ptp_domain
 
     def counters(self) -> ServerCounters:
         """Sums since the start."""

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Literal
 
 from timesync.base.ids import ClockId, Endpoint
 from timesync.base.measure import Stamp
@@ -16,13 +17,17 @@ from timesync.base.time import NS_PER_S
 from timesync.host import ClockError, Trouble
 from timesync.runtime.phc_clock import PhcClock
 from timesync.runtime.stamping import StampClock
+from timesync_drivers import abi
 from timesync_drivers.nic import Claim, Nics, Stamping
+from timesync_drivers.ptp_filter import UdpClaim
 from timesync_drivers.route import route_interface
 
 _SCAN_NS = 10 * NS_PER_S
 """How often all interfaces are looked at anew, for those that come, go, or change their card (bonds)."""
 _LOST_LIMIT = 8
 _DISTRUST_NS = 600 * NS_PER_S
+_Kind = Literal["NTP", "NTP over PTP"]
+_FILTERS: dict[_Kind, int] = {"NTP": abi.HWTSTAMP_FILTER_ALL, "NTP over PTP": abi.HWTSTAMP_FILTER_PTP_V2_EVENT}
 _GENERIC_ADVICE = "`timesync doctor` shows what each card can do; `timestamping: software` needs nothing of it"
 
 
@@ -74,7 +79,8 @@ class Card:
 class Cards:
     """Finds them, sets them to stamp packets of NTP, and puts their settings back.
 
-    A card is touched when it is first asked for: by a source whose packets go there, or by the server.
+    A card is touched when it is first asked for: by a source whose packets go there, or by the server. One that stamps
+    nothing but messages of PTP does for NTP over PTP.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Cards:
         clocks: Mapping[ClockId, StampClock],
         *,
         nics: Nics | None = None,
+        claim_ptp: Callable[[str, Stamping], Claim] = UdpClaim,
         route: Callable[[str, int], int] = route_interface,
         mono_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
@@ -90,20 +97,22 @@ class Cards:
         Args:
             clocks: The clocks of the host; it may grow.
             nics: The calls about cards.
+            claim_ptp: Has one stamp messages of PTP.
             route: The interface towards an address.
             mono_ns: Monotonic time.
         """
         self._clocks = clocks
         self._nics = nics or Nics()
+        self._claim_ptp = claim_ptp
         self._route = route
         self._mono_ns = mono_ns
-        self._claims: dict[str, Claim] = {}
+        self._claims: dict[tuple[str, _Kind], Claim] = {}
         self._losses: dict[int, Losses] = {}
         self._serving: list[Card] = []
         self._scanned_ns: int | None = None
         self._findings: list[str] = []
 
-    def towards(self, remote: Endpoint) -> Card:
+    def towards(self, remote: Endpoint, *, over_ptp: bool = False) -> Card:
         """The card that packets to a remote leave by, ready to stamp them. Raises ClockError with why there is none."""
         try:
             index = self._route(remote.address, remote.scope)
@@ -111,7 +120,7 @@ class Cards:
         except OSError as error:
             why = f"no interface is known for packets to {remote.address}: {error.strerror or error}"
             raise ClockError(Trouble.UNSUPPORTED, why, "it is looked for again") from error
-        card = self._card(index, name)
+        card = self._card(index, name, over_ptp=over_ptp)
         if card.losses.until_ns > self._mono_ns():
             raise ClockError(
                 Trouble.UNSUPPORTED,
@@ -138,24 +147,27 @@ class Cards:
         else:
             card.losses.received = 0
 
-    def maps(self) -> tuple[CardMap, ...]:
-        """How the stamps of all cards become kernel timestamps, as of now, for a server; by interface."""
+    def maps(self, *, over_ptp: bool = False) -> tuple[CardMap, ...]:
+        """How the stamps of all cards become kernel timestamps, as of now, for a server; by interface.
+
+        With ``over_ptp`` of those, too, that stamp messages of PTP only.
+        """
         now_ns = self._mono_ns()
         if self._scanned_ns is None or now_ns - self._scanned_ns >= _SCAN_NS:
             self._scanned_ns = now_ns
-            self._serving = list(self._scan())
+            self._serving = list(self._scan(over_ptp=over_ptp))
         return tuple(self._mapped())
 
     def check(self) -> str | None:
         """Whether somebody changed what the cards stamp, in sentences; it is set again. Call it every second or so."""
-        for name, claim in list(self._claims.items()):
+        for (name, kind), claim in list(self._claims.items()):
             try:
                 changed = claim.renew()
             except OSError as error:
                 # Gone, or of somebody who needs it otherwise; it is asked for again when it is needed.
-                del self._claims[name]
+                del self._claims[name, kind]
                 if error.errno != errno.ENODEV:
-                    self._findings.append(f"the card of {name} stamps no packets of NTP any more: {_reason(error)}")
+                    self._findings.append(f"the card of {name} stamps no packets of {kind} any more: {_reason(error)}")
             else:
                 if changed:
                     self._findings.append(f"something else set what the card of {name} stamps; it was widened again")
@@ -170,12 +182,15 @@ class Cards:
             with suppress(OSError):
                 claim.release()
 
-    def _scan(self) -> Iterator[Card]:
+    def _scan(self, *, over_ptp: bool) -> Iterator[Card]:
         if not any(isinstance(clock, PhcClock) for clock in self._clocks.values()):
             return
         for index, name in self._nics.interfaces():
-            with suppress(ClockError):
-                yield self._card(index, name)
+            found: dict[int, Card] = {}
+            for ptp in (False, True) if over_ptp else (False,):
+                with suppress(ClockError):
+                    found[index] = self._card(index, name, over_ptp=ptp)
+            yield from found.values()
 
     def _mapped(self) -> Iterator[CardMap]:
         for card in self._serving:
@@ -183,20 +198,25 @@ class Cards:
             if found is not None:
                 yield CardMap(card.index, found.base_ns, found.offset_ns, found.rate)
 
-    def _card(self, index: int, name: str) -> Card:
+    def _card(self, index: int, name: str, *, over_ptp: bool) -> Card:
         try:
             able = self._nics.stamping(name)
         except OSError as error:
             why = f"the interface {name} tells nothing of timestamps: {_reason(error)}"
             raise ClockError(Trouble.UNSUPPORTED, why, _GENERIC_ADVICE) from error
         clock = self._clock(name, able)
-        if not able.any_packet:
+        kind: _Kind = "NTP over PTP" if over_ptp and not able.every_packet else "NTP"
+        if kind == "NTP" and not able.any_packet:
             raise ClockError(
                 Trouble.UNSUPPORTED,
                 f"the card of {name} stamps packets of PTP only, and none of NTP",
-                "another card, or `timestamping: software`, is needed for NTP",
+                "another card, `timestamping: software`, or a server that speaks NTP over PTP is needed for NTP",
             )
-        self._claim(name, able)
+        if kind != "NTP" and not able.ptp_over_udp:
+            raise ClockError(
+                Trouble.UNSUPPORTED, f"the card of {name} stamps no packets of PTP over UDP", _GENERIC_ADVICE
+            )
+        self._claim(name, able, kind)
         losses = self._losses.setdefault(index, Losses())
         return Card(index, name, clock, lambda other: self._same_clock(other, able), losses)
 
@@ -214,20 +234,22 @@ class Cards:
             f"add it to `clocks`, such as `clocks: {{{name}: {{phc: {name}}}}}`",
         )
 
-    def _claim(self, name: str, able: Stamping) -> None:
-        if name in self._claims:
+    def _claim(self, name: str, able: Stamping, kind: _Kind) -> None:
+        if (name, kind) in self._claims:
             return
+        take = self._nics.claim if kind == "NTP" else self._claim_ptp
         try:
-            self._claims[name] = self._nics.claim(name, able)
+            self._claims[name, kind] = take(name, able)
         except OSError as error:
             permission = error.errno in (errno.EPERM, errno.EACCES)
             trouble = Trouble.PERMISSION if permission else Trouble.UNSUPPORTED
+            by_hand = f"hwstamp_ctl -i {name} -t 1 -r {_FILTERS[kind]}"
             advice = (
-                f"give the daemon CAP_NET_ADMIN, or set the card before it starts: `hwstamp_ctl -i {name} -t 1 -r 1`"
+                f"give the daemon CAP_NET_ADMIN, or set the card before it starts: `{by_hand}`"
                 if permission
                 else _GENERIC_ADVICE
             )
-            why = f"the card of {name} cannot be set to stamp packets of NTP: {_reason(error)}"
+            why = f"the card of {name} cannot be set to stamp packets of {kind}: {_reason(error)}"
             raise ClockError(trouble, why, advice) from error
 
     def _same_clock(self, index: int, able: Stamping) -> bool:

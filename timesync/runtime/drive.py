@@ -70,14 +70,19 @@ class Driver:
         sink: Sink,
         *,
         hardware: bool = False,
+        over_ptp: bool = False,
     ) -> None:
-        """With ``hardware`` all stamps are to be those of the network card whose clock is ``clock``."""
+        """With ``hardware`` all stamps are to be those of the network card whose clock is ``clock``.
+
+        With ``over_ptp`` what the machine sends are messages of PTP.
+        """
         self.machine = machine
         self._host = host
         self._remote = remote
         self._clock = clock
         self._sink = sink
         self._hardware = hardware
+        self._over_ptp = over_ptp
         self._exchanges: dict[int, Exchange] = {}
         self._alarm = Alarm(host, self._due)
         self._stopped = False
@@ -120,7 +125,9 @@ class Driver:
     def _send(self, request: SendStamped) -> None:
         try:
             handler = _Handler(self, request.token)
-            exchange = self._host.open_exchange(self._remote, self._clock, handler, hardware=self._hardware)
+            exchange = self._host.open_exchange(
+                self._remote, self._clock, handler, hardware=self._hardware, over_ptp=self._over_ptp
+            )
             self._exchanges[request.token] = exchange
             exchange.send(request.data)
         except OSError as error:

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,11 +24,12 @@ import timesync
 import timesync_drivers
 from timesync.base.ids import Endpoint
 from timesync.base.machine import Entropy, Rng
-from timesync.ntp.server import Count, Server, ServerCounters, ServerSettings, ServeState
+from timesync.ntp.over_ptp import respond as respond_over_ptp
+from timesync.ntp.server import Count, Reply, Server, ServerCounters, ServerSettings, ServeState
 from timesync.nts.master import MasterKeys
 from timesync.runtime.serve_block import SharedBlock
 from timesync.runtime.serve_socket import ServingSocket, departure_ns, endpoint_of, is_unicast, open_sockets
-from timesync.runtime.serve_worker import encode_keys, encode_settings
+from timesync.runtime.serve_worker import OVER_PTP, encode_keys, encode_settings
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +46,7 @@ _MODULE: Final = "timesync.runtime.serve_worker"
 
 
 def open_service(
-    settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None
+    settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None, ptp_listen: Sequence[Endpoint] = ()
 ) -> WorkerService | LoopService:
     """Start serving; to be called on a running loop. Raises OSError.
 
@@ -52,10 +54,11 @@ def open_service(
         settings: How to serve.
         listen: Where; port 0 takes a free one. A wildcard IPv6 address does not take IPv4 in.
         workers: Processes; None: one for two processors, at most four; 0: inside this process.
+        ptp_listen: Where to listen for NTP over PTP.
     """
     if workers == 0:
-        return LoopService(settings, listen)
-    return WorkerService(settings, listen, workers)
+        return LoopService(settings, listen, ptp_listen=ptp_listen)
+    return WorkerService(settings, listen, workers, ptp_listen)
 
 
 def default_workers() -> int:
@@ -71,15 +74,17 @@ class LoopService:
         settings: ServerSettings,
         listen: Sequence[Endpoint],
         make: Callable[[ServerSettings, Rng, Entropy], Server] = Server,
+        ptp_listen: Sequence[Endpoint] = (),
     ) -> None:
         """Bind the sockets and answer; ``make`` may give a server that behaves otherwise. Raises OSError."""
         self._loop = asyncio.get_running_loop()
         self._server = make(settings, random.SystemRandom(), os.urandom)
-        (opened,) = open_sockets(listen, 1)
+        (opened,) = open_sockets(listen, 1, ptp_listen)
         self._sockets = [ServingSocket(bound) for bound in opened]
         self._addresses = [endpoint_of(bound) for bound in opened]
-        for serving in self._sockets:
-            self._loop.add_reader(serving.socket, self._on_readable, serving)
+        for number, serving in enumerate(self._sockets):
+            respond = self._server.respond if number < len(listen) else partial(respond_over_ptp, self._server)
+            self._loop.add_reader(serving.socket, self._on_readable, serving, respond)
 
     @property
     def addresses(self) -> Sequence[Endpoint]:
@@ -105,7 +110,7 @@ class LoopService:
             serving.socket.close()
         self._sockets = []
 
-    def _on_readable(self, serving: ServingSocket) -> None:
+    def _on_readable(self, serving: ServingSocket, respond: Callable[..., Reply | None]) -> None:
         # The error queue wakes readers too.
         server = self._server
         lines = server.lines(departure_ns(), time.monotonic_ns())
@@ -124,11 +129,11 @@ class LoopService:
             at = line.received(datagram.stamp_ns, datagram.card_ns) if line is not None and datagram.card_ns else None
             stamp_ns = datagram.stamp_ns if at is None else at
             host, port = datagram.address[:2]
-            reply = server.respond(datagram.data, host, port, stamp_ns, departure_ns, time.monotonic_ns())
+            reply = respond(datagram.data, host, port, stamp_ns, departure_ns, time.monotonic_ns())
             if reply is None:
                 continue
             server.counts[Count.HARDWARE] += at is not None
-            interface = 0 if line is None else datagram.interface
+            interface = 0 if at is None else datagram.interface
             if not serving.reply(reply.data, datagram.address, datagram.local, reply.stamp_as, interface):
                 server.counts[Count.UNSENT] += 1
 
@@ -140,10 +145,16 @@ class WorkerService:
     so that a port below 1024 need not be bound again.
     """
 
-    def __init__(self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        listen: Sequence[Endpoint],
+        workers: int | None = None,
+        ptp_listen: Sequence[Endpoint] = (),
+    ) -> None:
         """Bind the sockets and start the processes; None workers: ``default_workers``. Raises OSError."""
         count = default_workers() if workers is None else workers
-        self._sockets = open_sockets(listen, count)
+        self._sockets = open_sockets(listen, count, ptp_listen)
         self._addresses = [endpoint_of(bound) for bound in self._sockets[0]]
         self._workers: list[_Worker] = []
         try:
@@ -155,7 +166,8 @@ class WorkerService:
             self._settings = settings
             line = encode_settings(settings)
             for slot, sockets in enumerate(self._sockets):
-                self._workers.append(_Worker(slot, line, self._block, sockets))
+                descriptors = [bound.fileno() for bound in sockets]
+                self._workers.append(_Worker(slot, line, self._block, descriptors, len(listen)))
         except OSError:
             self.close()
             raise
@@ -219,14 +231,15 @@ class _Worker:
         ready: Set while the process serves.
     """
 
-    def __init__(self, slot: int, settings: bytes, block: SharedBlock, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, slot: int, settings: bytes, block: SharedBlock, descriptors: Sequence[int], plain: int) -> None:
         self.slot = slot
         self.restarts = 0
         self.ready = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._block = block
-        self._descriptors = [bound.fileno() for bound in sockets]
+        self._descriptors = descriptors
+        self._plain = plain
         self._backoff_s = FIRST_BACKOFF_S
         self._timer: asyncio.TimerHandle | None = None
         self._process: _Process | None = None
@@ -279,7 +292,7 @@ class _Worker:
     def _start(self) -> None:
         self._timer = None
         try:
-            self._process = _Process(self.slot, self._settings, self._block.descriptor, self._descriptors)
+            self._process = _Process(self.slot, self._settings, self._block.descriptor, self._descriptors, self._plain)
         except OSError as error:
             if self.restarts == 0:
                 raise
@@ -340,7 +353,8 @@ class _Process:
         started: Monotonic seconds.
     """
 
-    def __init__(self, slot: int, settings: bytes, block: int, sockets: Sequence[int]) -> None:
+    def __init__(self, slot: int, settings: bytes, block: int, sockets: Sequence[int], plain: int) -> None:
+        """Start it; the sockets behind the first ``plain`` are asked by NTP over PTP. Raises OSError."""
         self.control, theirs = socket.socketpair()
         self.started = time.monotonic()
         try:
@@ -349,7 +363,8 @@ class _Process:
                 # Before there is a process: a socket pair holds this much, and nobody can make us wait.
                 self._hand_over(settings)
                 inherited = [theirs.fileno(), block, *sockets]
-                arguments = [theirs.fileno(), block, slot, os.getpid(), *sockets]
+                named = [*sockets[:plain], *(f"{number}{OVER_PTP}" for number in sockets[plain:])]
+                arguments = [theirs.fileno(), block, slot, os.getpid(), *named]
                 # -P: nothing is imported from the working directory.
                 self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter, module and numbers
                     [sys.executable, "-P", "-s", "-m", _MODULE, *map(str, arguments)],

@@ -14,6 +14,7 @@ from typing import Final
 from timesync.base.ids import Endpoint
 from timesync.ntp.serve_state import Line
 from timesync_drivers import abi
+from timesync_drivers.netstamp import share_event_port
 from timesync_drivers.spread import spread_by_address
 
 SocketAddress = tuple[str, int] | tuple[str, int, int, int]
@@ -218,17 +219,25 @@ def is_unicast(local: bytes) -> bool:
     return local[0] != 0xFF
 
 
-def open_sockets(listen: Sequence[Endpoint], groups: int) -> list[list[socket.socket]]:
+def open_sockets(
+    listen: Sequence[Endpoint], groups: int, ptp_listen: Sequence[Endpoint] = ()
+) -> list[list[socket.socket]]:
     """Bound sockets for each of ``groups`` processes: one for each endpoint, in order. Raises OSError.
 
     Port 0 gives a free port, the same in all groups.
+
+    Args:
+        listen: For NTP; another server there is an error.
+        groups: How many processes.
+        ptp_listen: For NTP over PTP; such a port is shared with our own requests, which leave from it as well.
     """
     opened: list[list[socket.socket]] = [[] for _ in range(groups)]
     try:
-        for endpoint in listen:
-            address = _claim(endpoint)
+        for number, endpoint in enumerate([*listen, *ptp_listen]):
+            over_ptp = number >= len(listen)
+            address = _claim(endpoint, over_ptp=over_ptp)
             for group in opened:
-                group.append(_bind(address, share=groups > 1))
+                group.append(_bind(address, share=groups > 1, over_ptp=over_ptp))
             if groups > 1:
                 spread_by_address(opened[0][-1], groups)
     except OSError:
@@ -244,23 +253,25 @@ def endpoint_of(bound: socket.socket) -> Endpoint:
     return Endpoint(name[0], name[1], name[3] if len(name) == 4 else 0)
 
 
-def _claim(endpoint: Endpoint) -> SocketAddress:
+def _claim(endpoint: Endpoint, *, over_ptp: bool) -> SocketAddress:
     """Bind once without sharing, and let go: another server on the port is an error, not a partner."""
     v6 = ":" in endpoint.address
     address: SocketAddress = (
         (endpoint.address, endpoint.port, 0, endpoint.scope) if v6 else (endpoint.address, endpoint.port)
     )
-    with _bind(address, share=False) as probe:
+    with _bind(address, share=False, over_ptp=over_ptp) as probe:
         bound = probe.getsockname()
     return (bound[0], bound[1], 0, endpoint.scope) if v6 else (bound[0], bound[1])
 
 
-def _bind(address: SocketAddress, *, share: bool) -> socket.socket:
+def _bind(address: SocketAddress, *, share: bool, over_ptp: bool) -> socket.socket:
     v6 = len(address) == 4
     bound = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     try:
         if share:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if over_ptp:
+            share_event_port(bound)
         if v6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)

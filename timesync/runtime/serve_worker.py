@@ -2,7 +2,8 @@
 
 ``python -m timesync.runtime.serve_worker CONTROL BLOCK SLOT PARENT SOCKET...`` with descriptors that were
 inherited: a socket to the daemon (settings come over it, and its end is the worker's end), the shared block,
-the number of this worker's counters, the daemon's process id, and the bound sockets.
+the number of this worker's counters, the daemon's process id, and the bound sockets, those of NTP over PTP with a
+``p`` behind their numbers.
 
 A plain request (48 octets, mode 3, not interleaved, from a client that is known and not over its limit) is
 answered in ``Lane._answer_all``, from the same template, buckets and counters that
@@ -20,7 +21,7 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import ip_network
 from time import CLOCK_REALTIME, clock_gettime_ns, monotonic_ns
 from typing import Final
@@ -29,8 +30,9 @@ from timesync.base.time import Duration
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.interleave import RECEIVE_BIT
 from timesync.ntp.limit import LimitReply, RateLimit
+from timesync.ntp.over_ptp import respond as respond_over_ptp
 from timesync.ntp.serve_state import MASK64, Template
-from timesync.ntp.server import OLDEST_NS, Count, Server, ServerSettings
+from timesync.ntp.server import OLDEST_NS, Count, Reply, Server, ServerSettings
 from timesync.nts.master import MasterKeys
 from timesync.runtime.serve_block import SharedBlock
 from timesync.runtime.serve_socket import ServingSocket, departure_ns, is_unicast
@@ -46,6 +48,8 @@ ROUNDS: Final = 16
 """Batches taken from one socket before the others and the shared state are looked at."""
 
 READY: Final = b"R"
+OVER_PTP: Final = "p"
+"""Behind the number of a socket that is asked by NTP over PTP."""
 
 # First octet, poll, last octet of the origin timestamp, transmit timestamp.
 _REQUEST = "BxB28xB8x8s"
@@ -190,13 +194,20 @@ class Lane:
         line = server.lines(now_ns, mono_ns).get(interface)
         wire = line.received(stamp_ns, arrival.card_ns) if line is not None and arrival.card_ns else None
         received_ns = stamp_ns if wire is None else wire
-        reply = server.respond(arrival.data, arrival.host, arrival.address[1], received_ns, departure_ns, mono_ns)
+        reply = self._respond(arrival.data, arrival.host, arrival.address[1], received_ns, departure_ns, mono_ns)
         if reply is None:
             return
         server.counts[Count.HARDWARE] += wire is not None
-        by = 0 if line is None else interface
+        # A transmit stamp of the card beside a receive stamp of the kernel would add what lies between to the delay.
+        by = 0 if wire is None else interface
         if not self._socket.reply(reply.data, arrival.address, local, reply.stamp_as, by):
             server.counts[Count.UNSENT] += 1
+
+    def _respond(
+        self, request: bytes, source: bytes, port: int, receive_ns: int, transmit: Callable[[], int], mono_ns: int
+    ) -> Reply | None:
+        """``Server.respond``."""
+        return self._server.respond(request, source, port, receive_ns, transmit, mono_ns)
 
     def _place(self, info: bytes) -> tuple[bytes, int]:
         """The local address and the interface of a packet info; of one machine's they are kept for the hot loop."""
@@ -208,6 +219,19 @@ class Lane:
                     self._known.clear()
                 self._known[info] = found
         return found
+
+
+class PtpLane(Lane):
+    """One socket of a worker that is asked by NTP over PTP; a plain request there is none."""
+
+    def _answer_all(self, got: int) -> None:
+        for slot in range(got):
+            self._answer_one(slot)
+
+    def _respond(
+        self, request: bytes, source: bytes, port: int, receive_ns: int, transmit: Callable[[], int], mono_ns: int
+    ) -> Reply | None:
+        return respond_over_ptp(self._server, request, source, port, receive_ns, transmit, mono_ns)
 
 
 class Worker:
@@ -276,6 +300,7 @@ def encode_settings(settings: ServerSettings) -> bytes:
                 "keys": [[key.id, key.algorithm, key.secret.hex()] for key in settings.keys],
                 "versions": sorted(settings.versions),
                 "interleaved": settings.interleaved,
+                "ptp_domain": settings.ptp_domain,
                 "nts": settings.nts and settings.nts.encode().hex(),
             }
         ).encode()
@@ -297,6 +322,7 @@ def decode_settings(line: bytes) -> ServerSettings:
         keys=tuple(SymmetricKey(number, name, bytes.fromhex(secret)) for number, name, secret in raw["keys"]),
         versions=frozenset(raw["versions"]),
         interleaved=raw["interleaved"],
+        ptp_domain=raw["ptp_domain"],
         nts=raw["nts"] and MasterKeys.decode(bytes.fromhex(raw["nts"])),
     )
 
@@ -342,7 +368,7 @@ class Orders:
 
 def main(arguments: Sequence[str]) -> None:
     """Run a worker on inherited descriptors until the daemon goes away."""
-    control_number, block_number, slot, parent, *descriptors = map(int, arguments)
+    control_number, block_number, slot, parent = map(int, arguments[:4])
     # A terminal and a service manager signal the whole group; the daemon says when to stop.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -354,9 +380,11 @@ def main(arguments: Sequence[str]) -> None:
     # A worker that takes the place of a dead one goes on counting where that stopped.
     server.counts[:] = block.read_counters(slot).values()
     lanes: dict[int, Lane] = {}
-    for descriptor in descriptors:
+    for argument in arguments[4:]:
+        kind = PtpLane if argument.endswith(OVER_PTP) else Lane
+        descriptor = int(argument.removesuffix(OVER_PTP))
         serving = ServingSocket(socket.socket(fileno=descriptor))
-        lanes[descriptor] = Lane(serving, server, interleaved=settings.interleaved)
+        lanes[descriptor] = kind(serving, server, interleaved=settings.interleaved)
     become_nobody()
     drop_capabilities()
     forbid_children()

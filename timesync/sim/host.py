@@ -7,12 +7,14 @@ import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from timesync.base.ids import ClockId, Endpoint
 from timesync.base.measure import Stamp, StampSource
 from timesync.base.time import Duration, Instant, Mono, Utc
 from timesync.host import CardMap, ClockError, ExchangeHandler, NtsKeService, NtsSpec, Trouble
+from timesync.ntp.over_ptp import respond as respond_over_ptp
 from timesync.ntp.server import Server, ServerCounters, ServerSettings, ServeState
 from timesync.nts.master import MasterKeys
 from timesync.sim.clock import SimClock
@@ -140,23 +142,32 @@ class SimHost:
         return frozenset({*self.node.addresses, "127.0.0.1", "::1"})
 
     def open_exchange(
-        self, remote: Endpoint, clock: ClockId, handler: ExchangeHandler, *, hardware: bool = False
+        self,
+        remote: Endpoint,
+        clock: ClockId,
+        handler: ExchangeHandler,
+        *,
+        hardware: bool = False,
+        over_ptp: bool = False,
     ) -> SimExchange:
         """A fresh socket towards ``remote``, to be opened on a running loop. Raises OSError, as for ``hardware``."""
+        del over_ptp  # no card is there that knows messages by their port
         if hardware:
             self.card_clock(remote)
         return SimExchange(self, remote, self._clocks[clock], handler)
 
-    def card_clock(self, remote: Endpoint) -> ClockId:
+    def card_clock(self, remote: Endpoint, *, over_ptp: bool = False) -> ClockId:
         """Raises ClockError: packets of the simulated network are stamped by the kernel."""
+        del over_ptp
         raise ClockError(
             Trouble.UNSUPPORTED,
             f"the simulated network has no hardware timestamps towards {remote.address}",
             "write `timestamping: software`",
         )
 
-    def card_maps(self) -> tuple[CardMap, ...]:
+    def card_maps(self, *, over_ptp: bool = False) -> tuple[CardMap, ...]:
         """None."""
+        del over_ptp
         return ()
 
     def open_ptp(self, spec: PtpPortSpec, handler: PtpHandler) -> PtpSocket:
@@ -180,10 +191,16 @@ class SimHost:
         """A TCP connection on the simulated network. Raises OSError."""
         return await connect_stream(self.node, remote)
 
-    def serve_ntp(self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None) -> SimNtpService:
+    def serve_ntp(
+        self,
+        settings: ServerSettings,
+        listen: Sequence[Endpoint],
+        workers: int | None,
+        ptp_listen: Sequence[Endpoint] = (),
+    ) -> SimNtpService:
         """Serve on the simulated network. Raises OSError."""
         del workers  # processes of Linux; here one server answers as fast as many
-        return SimNtpService(self, settings, listen)
+        return SimNtpService(self, settings, listen, ptp_listen)
 
     def serve_nts(
         self, spec: NtsSpec, keys: MasterKeys, now: Callable[[], Instant[Utc]], note: Callable[[str, str], None]
@@ -300,12 +317,15 @@ class SimExchange:
 class SimNtpService:
     """A ``timesync.host.NtpService``: the real server machine on the simulated network."""
 
-    def __init__(self, host: SimHost, settings: ServerSettings, listen: Sequence[Endpoint]) -> None:
+    def __init__(
+        self, host: SimHost, settings: ServerSettings, listen: Sequence[Endpoint], ptp_listen: Sequence[Endpoint] = ()
+    ) -> None:
         self._host = host
         self._server = Server(settings, host.world.stream(f"server/{host.node.name}"), host.entropy)
         self._sockets: list[SimSocket] = []
+        self._plain = len(listen)
         try:
-            for endpoint in listen:
+            for endpoint in [*listen, *ptp_listen]:
                 self._sockets.append(_Listener(self, host.node, endpoint).socket)
         except OSError:
             self.close()
@@ -342,9 +362,9 @@ class SimNtpService:
     def _respond(self, bound: SimSocket, datagram: Datagram, receive_ns: int) -> None:
         host = self._host
         source = datagram.source
-        reply = self._server.respond(
-            datagram.data, source.address, source.port, receive_ns, host.system.utc_ns, host.mono().ns()
-        )
+        over_ptp = self._sockets.index(bound) >= self._plain
+        respond = partial(respond_over_ptp, self._server) if over_ptp else self._server.respond
+        reply = respond(datagram.data, source.address, source.port, receive_ns, host.system.utc_ns, host.mono().ns())
         if reply is None:
             return
 
