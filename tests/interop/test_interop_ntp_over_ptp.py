@@ -7,9 +7,20 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from interop_ptp import LIMIT_NS, Capture, capture, rms, settle, usual, watch, words
+from interop_ptp import (
+    LIMIT_NS,
+    Capture,
+    capture,
+    ptp4l,
+    rms,
+    settle,
+    usual,
+    wait_for_state,
+    watch,
+    words,
+)
 from interop_sntp import SntpClient
-from interop_support import Node, appliance, chronyd, lan, timesync, wait_until
+from interop_support import Node, Timesync, appliance, chronyd, lan, timesync, wait_until
 
 pytestmark = pytest.mark.interop
 
@@ -19,6 +30,7 @@ SELECT_S = 60
 WATCH_S = 15
 SETTLED_S = 60
 ROUGH_NS = 50_000
+MORE = 5
 KEY = "HEX:8c2f5a0e9d7b41c6a3e0f1d2b4c5968778695a4b3c2d1e0f"
 CHRONYS_TLV, IANAS_TLV = "2023", "0003"
 
@@ -38,6 +50,10 @@ def tlv_of(payload: str) -> str:
     """Its type; the message before it is a Delay_Req to one receiver, in domain 123."""
     assert ("0102", "7b000400") == (payload[:4], payload[8:16])
     return payload[88:92]
+
+
+def samples(daemon: Timesync) -> dict[str, int]:
+    return {one["name"]: one["samples"] for one in daemon.ask("sources")["sources"]}
 
 
 @pytest.mark.parametrize("authentication", ["none", "key"])
@@ -112,3 +128,38 @@ def test_chronyd_follows_our_server_over_ptp(tmp_path: Path, record_property: Ca
     assert {CHRONYS_TLV} == {tlv_of(payload) for payload in requests + answers}
     assert {2 * 96} == {len(payload) for payload in requests + answers}
     assert [] == past
+
+
+def test_requests_share_port_319_with_a_ptp_port_of_the_same_daemon(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Sync messages come to that port all the while, by multicast, and answers of NTP to the requests' sockets."""
+    with lan(3) as (grandmaster, there, here):
+        ours = appliance(
+            there,
+            ntp="    transport: ptp",
+            rest="ptp: {role: timeReceiver, ports: [{interface: eth0, timestamping: software}]}",
+        )
+        with (
+            ptp4l(grandmaster, tmp_path / "ptp4l", "--domainNumber", "0"),
+            chronyd(there, tmp_path / "chrony", *SERVER),
+            timesync(here, tmp_path / "ours", ours) as daemon,
+        ):
+            port = wait_for_state(daemon, "TIME_RECEIVER", LOCK_S)
+            wait_until(daemon.locked, LOCK_S, "our daemon is locked", daemon.log)
+            before = samples(daemon)
+            after = wait_until(
+                lambda: (now := samples(daemon)) and all(now[name] >= before[name] + MORE for name in before) and now,
+                LOCK_S,
+                "both go on to measure",
+                lambda: f"{before}, then {samples(daemon)}",
+            )
+            over_ptp = daemon.source()
+
+    record_property("NTP over PTP", f"{over_ptp['received']} answers to {over_ptp['sent']} requests")
+    record_property("samples", f"{before}, later {after}")
+    assert port["parent"] is not None
+    assert {there.address, "ptp:eth0"} == after.keys()
+    assert (there.address, 8) == (over_ptp["name"], over_ptp["reach"])
+    # The first request was in the form that this chronyd does not know.
+    assert over_ptp["sent"] - over_ptp["received"] <= 2

@@ -121,6 +121,15 @@ def test_cards_that_stamp_packets_of_ptp_only(able: Stamping, needed: bool, stat
     assert state is phc.stamps("eth0", able, needed=needed).state
 
 
+@pytest.mark.parametrize(
+    ("filters", "state"),
+    [(0x1001, State.OK), (0x2, State.OK), (0x201, State.FAIL)],  # of PTP, every packet, of PTP over Ethernet
+)
+def test_servers_that_are_all_asked_over_ptp_need_no_more_of_a_card(filters: int, state: State) -> None:
+    able = Stamping(0x5F, 0, 0x3, filters)
+    assert state is phc.stamps("eth0", able, needed=True, over_ptp=True).state
+
+
 def test_clocks_that_are_there_are_listed_beside_the_one_that_is_not(tmp_path: Path) -> None:
     write(tmp_path, "sys/class/ptp/ptp3/clock_name", "i226\n")
     write(tmp_path, "sys/class/net/enp1s0/device/ptp/ptp3/clock_name", "i226\n")

@@ -248,7 +248,7 @@ CATALOGUE: dict[str, Entry] = {
         "Can the card stamp packets?",
         "The card stamps packets of both directions.",
         "The card cannot stamp packets of NTP, so hardware timestamps cannot be used here.",
-        "Use another card, or `timestamping: auto`.",
+        "Use another card, NTP over PTP (`transport: ptp`) if it stamps that, or `timestamping: auto`.",
     ),
     "TS-PHC-006": Entry(
         "What time does the hardware clock hold?",

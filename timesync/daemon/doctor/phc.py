@@ -163,22 +163,24 @@ def _steered(case: Case, subject: str, path: str, clock: Clock) -> Finding:
 
 
 def _stamps(case: Case, interface: str) -> Finding:
-    needed = any(isinstance(one, NtpOptions) and one.timestamping == "hardware" for one in case.config.sources)
+    servers = [one for one in case.config.sources if isinstance(one, NtpOptions)]
+    needed = any(one.timestamping == "hardware" for one in servers)
+    over_ptp = bool(servers) and all(one.transport == "ptp" for one in servers)
     try:
-        return stamps(interface, stamping(interface), needed=needed)
+        return stamps(interface, stamping(interface), needed=needed, over_ptp=over_ptp)
     except OSError as error:
         return skip("TS-PHC-005", interface, f"ETHTOOL_GET_TS_INFO: {words.error(error.errno or 0)}")
 
 
-def stamps(interface: str, able: Stamping, *, needed: bool) -> Finding:
-    """Whether a card stamps packets of NTP."""
+def stamps(interface: str, able: Stamping, *, needed: bool, over_ptp: bool = False) -> Finding:
+    """Whether a card stamps packets of NTP; with ``over_ptp`` all of them travel in messages of PTP."""
     evidence = f"SOF_TIMESTAMPING {able.capabilities:#x}, tx_types {able.tx_types:#x}, rx_filters {able.rx_filters:#x}"
     if able.tx_type is not None:
         evidence += f"; in force tx_type {able.tx_type}, rx_filter {able.rx_filter}"
-    if able.hardware and able.any_packet:
+    if able.hardware and (able.any_packet or (over_ptp and able.ptp_over_udp)):
         return ok("TS-PHC-005", interface, evidence)
     meaning = "The card stamps packets of PTP only, and not those of NTP." if able.hardware else None
-    remedy = "write `timestamping: auto` for the servers, or use another card"
+    remedy = "write `timestamping: auto` for the servers, ask them over PTP (`transport: ptp`), or use another card"
     if needed:
         return fail("TS-PHC-005", interface, evidence, remedy, meaning, Cause.MISSING)
     return ok(
