@@ -36,12 +36,13 @@ def wired() -> Iterator[Cable]:
         yield made
 
 
-def _client(card: str, timestamping: str) -> str:
+def _client(card: str, timestamping: str, transport: str = "udp") -> str:
     return f"""
 clocks:
   system: {{discipline: false}}
   card: {{phc: {card}}}
-sources: [{{ntp: {THERE}, poll: [1s, 1s], interleaved: always, timestamping: {timestamping}}}]
+sources:
+  - {{ntp: {THERE}, poll: [1s, 1s], interleaved: always, timestamping: {timestamping}, transport: {transport}}}
 serve: {{clock: card}}
 """
 
@@ -53,7 +54,7 @@ clocks:
   card: {{phc: {card}, discipline: false}}
 serve:
   local_stratum: 3
-  ntp: {{listen: [{address}], workers: 1, timestamping: {timestamping}}}
+  ntp: {{listen: [{address}], ptp_listen: [{address}], workers: 1, timestamping: {timestamping}}}
 """
 
 
@@ -104,20 +105,26 @@ def test_our_client_follows_chronyd_by_hardware_stamps_and_leaves_the_card_as_it
     assert abs(median(errors)) < FAR_OFF_NS
 
 
-def test_both_ends_ours_see_the_cable_and_nothing_else(wired: Cable, tmp_path: Path, record_property: Record) -> None:
+@pytest.mark.parametrize("transport", ["udp", "ptp"])
+def test_both_ends_ours_see_the_cable_and_nothing_else(
+    wired: Cable, tmp_path: Path, record_property: Record, transport: str
+) -> None:
     """Each end's stamps go through its card's clock and the system clock; what is left of all that is the scatter."""
     with (
         timesync(tmp_path / "server", _server(wired.far_clock, "hardware", THERE), wired) as server,
-        timesync(tmp_path / "client", _client(wired.near, "hardware")) as daemon,
+        timesync(tmp_path / "client", _client(wired.near, "hardware", transport)) as daemon,
     ):
         # The rate of the far card's clock is known by then, and the first answers in basic mode are over.
         daemon.until(lambda one: one.source().get("samples", 0) > 8, "measurements in interleaved mode")
         delays = [1e9 * source["delay_s"] for source in _sources(daemon, 12)]
         source, counters = daemon.source(), server.counters()
 
-    record_property("round trip, ns: median, deviation", (round(median(delays)), round(pstdev(delays), 1)))
-    record_property("jitter of a measurement, ns", round(source["jitter_s"] * 1e9))
+    record_property(
+        f"{transport}: round trip, ns: median, deviation", (round(median(delays)), round(pstdev(delays), 1))
+    )
+    record_property(f"{transport}: jitter of a measurement, ns", round(source["jitter_s"] * 1e9))
     assert (source["timestamping"], source["interleaved"]) == ("hardware", True)
+    assert (counters["over_ptp"] == counters["answered"]) == (transport == "ptp")
     assert counters["hardware"] >= 12
     assert min(delays) >= 0
     # By the kernel's stamps it is tens of microseconds there, and as much scatter. While the clock that is followed is

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -65,7 +66,9 @@ CLOCK = ClockView(
 )
 
 
-def _said(status: SourceStatus | None, drops: Mapping[str, int]) -> str:
+def _said(
+    status: SourceStatus | None, drops: Mapping[str, int], details: Mapping[str, object] = MappingProxyType({})
+) -> str:
     """What is said of the source."""
     core = CoreView(
         at=Instant(0),
@@ -86,7 +89,7 @@ def _said(status: SourceStatus | None, drops: Mapping[str, int]) -> str:
     snapshot = Snapshot(
         core=core,
         kinds={SYSTEM: "system"},
-        facts={NAME: SourceFacts(kind="ntp", address="192.0.2.7:123", status=status, drops=drops)},
+        facts={NAME: SourceFacts(kind="ntp", address="192.0.2.7:123", status=status, drops=drops, details=details)},
         unresolved={},
         started=Instant(0),
         tai_utc=37,
@@ -96,6 +99,23 @@ def _said(status: SourceStatus | None, drops: Mapping[str, int]) -> str:
     with pytest.raises(ControlError, match=r'did you mean "ntp\.example"'):
         why(snapshot, "ntp.exampel")
     return "\n".join(why(snapshot, NAME)["lines"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "details", "hinted"),
+    [
+        ({}, {"over_ptp": None}, True),
+        ({"sent": 3}, {"over_ptp": None}, False),
+        ({"received": 1}, {"over_ptp": "experimental"}, False),
+        ({}, {}, False),
+    ],
+)
+def test_a_source_over_ptp_that_stays_silent_may_ask_one_that_does_not_speak_it(
+    changes: dict[str, Any], details: dict[str, object], hinted: bool
+) -> None:
+    said = _said(replace(STATUS, **changes), {"ntp-over-ptp": 2}, details)
+    assert ("chronyd needs ptpport" in said) == hinted
+    assert "2 answers were refused (ntp-over-ptp): they were no NTP over PTP, or of another domain" in said
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,8 @@ def _facts(state: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> li
     if serving["ntp"]:
         counted = serving["counters"]
         facts.append(("serves NTP", ", ".join(serving["ntp"])))
-        facts.append(("requests", f"{counted['received']} came, {counted['answered']} answered"))
+        over_ptp = f", {counted['over_ptp']} over PTP" if counted["over_ptp"] else ""
+        facts.append(("requests", f"{counted['received']} came, {counted['answered']} answered{over_ptp}"))
     if serving.get("nts"):
         facts.append(("serves NTS-KE", ", ".join(serving["nts"])))
         if serving["counters"] is not None:

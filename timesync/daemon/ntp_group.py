@@ -26,7 +26,7 @@ from timesync.ntp.client import Client
 from timesync.ntp.over_ptp import OverPtp
 from timesync.ntp.pool import Add, Health, Remove, Resolve, Roster, RosterEffect, health
 from timesync.observe.snapshot import SourceFacts
-from timesync.runtime.drive import Alarm, Driver
+from timesync.runtime.drive import Alarm, Driver, RequestMachine
 
 
 @dataclass(slots=True)
@@ -177,7 +177,7 @@ class NtpGroup:
                 address=str(server.endpoint),
                 status=None,
                 drops=server.drops,
-                details=self._finder.details(server.endpoint),
+                details={**self._finder.details(server.endpoint), **_carriage(server.driver.machine)},
             )
             for identity, server in self.servers.items()
         }
@@ -356,6 +356,13 @@ class NtpGroup:
 
     def _say(self, level: str, name: str, text: str) -> None:
         self._listener.note(Noted(level, name, text))
+
+
+def _carriage(machine: RequestMachine) -> Mapping[str, object]:
+    """What of NTP over PTP there is to tell: in which form the server answers; None while it has not."""
+    if not isinstance(machine, OverPtp):
+        return {}
+    return {"over_ptp": None if machine.form is None else machine.form.value}
 
 
 def _reference_ids(addresses: Iterable[str]) -> frozenset[bytes]:

@@ -19,6 +19,7 @@ _DROP_ADVICE = {
     "delay": "the round trip was too long to be worth anything, or so far below zero that a timestamp must be wrong",
     "loop": "the server takes its own time from this machine",
     "kiss": "the server sent a kiss-o'-death: it wants fewer requests, or none",
+    "ntp-over-ptp": "they were no NTP over PTP, or of another domain: compare ptp_domain on both sides",
     "nts-nak": "the server could not open our cookie; where that stays so, new keys are made",
     "nts-tag": "answers were changed on their way, or are not the server's",
     "nts-missing": "answers came without NTS: the server has it no more, or somebody takes it out on the way",
@@ -86,6 +87,11 @@ def _about_source(entry: Mapping[str, Any], *, keyed: bool) -> list[str]:
         )
     elif silent:
         lines.append("The requests carry a key's code, and a server that has not this key is silent: compare the keys.")
+    if entry["sent"] >= _SILENT_REQUESTS and not entry["received"] and "over_ptp" in entry["details"]:
+        lines.append(
+            "It is asked by NTP over PTP, and a server that does not speak that is silent: chronyd needs ptpport, "
+            "timesync ptp_listen, and both sides the same domain; a ptp4l beside it may take the requests."
+        )
     if entry["offset_s"] is not None:
         lines.append(
             f"The clock is {words(entry['offset_s'])} against it, give or take {words(entry['uncertainty_s'])}; "
