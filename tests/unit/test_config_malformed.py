@@ -14,9 +14,9 @@ CASES: list[Case] = [
     ("unknown key without a near one", "zzzzzz: 1\n", "1:1", "zzzzzz", "unknown key", None),
     (
         "key of a later version",
-        "observe:\n  metrics: 127.0.0.1:9975\n",
+        "observe:\n  snmp: 127.0.0.1:161\n",
         "2:3",
-        "observe.metrics",
+        "observe.snmp",
         "unknown key",
         None,
     ),
