@@ -198,6 +198,7 @@ def test_files_that_are_something_else_are_said(desk: Desk) -> None:
 def test_a_certificate_without_names_is_refused(desk: Desk) -> None:
     desk.pair("cert", make_identity("time.example.org", now_s=NOW_S))
     (found,) = desk.problems(SERVE)
+    assert f"serve.nts.certificate: {desk.path}/cert.pem: the certificate has no name" in found, "not the key's fault"
     assert "no name or address (subjectAltName)" in found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cryptography.hazmat.primitives.asymmetric import x25519
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
-from tls_support import NOW, at_day, make_identity
+from tls_support import NOW, at_day, make_identity, with_two_of_a_kind
 
 from timesync.base.time import UNITS_PER_S, Duration, Instant
 from timesync.nts.certificates import (
@@ -45,6 +45,15 @@ def test_the_dates_of_a_pair_are_those_that_its_whole_chain_has_in_common() -> N
 
     assert 2 == len(made.chain)
     assert Validity(at_day(-1), at_day(30)) == made.validity
+
+
+def test_a_certificate_with_two_lists_of_names_is_refused_by_a_sentence() -> None:
+    one = make_identity("t", "t.example.org", client_only=True)
+    twice = with_two_of_a_kind(one, one)
+    with pytest.raises(ValueError, match="Duplicate"):
+        names_of(twice.certificate)
+    with pytest.raises(CertificateError, match="has a certificate that cannot be read"):
+        load_pair(twice.pem, twice.key_pem)
 
 
 def test_a_pair_never_shows_its_key() -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 
 import pytest
-from ke_support import JAR, NAME, SERVER, KeScene, serve, serve_octets
-from tls_support import at_day, make_identity, pair
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from ke_support import CA, JAR, NAME, SERVER, KeScene, serve, serve_octets
+from OpenSSL import SSL, crypto
+from tls_support import at_day, make_identity, pair, with_two_of_a_kind
 
 from timesync.base.ids import Endpoint
 from timesync.base.time import Duration, Instant
@@ -15,7 +19,7 @@ from timesync.host import Stream
 from timesync.nts import retry
 from timesync.nts.aead import AeadId
 from timesync.nts.ke_server import KeServer, KeServerSettings
-from timesync.nts.tls import ServerContext, ServerTls, Trust
+from timesync.nts.tls import ClientTls, ServerContext, ServerTls, Trust
 from timesync.runtime.ke_client import (
     STAGGER_S,
     Established,
@@ -465,3 +469,68 @@ def test_cancelling_leaves_nothing_open() -> None:
     scene = KeScene()
     run(scene.world, main(), scene.host.system)
     assert [] == network.open
+
+
+# --- what nobody has foreseen ---------------------------------------------------------------------------------------
+
+
+def test_a_name_that_tls_cannot_say_is_a_failure() -> None:
+    scene = KeScene()
+    scene.network.dns.set("zeit.m\u00fcnchen.example", "192.0.2.2")
+    scene.listen()
+    failure = scene.failure("zeit.m\u00fcnchen.example")
+    assert (KeKind.TLS, True) == (failure.kind, failure.reached)
+    assert "cannot be understood, in the TLS handshake: " in failure.reason
+
+
+def test_a_certificate_that_no_library_would_make_is_a_failure() -> None:
+    odd = with_two_of_a_kind(make_identity("s", NAME, issuer=CA, client_only=True), CA)
+    with pytest.raises(Exception, match="Duplicate"):
+        odd.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+
+    async def show(stream: SimStream) -> None:
+        context = SSL.Context(SSL.TLS_SERVER_METHOD)
+        context.use_certificate(odd.certificate)
+        context.use_privatekey(odd.key)
+        connection = SSL.Connection(context, None)
+        connection.set_accept_state()
+        while data := await stream.receive():
+            connection.bio_write(data)
+            with contextlib.suppress(SSL.Error):
+                connection.do_handshake()
+            with contextlib.suppress(SSL.Error):
+                await stream.send(connection.bio_read(65536))
+
+    scene = KeScene()
+    scene.listen(show)
+    failure = scene.failure()
+    assert (KeKind.CERTIFICATE, True) == (failure.kind, failure.reached)
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("odd"), UnicodeError("odd"), SSL.Error([("", "", "odd")]), crypto.Error([("", "", "odd")]),
+              TypeError("odd"), UnsupportedAlgorithm("odd")],
+)  # fmt: skip
+def test_whatever_a_library_raises_is_a_failure_that_has_cost_the_server_something(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def raising(*_: object) -> None:
+        raise error
+
+    scene = KeScene()
+    scene.listen()
+    monkeypatch.setattr(ClientTls, "export", raising)
+    failure = scene.failure()
+    assert (KeKind.TLS, True) == (failure.kind, failure.reached)
+    assert "odd" in failure.reason
+
+
+def test_a_resolver_that_raises_something_else_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def raising(*_: object) -> list[Endpoint]:
+        raise UnicodeError("label too long")
+
+    scene = KeScene()
+    monkeypatch.setattr(scene.host, "resolve", raising)
+    failure = scene.failure()
+    assert (KeKind.LOOKUP, False) == (failure.kind, failure.reached)
+    assert f"{NAME} cannot be understood, looking up its name: label too long" == failure.reason

@@ -83,6 +83,30 @@ def _general(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
+def with_two_of_a_kind(identity: Identity, issuer: Identity) -> Identity:
+    """Its certificate, signed anew with a second list of names in place of what it may be used for.
+
+    No library makes such a thing, but a stranger can.
+    """
+    old, new = _oid(x509.ExtendedKeyUsage.oid), _oid(x509.SubjectAlternativeName.oid)
+    body = identity.certificate.tbs_certificate_bytes.replace(old, new)
+    signature = issuer.key.sign(body, ec.ECDSA(hashes.SHA256()))
+    # ecdsa-with-SHA256 (RFC 5758, 3.2).
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+    der = _sequence(0x30, body + algorithm + _sequence(0x03, b"\0" + signature))
+    return Identity(x509.load_der_x509_certificate(der), identity.key)
+
+
+def _oid(of: x509.ObjectIdentifier) -> bytes:
+    """Those of 2.5.29, X.509's own extensions."""
+    return bytes([6, 3, 0x55, 0x1D, int(of.dotted_string.rpartition(".")[2])])
+
+
+def _sequence(tag: int, body: bytes) -> bytes:
+    length = len(body).to_bytes(2, "big")
+    return bytes([tag]) + (b"\x82" + length if len(body) > 127 else length[1:]) + body
+
+
 def pair(identity: Identity, *above: Identity) -> KeyPair:
     """What a server shows: the certificate, and those above it."""
     return load_pair(b"".join(one.pem for one in (identity, *above)), identity.key_pem)

@@ -22,6 +22,7 @@ from timesync.nts.certificates import (
     MAX_PEM,
     CertificateError,
     KeyPair,
+    PrivateKeyError,
     dates_wrong,
     expiry_notice,
     load_certificates,
@@ -105,8 +106,10 @@ class _Desk:
         if key is not None:
             try:
                 made = load_pair(certificate, key)
-            except CertificateError as error:
+            except PrivateKeyError as error:
                 self._wrong(key_at, f"{pair.private_key}: {error}")
+            except CertificateError as error:
+                self._wrong(certificate_at, f"{pair.certificate}: {error}")
         for text in () if made is None else self._calendar(pair.certificate, made):
             self.findings.doubts.append(complain(self._root, certificate_at, text))
 

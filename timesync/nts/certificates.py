@@ -29,8 +29,23 @@ _LONGEST: Final = 100
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
 
 
+MALFORMED: Final = (
+    ValueError,
+    UnsupportedAlgorithm,
+    # None of these is a ValueError.
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What reading a part of a certificate raises when that is malformed, or of a kind that is not known."""
+
+
 class CertificateError(ValueError):
     """Certificates or a key that cannot be used; the text is for the operator."""
+
+
+class PrivateKeyError(CertificateError):
+    """It is the private key that cannot be used, or that is of another certificate."""
 
 
 class Dates(Enum):
@@ -94,7 +109,7 @@ def load_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
         for certificate in found:
             validity_of(certificate)
             names_of(certificate)
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except MALFORMED as error:
         if b"-----BEGIN CERTIFICATE-----" not in pem:
             raise CertificateError("has no certificate in PEM form (-----BEGIN CERTIFICATE-----)") from None
         raise CertificateError(f"has a certificate that cannot be read: {clean(str(error))}") from None
@@ -104,36 +119,39 @@ def load_certificates(pem: bytes) -> tuple[x509.Certificate, ...]:
 
 
 def load_key(pem: bytes) -> PrivateKey:
-    """The private key of a PEM text. Raises CertificateError, which never repeats any of it."""
+    """The private key of a PEM text. Raises PrivateKeyError, which never repeats any of it."""
     if len(pem) > MAX_PEM:
-        raise CertificateError(f"is longer than {MAX_PEM} octets")
+        raise PrivateKeyError(f"is longer than {MAX_PEM} octets")
     try:
         key = load_pem_private_key(pem, password=None)
     except TypeError:
-        raise CertificateError("is protected by a password; a server has nobody to ask for it") from None
+        raise PrivateKeyError("is protected by a password; a server has nobody to ask for it") from None
     except (ValueError, UnsupportedAlgorithm):
-        raise CertificateError("has no private key in PEM form that can be read") from None
+        raise PrivateKeyError("has no private key in PEM form that can be read") from None
     if not isinstance(key, PrivateKey):
-        raise CertificateError("holds a key that is not for signatures of TLS 1.3; use ECDSA, RSA or Ed25519")
+        raise PrivateKeyError("holds a key that is not for signatures of TLS 1.3; use ECDSA, RSA or Ed25519")
     return key
 
 
 def load_pair(certificate_pem: bytes, key_pem: bytes) -> KeyPair:
-    """A certificate with its key. Raises CertificateError, also when they do not belong together."""
+    """A certificate with its key.
+
+    Raises CertificateError; PrivateKeyError where it is the key that is wrong, or another certificate's.
+    """
     try:
         chain = load_certificates(certificate_pem)
     except CertificateError as error:
         raise CertificateError(f"the certificate file {error}") from None
     try:
         key = load_key(key_pem)
-    except CertificateError as error:
-        raise CertificateError(f"the key file {error}") from None
+    except PrivateKeyError as error:
+        raise PrivateKeyError(f"the key file {error}") from None
     try:
         belongs = chain[0].public_key() == key.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except MALFORMED as error:
         raise CertificateError(f"the certificate has a key of a kind that is not known: {error}") from None
     if not belongs:
-        raise CertificateError("the private key does not belong to the certificate")
+        raise PrivateKeyError("the private key does not belong to the certificate")
     names = names_of(chain[0])
     if not names:
         raise CertificateError("the certificate has no name or address (subjectAltName), so no client can accept it")
@@ -159,6 +177,8 @@ def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
         alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return ()
+    except MALFORMED as error:
+        raise ValueError(str(error)) from None
     names = [name.lower() for name in alternative.get_values_for_type(x509.DNSName)]
     return (*names, *map(str, alternative.get_values_for_type(x509.IPAddress)))
 

@@ -16,11 +16,11 @@ from enum import Enum
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from OpenSSL import SSL, crypto
 
 from timesync.base.time import UNITS_PER_S, Instant, Utc
 from timesync.nts.certificates import (
+    MALFORMED,
     CertificateError,
     Dates,
     KeyPair,
@@ -211,11 +211,14 @@ class TlsSession:
                 return b"".join(pieces)
 
     def send(self, data: bytes) -> None:
-        """Encrypt octets for ``outgoing``; after the handshake."""
+        """Encrypt octets for ``outgoing``; after the handshake. Raises TlsError."""
         assert self.established
         view = memoryview(data)
-        while view:
-            view = view[self._connection.send(view[:_PIECE]) :]
+        try:
+            while view:
+                view = view[self._connection.send(view[:_PIECE]) :]
+        except SSL.Error as error:
+            raise self._explain(error) from None
 
     def close(self) -> None:
         """Say that nothing more is sent (close_notify, RFC 8446, 6.1)."""
@@ -226,9 +229,12 @@ class TlsSession:
             return
 
     def export(self, label: bytes, length: int, context: bytes, /) -> bytes:
-        """Keying material of this connection (RFC 8446, 7.5); after the handshake."""
+        """Keying material of this connection (RFC 8446, 7.5); after the handshake. Raises TlsError."""
         assert self.established
-        return self._connection.export_keying_material(label, length, context)
+        try:
+            return self._connection.export_keying_material(label, length, context)
+        except SSL.Error as error:
+            raise self._explain(error) from None
 
     def _advance(self) -> bytes:
         """As far as the octets go: the handshake, then what is decrypted."""
@@ -245,7 +251,7 @@ class TlsSession:
             self.ended = True
         except TlsError:
             raise
-        except (SSL.Error, ValueError, UnsupportedAlgorithm) as error:
+        except (SSL.Error, crypto.Error, *MALFORMED) as error:
             raise self._explain(error) from None
         return b"".join(plain)
 
@@ -311,7 +317,7 @@ class ClientTls(TlsSession):
                 self._problem = self._distrust(certificate, error, depth)
             elif ok:
                 self._problem = self._judge(certificate, depth)
-        except (ValueError, UnsupportedAlgorithm) as wrong:
+        except (crypto.Error, *MALFORMED) as wrong:
             text = f"{self._server} shows a certificate that cannot be read: {clean(str(wrong))}"
             self._problem = TlsError(TlsReason.BAD_CERTIFICATE, text)
         return self._problem is None

@@ -18,6 +18,7 @@ from timesync.base.time import Instant, Utc
 from timesync.host import Stream
 from timesync.nts import retry
 from timesync.nts.aead import AeadId
+from timesync.nts.certificates import clean
 from timesync.nts.ke_client import Agreed, KeClient, KeFault, KeOffer, KeRefused
 from timesync.nts.keys import SessionKeys
 from timesync.nts.tls import CERTIFICATE_REASONS, ClientTls, TlsError, TlsFacts, Trust
@@ -162,6 +163,9 @@ async def establish(
     except TimeoutError:
         text = f"{remote.server} did not finish within {timeout_s:g} s, {attempt.stage}"
         return KeFailure(KeKind.TIMEOUT, text, attempt.reached)
+    except Exception as error:  # noqa: BLE001  whatever a stranger's octets make a library raise is no reason to hurry
+        text = f"{remote.server} cannot be understood, {attempt.stage}: {clean(str(error)) or type(error).__name__}"
+        return KeFailure(KeKind.TLS if attempt.reached else KeKind.LOOKUP, text, attempt.reached)
 
 
 async def ntp_servers(network: KeNetwork, result: Established) -> list[Endpoint] | KeFailure:
