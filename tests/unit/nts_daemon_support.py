@@ -138,6 +138,14 @@ class FarServer:
         """Answer NTP no more."""
         self.service.close()
 
+    def move(self, port: int) -> None:
+        """Answer NTP at another port, under other master keys, and say so at key establishment."""
+        self.close()
+        self._port = port
+        self.settings = KeServerSettings(port=port)
+        self.open()
+        self.forget()
+
     def publish(self) -> None:
         """Say that its own clock is right, as it is now."""
         now = self.host.mono()

@@ -11,7 +11,7 @@ from nts_daemon_support import HOUR_S, KE_PORT, NAME, NtsScene, gaps, utc_s
 from tls_support import make_identity
 
 from timesync.base.time import Duration
-from timesync.config.sources import PoolSource
+from timesync.config.sources import NtpSource, PoolSource
 from timesync.nts.ke_server import KeServerSettings
 from timesync.nts.saved import SavedSession
 from timesync.servo.view import ServoState
@@ -180,6 +180,25 @@ def test_at_a_renewal_a_new_endpoint_takes_the_old_one_s_place(scene: NtsScene) 
     assert 1 == len(scene.texts("replaced"))
 
 
+@pytest.mark.parametrize("kind", [NtpSource, PoolSource])
+def test_at_a_renewal_another_port_of_the_same_address_is_followed(
+    scene: NtsScene, kind: type[NtpSource | PoolSource]
+) -> None:
+    far, group = scene.server(), scene.group(kind=kind)
+
+    async def story() -> None:
+        group.start()
+        await scene.wait(60)
+        assert ["192.0.2.2:123"] == scene.asked(group)
+        far.move(1123)
+        await scene.wait(400)
+        assert ["192.0.2.2:1123"] == scene.asked(group)
+
+    scene.play(story)
+    assert scene.count(300) >= 10
+    assert 1 == len(scene.texts("replaced"))
+
+
 def test_an_endpoint_without_an_address_is_a_failure_like_others(scene: NtsScene) -> None:
     far, group = scene.server(), scene.group()
     far.settings = KeServerSettings(server="nowhere.example.org")
@@ -248,6 +267,57 @@ def test_one_bad_server_of_a_pool_keeps_nobody_from_the_others(scene: NtsScene) 
 
     scene.play(story)
     assert scene.count(0) >= 4
+
+
+def test_a_dead_server_of_a_pool_is_replaced_and_keeps_nobody_from_new_keys(scene: NtsScene) -> None:
+    fars = [scene.server(f"192.0.2.{last}") for last in (2, 3, 4)]
+    scene.network.dns.set(NAME, *(far.address for far in fars))
+    group = scene.group(kind=PoolSource, count=2)
+    # It gives keys, and never answers.
+    fars[0].close()
+
+    async def story() -> None:
+        group.start()
+        await scene.wait(150)
+        fars[1].forget()
+        lost = scene.world.elapsed.s()
+        await scene.wait(100)
+        assert fars[1].asked_at[-1] >= lost, "its keys are renewed, whatever is the matter with the other"
+        await scene.wait(200)
+        assert ["192.0.2.3:123", "192.0.2.4:123"] == scene.asked(group)
+
+    scene.play(story)
+    assert 2 == len(fars[0].asked_at), "once more, and then another takes its place"
+    assert [2, 1] == [len(far.asked_at) for far in fars[1:]]
+    assert 1 == len(scene.texts("replaced"))
+    assert "unreachable" in scene.texts("replaced")[0]
+
+
+def test_a_dead_server_of_a_pool_that_has_no_other_is_asked_ever_more_rarely_and_alone(scene: NtsScene) -> None:
+    fars = [scene.server(f"192.0.2.{last}") for last in (2, 3)]
+    scene.network.dns.set(NAME, *(far.address for far in fars))
+    group = scene.group(kind=PoolSource, count=2)
+    fars[0].close()
+
+    async def story() -> None:
+        group.start()
+        await scene.wait(100)
+        for _ in range(6):
+            fars[1].forget()
+            lost = scene.world.elapsed.s()
+            await scene.wait(HOUR_S / 6)
+            assert fars[1].asked_at[-1] - lost < 60, "its own wait counts, and no other's"
+        assert ["192.0.2.2:123", "192.0.2.3:123"] == scene.asked(group)
+        fars[0].open()
+        await scene.wait(2 * HOUR_S)
+
+    scene.play(story)
+    silent = [at for at in fars[0].asked_at if at < HOUR_S]
+    assert 4 <= len(silent) <= 16
+    assert all(gap >= 10 * 1.5**tries for tries, gap in enumerate(gaps(silent)))
+    assert 7 == len(fars[1].asked_at)
+    assert 2 == len({source for source, at in scene.measured if at > 2.5 * HOUR_S}), "it is taken back when it answers"
+    assert [] == scene.texts("replaced")
 
 
 # -- over a restart

@@ -310,6 +310,23 @@ def test_a_server_that_moved_is_followed() -> None:
     assert [Remove(v4(1)[0], "ntp.example no longer has this address"), Add(v4(2)[0])] == effects
 
 
+@pytest.mark.parametrize("is_pool", [False, True])
+def test_a_server_that_went_to_another_port_is_followed_and_has_one_vote(is_pool: bool) -> None:
+    """Only who is found by somebody else, as with NTS-KE, can: a name has no port."""
+    roster = pool(2, pool=True, indirect=True) if is_pool else pool(1, pool=False, indirect=True)
+    others = v4(3) if is_pool else []
+    started(roster, [*v4(2), *others])
+    assert len(roster.look_again()) == 1
+    effects = roster.on_resolved([*v4(2, port=1123), *others], at(10))
+    assert (v4(2), v4(2, port=1123)) == (removed(effects), added(effects))
+    assert {*v4(2, port=1123), *others} == set(roster.members)
+
+
+def test_two_ports_of_one_address_are_one_server() -> None:
+    roster = pool(4, indirect=True)
+    assert v4(2) == added(started(roster, [*v4(2), *v4(2, port=1123)]))
+
+
 def test_a_name_that_has_lost_all_its_addresses_keeps_the_server() -> None:
     roster = server()
     started(roster, v4(1))

@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 
 from timesync.base.time import ZERO, Duration, Instant, Mono
-from timesync.nts.retry import KeFailure, KeRetry
+from timesync.nts.retry import MAX_SERVERS, KeFailure, KeRetries, KeRetry
 
 START: Instant[Mono] = Instant.from_ns(1_000_000_000_000)
 FIVE_DAYS = Duration.from_s(5 * 86_400)
@@ -102,3 +102,33 @@ def test_stored_keys_bring_their_age() -> None:
     retry.established(START, age=WEEK * 3)
     assert not retry.refresh_due(START + WEEK - Duration(1))
     assert retry.refresh_due(START + WEEK)
+
+
+# -- the servers of a pool
+
+
+def test_each_server_of_a_pool_waits_by_itself() -> None:
+    servers = KeRetries(random.Random(1))
+    bad, good = servers.of("192.0.2.1", START), servers.of("192.0.2.2", START)
+    assert ZERO == servers.wait(START)
+    bad.failed(START, KeFailure.REACHED)
+    assert not servers.of("192.0.2.1", START).allowed(START)
+    assert good.allowed(START)
+    assert servers.wait(START) == bad.state.wait
+    assert not bad.dead
+    bad.established(START)
+    assert bad.dead, "keys that nobody answers to are no better than none"
+    bad.verified()
+    assert not bad.dead
+
+
+def test_whatever_a_pool_names_there_are_not_ever_more_waits() -> None:
+    servers = KeRetries(random.Random(1))
+    waiting = servers.of("192.0.2.1", START)
+    waiting.failed(START, KeFailure.REACHED)
+    for number in range(10 * MAX_SERVERS):
+        servers.of(f"2001:db8::{number:x}", START)
+    assert waiting is servers.of("192.0.2.1", START), "those that wait are kept, as long as there are others"
+    for number in range(MAX_SERVERS):
+        servers.of(f"198.51.100.{number}", START).failed(START, KeFailure.REACHED)
+    assert waiting is not servers.of("192.0.2.1", START)

@@ -50,20 +50,33 @@ class _Known:
         agreed: As key establishment gave them.
         ke_server: Name and port of the server that they were made with.
         established: When they were made, UTC.
+        retry: When that server may be asked again.
         remote: Who made them; None for those that were stored.
         tls: How; None for those that were stored.
         provisional: What is still to be verified of its certificate.
         verified: A valid answer has come under them.
+        trouble: Why others could not be got.
     """
 
     authenticator: NtsAuthenticator
     agreed: Agreed
     ke_server: str
     established: Instant[Utc]
+    retry: retry.KeRetry
     remote: Endpoint | None = None
     tls: TlsFacts | None = None
     provisional: Provisional | None = None
     verified: bool = field(default=False)
+    trouble: str | None = None
+
+    def ended(self, now: Instant[Mono]) -> bool:
+        """Cookies or keys are at an end, or too old."""
+        return self.authenticator.starving or self.retry.refresh_due(now)
+
+    @property
+    def dead(self) -> bool:
+        """Other keys would hardly help: it has had some, and does not answer."""
+        return self.authenticator.starving and self.retry.dead
 
 
 class _OneAddress:
@@ -102,12 +115,11 @@ class NtsFinder:
         self._clock = clock
         self._around = around
         self._host = around.host
-        self._retry = retry.KeRetry(around.host.rng)
+        self._retries = retry.KeRetries(around.host.rng)
         self._trusts = Trusts()
         self._last_time = LastTime(around.host)
         self._known: dict[Endpoint, _Known] = {}
         self._stored = StoredSession(self._host, source.title, self._warn_stored)
-        self._failed: set[str] = set()
         self._why: str | None = None
         self._count = source.count if isinstance(source, PoolSource) else 1
 
@@ -123,53 +135,64 @@ class NtsFinder:
         restored = await self._restore(name, port)
         if restored is not None:
             return [restored]
-        now = self._host.mono()
-        if not self._retry.allowed(now):
-            if self._known:
-                return list(self._known)
-            raise OSError(self._why or f"key establishment is tried again in {self.wait(now).s():.0f} s")
         found: list[Endpoint] = []
         failure: KeFailure | None = None
-        networks, wanted = await self._networks(name, port)
-        for network in networks:
+        asked, wanted = await self._askable(name, port)
+        for network, waits in asked:
             if len(found) == wanted:
                 break
             result = await self._establish(network, name, port)
-            taken = result if isinstance(result, KeFailure) else await self._take(result, f"{name}:{port}")
+            taken = result if isinstance(result, KeFailure) else await self._take(result, waits, f"{name}:{port}")
             if isinstance(taken, KeFailure):
                 failure = failure or taken
-                if isinstance(network, _OneAddress):
-                    self._failed.add(network.endpoint.address)
+                self._fail(waits, taken.reason, taken.for_retry)
             else:
                 found.append(taken)
-        if found or failure is None:
-            self._why = None
-            return list(self._known) if isinstance(self._source, PoolSource) else found
-        self._fail(failure.reason, failure.for_retry)
-        raise OSError(failure.reason)
+        if failure is not None and not found:
+            raise OSError(failure.reason)
+        if not self._known:
+            wait_s = self.wait(self._host.mono()).s()
+            raise OSError(self._why or f"key establishment is tried again in {wait_s:.0f} s")
+        return list(self._known) if isinstance(self._source, PoolSource) or not found else found
 
-    async def _networks(self, name: str, port: int) -> tuple[Sequence[KeNetwork], int]:
-        """Whom to ask, in order, and how many of them must give keys.
+    async def _askable(self, name: str, port: int) -> tuple[Sequence[tuple[KeNetwork, retry.KeRetry]], int]:
+        """Who may be asked for keys now, in order, and how many of them must give some.
 
         Of a pool: the servers whose keys are at an end, and then as many others as are missing; one more stands by, to
-        take the place of one that fails.
+        take the place of one that fails. Who has been given keys and never answers comes last.
         """
+        now = self._host.mono()
         if not isinstance(self._source, PoolSource):
-            return [self._host], 1
+            waits = self._retries.of("", now)
+            return [(self._host, waits)] if waits.allowed(now) else [], 1
         endpoints = await self._host.resolve(name, port)
         if not endpoints:
             raise OSError(f"{name} has no address")
-        due = self._retry.refresh_due(self._host.mono())
-        old = [known for known in self._known.values() if due or known.authenticator.starving]
-        ended = [known.remote for known in old if known.remote is not None]
         ours = {known.remote.address for known in self._known.values() if known.remote is not None}
+        due = self._due(now)
         # Without any whose keys are at an end, one is wanted in the place of one that does no good.
-        missing = max(self._count - len(self._known), 0 if ended else 1)
-        others = [endpoint for endpoint in endpoints if endpoint.address not in ours]
-        others.sort(key=lambda endpoint: endpoint.address in self._failed)
-        more = missing + (len(self._known) <= self._count)
-        asked = [*ended, *others[:more]][: self._count + 1]
-        return [_OneAddress(self._around, endpoint) for endpoint in asked], len(ended) + missing
+        missing = self._missing or (0 if due or len(self._known) > self._count else 1)
+        others = [(endpoint, self._retries.of(endpoint.address, now)) for endpoint in endpoints]
+        others = [
+            (endpoint, waits) for endpoint, waits in others if endpoint.address not in ours and waits.allowed(now)
+        ]
+        others.sort(key=lambda other: other[1].state.attempts)
+        again = [(known.remote, known.retry, known.dead) for known in due if known.remote is not None]
+        renewed = [(endpoint, waits) for endpoint, waits, dead in again if not dead]
+        last = [(endpoint, waits) for endpoint, waits, dead in again if dead]
+        asked = [*renewed, *others[: missing + 1], *last][: self._count + 1]
+        networks = [(_OneAddress(self._around, endpoint), waits) for endpoint, waits in asked]
+        return networks, len(renewed) + missing
+
+    @property
+    def _missing(self) -> int:
+        """How many servers more there should be, without those that are dead."""
+        return max(self._count - sum(not known.dead for known in self._known.values()), 0)
+
+    def _due(self, now: Instant[Mono]) -> list[_Known]:
+        """Whose keys are to be renewed now; a dead one's only while there is none for its place."""
+        found = [known for known in self._known.values() if known.ended(now) and known.retry.allowed(now)]
+        return found if self._missing else [known for known in found if not known.dead]
 
     async def _establish(self, network: KeNetwork, name: str, port: int) -> Established | KeFailure:
         try:
@@ -180,25 +203,33 @@ class NtsFinder:
         remote = KeRemote(server=name, port=port, trust=trust, floor=floor)
         return await establish(network, remote, self._utc())
 
-    async def _take(self, result: Established, ke_server: str) -> Endpoint | KeFailure:
+    async def _take(self, result: Established, waits: retry.KeRetry, ke_server: str) -> Endpoint | KeFailure:
         """Keys were made: find where they are good, and use them there."""
-        self._retry.established(self._host.mono())
-        self._stored.used()
         endpoints = await ntp_servers(self._host, result)
         if isinstance(endpoints, KeFailure):
             return endpoints
+        waits.established(self._host.mono())
+        self._stored.used()
+        self._why = None
         # A server that is asked already stays where it is.
-        endpoint = next((one for one in endpoints if one in self._known), endpoints[0])
+        before = {one for one, known in self._known.items() if known.retry is waits}
+        endpoint = next((one for one in endpoints if one in before), None)
+        if endpoint is None:
+            endpoint = next((one for one in endpoints if one not in self._known), endpoints[0])
+            if isinstance(self._source, PoolSource):
+                for gone in before:
+                    del self._known[gone]
         session = NtsSession(result.agreed, self._host.entropy)
         provisional = self._provisional(result)
         known = self._known.get(endpoint)
         if known is None:
             authenticator = NtsAuthenticator(session, provisional=provisional is not None)
-            known = self._known[endpoint] = _Known(authenticator, result.agreed, ke_server, self._utc())
+            known = self._known[endpoint] = _Known(authenticator, result.agreed, ke_server, self._utc(), waits)
         else:
             known.authenticator.renew(session, provisional=provisional is not None)
             known.agreed, known.established, known.verified = result.agreed, self._utc(), False
         known.tls, known.provisional, known.remote = result.tls, provisional, result.remote
+        known.retry, known.trouble = waits, None
         secret = "safe from a quantum computer" if result.tls.post_quantum else result.tls.group or "an unnamed group"
         self._say("info", "nts-keys", f"{self._source.title}: has keys for {endpoint} ({result.aead.name}, {secret})")
         return endpoint
@@ -213,8 +244,7 @@ class NtsFinder:
 
     def wait(self, now: Instant[Mono]) -> Duration:
         """See ``Finder``: as RFC 8915 has it."""
-        allowed_at = self._retry.state.allowed_at
-        return ZERO if allowed_at is None else max(allowed_at - now, ZERO)
+        return self._retries.wait(now)
 
     # -- what comes of it
 
@@ -230,7 +260,7 @@ class NtsFinder:
             return None
         if isinstance(effect, Status) and known.authenticator.session.verified and not known.verified:
             known.verified = True
-            self._retry.verified()
+            known.retry.verified()
         if isinstance(effect, Measured) and known.provisional is not None:
             table, m = self._around.leap_table, effect.measurement
             why = known.provisional.refused(table.utc(m.at - m.offset))
@@ -241,19 +271,18 @@ class NtsFinder:
 
     def _refuse(self, endpoint: Endpoint, why: str) -> None:
         """It is not asked for keys again before it is time: its answers were valid, but that is no reason to hurry."""
-        known = self._known.pop(endpoint)
-        if known.remote is not None:
-            self._failed.add(known.remote.address)
-        self._fail(why, retry.KeFailure.REACHED)
+        self._fail(self._known.pop(endpoint).retry, why, retry.KeFailure.REACHED)
 
-    def _fail(self, why: str, failure: retry.KeFailure) -> None:
+    def _fail(self, waits: retry.KeRetry, why: str, failure: retry.KeFailure) -> None:
         self._why = why
-        self._retry.failed(self._host.mono(), failure)
+        waits.failed(self._host.mono(), failure)
+        for known in self._known.values():
+            if known.retry is waits:
+                known.trouble = why
 
     def stale(self, now: Instant[Mono]) -> bool:
-        """See ``Finder``: cookies or keys are at an end, or too old."""
-        starving = any(known.authenticator.starving for known in self._known.values())
-        return (starving or (bool(self._known) and self._retry.refresh_due(now))) and self._retry.allowed(now)
+        """See ``Finder``."""
+        return bool(self._due(now))
 
     def review(self) -> dict[Endpoint, str]:
         """See ``Finder``: what was believed for want of the time is judged by it."""
@@ -296,7 +325,7 @@ class NtsFinder:
                 "cookies": len(session.cookies),
                 "provisional": known.provisional is not None,
                 "starving": known.authenticator.starving,
-                "trouble": self._why,
+                "trouble": known.trouble,
                 "group": None if tls is None else tls.group,
                 "post_quantum": None if tls is None else tls.post_quantum,
             }
@@ -318,9 +347,12 @@ class NtsFinder:
             return None
         self._stored.used()
         session = NtsSession(agreed, self._host.entropy)
-        self._known[endpoints[0]] = _Known(NtsAuthenticator(session), agreed, f"{name}:{port}", saved.established)
-        self._retry.established(self._host.mono(), saved.age(self._utc()) or ZERO)
-        self._retry.verified()
+        now = self._host.mono()
+        waits = self._retries.of("", now)
+        authenticator = NtsAuthenticator(session)
+        self._known[endpoints[0]] = _Known(authenticator, agreed, f"{name}:{port}", saved.established, waits)
+        waits.established(now, saved.age(self._utc()) or ZERO)
+        waits.verified()
         return endpoints[0]
 
     def close(self) -> None:

@@ -95,7 +95,8 @@ class RosterSettings:
         port: UDP port.
         count: Associations to keep, 1 to 16.
         pool: The name stands for many servers; otherwise for one, whose addresses are alternatives.
-        indirect: The name is that of somebody who tells where the servers are (NTS-KE): even an address is looked up.
+        indirect: The name is that of somebody who tells where the servers are (NTS-KE): even an address is looked up,
+            and each look-up names all servers that can be asked, with their ports.
     """
 
     name: str
@@ -197,12 +198,16 @@ class Roster:
         self._resolving = False
         self._candidates = _alternate(self._usable(endpoints))[:MAX_CANDIDATES]
         effects: list[RosterEffect] = []
-        if self._candidates and not self._settings.pool:
+        if self._candidates and (self._settings.indirect or not self._settings.pool):
             # An address that its owner has withdrawn may be somebody else's tomorrow.
-            listed = {_key(endpoint) for endpoint in endpoints}
-            gone = [member for member in self._members if _key(member.endpoint) not in listed]
+            listed = {_place(endpoint) for endpoint in endpoints}
+            gone = [member for member in self._members if _place(member.endpoint) not in listed]
             reason = f"{self._settings.name} no longer has this address"
             effects += [self._remove(member, reason, now) for member in gone]
+            # Whoever has only gone to another port has done nothing wrong.
+            for candidate in self._candidates:
+                if any(_key(candidate) == _key(member.endpoint) for member in gone):
+                    self._avoid.pop(_key(candidate), None)
         effects += self._replace_and_fill(now)
         if self._members:
             self._failures = 0
@@ -337,6 +342,11 @@ def _normal(address: str) -> str:
 def _key(endpoint: Endpoint) -> str:
     """What makes two endpoints the same server: the address; the port does not give another vote."""
     return f"{_normal(endpoint.address)}%{endpoint.scope}"
+
+
+def _place(endpoint: Endpoint) -> str:
+    """Where exactly a server is."""
+    return f"{_key(endpoint)} {endpoint.port}"
 
 
 def _alternate(endpoints: Sequence[Endpoint]) -> list[Endpoint]:

@@ -30,6 +30,13 @@ SPREAD: Final = 0.2
 """Each wait is up to so much longer, so that clients that failed together do not come back together."""
 
 
+MAX_SERVERS: Final = 128
+"""NTS-KE servers of one pool whose waits are kept."""
+
+DEAD: Final = 2
+"""So many attempts without a valid NTP answer, and another server should take the place of one."""
+
+
 class KeFailure(Enum):
     """How far a key establishment came that failed."""
 
@@ -73,6 +80,11 @@ class KeRetry:
         """As it is now."""
         return RetryState(self._attempts, self._wait, self._allowed_at)
 
+    @property
+    def dead(self) -> bool:
+        """Attempt after attempt has failed, or given keys that no answer came under."""
+        return self._attempts >= DEAD
+
     def allowed(self, now: Instant[Mono]) -> bool:
         """Whether an attempt may begin."""
         return self._allowed_at is None or now >= self._allowed_at
@@ -106,3 +118,30 @@ class KeRetry:
         limit = Duration(round(LONGEST.scaled_ns * (2.0 - stretch)))
         self._wait = min(max(grown, fresh), limit)
         self._allowed_at = now + self._wait
+
+
+class KeRetries:
+    """The waits of the NTS-KE servers behind one name: one that fails keeps nobody from the others.
+
+    Args:
+        rng: For spreading.
+    """
+
+    def __init__(self, rng: Rng) -> None:
+        self._rng = rng
+        self._servers: dict[str, KeRetry] = {}
+
+    def of(self, address: str, now: Instant[Mono]) -> KeRetry:
+        """Those of one server. Where there are too many, one that need not wait any more is forgotten."""
+        known = self._servers.get(address)
+        if known is None:
+            if len(self._servers) >= MAX_SERVERS:
+                free = (other for other, its in self._servers.items() if its.allowed(now))
+                del self._servers[next(free, next(iter(self._servers)))]
+            known = self._servers[address] = KeRetry(self._rng)
+        return known
+
+    def wait(self, now: Instant[Mono]) -> Duration:
+        """Until the first of those that have to wait need not any more; zero when none has to."""
+        ends = (its.state.allowed_at for its in self._servers.values())
+        return min((end - now for end in ends if end is not None and end > now), default=ZERO)
