@@ -1,18 +1,36 @@
-"""Take rights away from the calling process: prctl, capset and identities. Nothing here can be undone."""
+"""Take rights away from the calling process: prctl, capset, Landlock and identities. Nothing here can be undone."""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
+import struct
+from collections.abc import Iterable
 
+_PR_SET_DUMPABLE = 4
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_MDWE = 65
+_PR_MDWE_REFUSE_EXEC_GAIN = 1
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x2008_0522
 NOBODY = 65534
+# linux/landlock.h; the numbers of the system calls are the same on every architecture that Python runs on.
+_LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
+_LANDLOCK_VERSION = 1
+_PATH_BENEATH = 1
+_READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+_FILES = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
+_PORTS = {4: 3}
+_SCOPES = {6: 3}
+"""What can be denied, by the version that brought it: files; TCP ports; abstract sockets and signals."""
+
+_UNKNOWN = {errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM}
+"""The kernel is too old, it was built or started without, or a filter of system calls does not know it."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -61,3 +79,70 @@ def die_with_parent(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         raise SystemExit(0)
+
+
+def forbid_inspection() -> None:
+    """Nobody but root may look into this process, by ptrace or /proc, not even others of its user. Raises OSError.
+
+    To be called after a change of identity, which sets it anew.
+    """
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def forbid_new_code() -> bool:
+    """No memory that can be written may be executed, now or later; False where Linux has no such thing (before 6.3)."""
+    try:
+        _prctl(_PR_SET_MDWE, _PR_MDWE_REFUSE_EXEC_GAIN)
+    except OSError as error:
+        if error.errno in _UNKNOWN:
+            return False
+        raise
+    return True
+
+
+def forbid_files(readable: Iterable[str]) -> bool:
+    """Open no files any more, whoever may read them, but for reading below these directories; by Landlock.
+
+    What is open stays open. TCP ports, abstract sockets and signals to other processes are denied too, where Linux can,
+    and so is ptrace. To be called after ``drop_capabilities``. Raises OSError; False where Linux has no such thing
+    (before 5.13, or not switched on).
+    """
+    version = _libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION))
+    if version < 1:
+        return False
+    known = [sum(bits for since, bits in kind.items() if since <= version) for kind in (_FILES, _PORTS, _SCOPES)]
+    rules = struct.pack("=3Q", *known)
+    try:
+        ruleset = _landlock(_LANDLOCK_CREATE, rules, ctypes.c_size_t(len(rules)), ctypes.c_uint32(0))
+    except OSError as error:
+        if error.errno in _UNKNOWN:
+            return False
+        raise
+    try:
+        for directory in readable:
+            _allow(ruleset, directory)
+        _landlock(_LANDLOCK_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))
+    finally:
+        os.close(ruleset)
+    return True
+
+
+def _allow(ruleset: int, directory: str) -> None:
+    try:
+        descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        # What cannot be reached need not be allowed.
+        return
+    try:
+        rule = struct.pack("=Qi", _READ_FILE | _READ_DIR, descriptor)
+        _landlock(_LANDLOCK_ADD, ctypes.c_int(ruleset), ctypes.c_int(_PATH_BENEATH), rule, ctypes.c_uint32(0))
+    finally:
+        os.close(descriptor)
+
+
+def _landlock(number: int, *arguments: object) -> int:
+    result: int = _libc.syscall(ctypes.c_long(number), *arguments)
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result

@@ -242,3 +242,47 @@ def test_a_message_shows_the_line_and_no_key(desk: Desk) -> None:
     (problem,) = caught.value.problems
     assert (6, 18) == (problem.line, problem.column)
     assert "BEGIN" not in problem.render("error")
+
+
+def test_whoever_leaves_the_key_alone_does_not_open_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon: the process that serves with it says what is wrong with it."""
+    opened: list[str] = []
+    really = os.open
+
+    def record(path: str | Path, *rest: int, **more: int) -> int:
+        opened.append(Path(path).name)
+        return really(path, *rest, **more)
+
+    desk.pair("cert", desk.identity())
+    desk.put("cert.key", b"of another certificate, or of none")
+    monkeypatch.setattr(os, "open", record)
+    desk.put("t.yaml", SERVE.encode())
+    load(desk.path / "t.yaml", private_keys=False)
+    assert "cert.pem" in opened
+    assert "cert.key" not in opened
+    with pytest.raises(ConfigError):
+        load(desk.path / "t.yaml")
+    assert "cert.key" in opened
+
+
+def test_what_can_be_said_of_a_key_without_opening_it_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def found() -> str:
+        with pytest.raises(ConfigError) as caught:
+            load(desk.path / "t.yaml", private_keys=False)
+        (problem,) = caught.value.problems
+        assert "serve.nts.private_key" == problem.path
+        return problem.message
+
+    desk.put("t.yaml", SERVE.encode())
+    identity = desk.identity()
+    desk.put("cert.pem", identity.pem)
+    assert "No such file or directory" in found()
+    desk.put("cert.key", identity.key_pem, 0o640 | 0o004)
+    assert "others can read or write it" in found()
+    desk.put("cert.key", identity.key_pem)
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert "Permission denied" in found()
+    (desk.path / "cert.key").unlink()
+    (desk.path / "cert.key").mkdir()
+    monkeypatch.undo()
+    assert "is not a regular file" in found()

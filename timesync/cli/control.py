@@ -34,7 +34,7 @@ def socket_path(control: str | None, file: str | None) -> str:
     from timesync.config.problem import ConfigError
 
     try:
-        return load(file).config.observe.control
+        return load(file, private_keys=False).config.observe.control
     except ConfigError as error:
         fail_config(error)
 

@@ -50,7 +50,7 @@ def nodes(interface: str, seconds: float, promiscuous: bool, file: str | None, a
     domains = None
     if file is not None:
         try:
-            domains = domains_of(load(file).config)
+            domains = domains_of(load(file, private_keys=False).config)
         except ConfigError as error:
             fail_config(error)
     leaps, _ = load_leap_table()

@@ -27,7 +27,7 @@ def run(file: str | None, profile: str | None, initial_step_anything: bool) -> N
     """
     path = Path(file) if file is not None else None if profile is not None else Path(DEFAULT_FILE)
     try:
-        loaded = load(path, profile)
+        loaded = load(path, profile, private_keys=False)
     except ConfigError as error:
         if file is None and isinstance(error.cause, FileNotFoundError):
             fail(ExitCode.USAGE, f"there is no {path}; write one, name one with -c, or try --profile ntp-client")

@@ -67,13 +67,21 @@ class Loaded:
     tree: Mapping
 
 
-def load(path: str | Path | None, profile: str | None = None, library: Lookup[str, Source] | None = None) -> Loaded:
+def load(
+    path: str | Path | None,
+    profile: str | None = None,
+    library: Lookup[str, Source] | None = None,
+    *,
+    private_keys: bool = True,
+) -> Loaded:
     """Read a configuration file over its profile; without a file, the profile alone.
 
     Args:
         path: The file; None: ``profile`` must be given.
         profile: Takes the place of the profile that the file names.
         library: Profiles by name; None: the shipped ones.
+        private_keys: Also open the files of TLS keys, to say whether they fit. The daemon leaves that to the process
+            that serves with them.
 
     Raises ConfigError with every problem.
     """
@@ -81,7 +89,7 @@ def load(path: str | Path | None, profile: str | None = None, library: Lookup[st
         if profile is None:
             raise ConfigError([Problem("", None, None, "-", "neither a file nor a profile is given")])
         return finish(Mapping({}, Mark(Source(f"profile {profile}", ""), 1, 1)), profile, library)
-    return finish(yaml.compose(_read(Path(path))), profile, library)
+    return finish(yaml.compose(_read(Path(path))), profile, library, private_keys=private_keys)
 
 
 def loads(
@@ -92,7 +100,9 @@ def loads(
     return finish(yaml.compose(yaml.decode(data, name)), profile, library)
 
 
-def finish(own: Mapping, profile: str | None, library: Lookup[str, Source] | None) -> Loaded:
+def finish(
+    own: Mapping, profile: str | None, library: Lookup[str, Source] | None, *, private_keys: bool = True
+) -> Loaded:
     """From the tree of a file, or of a part of one, to the configuration. Raises ConfigError."""
     names_one = profile is not None or "profile" in own.entries
     if library is None:
@@ -116,7 +126,7 @@ def finish(own: Mapping, profile: str | None, library: Lookup[str, Source] | Non
         keys, wrong, cause = _read_secrets(config, root)
         problems += wrong
         config = config.model_copy(update={"keys": keys, "profile": profile or config.profile})
-        wrong, doubtful, unread = _examine_nts(config, root)
+        wrong, doubtful, unread = _examine_nts(config, root, private_keys=private_keys)
         problems += wrong
         cause = cause or unread
     if problems or config is None:
@@ -213,14 +223,16 @@ def _paths(root: Mapping) -> Iterator[Location]:
     yield from ((*instance, "management") for instance in ptp_locations(root))
 
 
-def _examine_nts(config: Config, root: Mapping) -> tuple[list[Problem], list[Problem], OSError | None]:
+def _examine_nts(
+    config: Config, root: Mapping, *, private_keys: bool
+) -> tuple[list[Problem], list[Problem], OSError | None]:
     """What is wrong with the files of NTS, what is doubtful by this machine's clock, and the system's error if any."""
     if config.serve.nts is None and not any(getattr(source, "ca", None) for source in config.sources):
         return [], [], None
     # Only who has NTS waits for what reads certificates.
     from timesync.config.nts_files import examine
 
-    found = examine(config, root, Instant.from_ns(time.time_ns()), _read_judged)
+    found = examine(config, root, Instant.from_ns(time.time_ns()), _read_judged, private_keys=private_keys)
     return found.errors, found.doubts, found.cause
 
 

@@ -6,6 +6,7 @@ that may be wrong, and a time server must start without one.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -51,9 +52,17 @@ class Findings:
     cause: OSError | None = None
 
 
-def examine(config: Config, root: Mapping, now: Instant[Utc], read: Read) -> Findings:
-    """Look at every file of NTS that a configuration names."""
-    desk = _Desk(root, now, read)
+def examine(config: Config, root: Mapping, now: Instant[Utc], read: Read, *, private_keys: bool) -> Findings:
+    """Look at every file of NTS that a configuration names.
+
+    Args:
+        config: The configuration.
+        root: As written.
+        now: What our clock says.
+        read: Reads a file.
+        private_keys: Read the files of private keys too; otherwise it is only looked up who may read them.
+    """
+    desk = _Desk(root, now, read, private_keys=private_keys)
     for index, source in enumerate(config.sources):
         if isinstance(source, NtpOptions) and source.ca is not None:
             desk.authorities(("sources", index, "ca"), Path(source.ca))
@@ -70,11 +79,12 @@ def examine(config: Config, root: Mapping, now: Instant[Utc], read: Read) -> Fin
 class _Desk:
     """Looks at one file after the other."""
 
-    def __init__(self, root: Mapping, now: Instant[Utc], read: Read) -> None:
+    def __init__(self, root: Mapping, now: Instant[Utc], read: Read, *, private_keys: bool) -> None:
         self.findings = Findings()
         self._root = root
         self._now = now
         self._read = read
+        self._private_keys = private_keys
 
     def authorities(self, place: Location, path: Path) -> None:
         """Certificates that a source trusts."""
@@ -94,7 +104,7 @@ class _Desk:
         """A certificate that is shown to clients, and its key."""
         certificate_at, key_at = (*place, "certificate"), (*place, "private_key")
         certificate = self._open(certificate_at, Path(pair.certificate), _not_others)
-        key = self._open(key_at, Path(pair.private_key), _only_owner)
+        key = self._private(key_at, Path(pair.private_key))
         if certificate is None:
             return
         made: KeyPair | None = None
@@ -125,17 +135,37 @@ class _Desk:
         if text is not None:
             yield text
 
+    def _private(self, place: Location, path: Path) -> bytes | None:
+        """What is in the file of a private key; None when it cannot be had, which is said, or is left alone."""
+        if self._private_keys:
+            return self._open(place, path, _only_owner)
+        try:
+            status = path.stat()
+            if not os.access(path, os.R_OK, effective_ids=True):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        except OSError as error:
+            self._failed(place, path, error)
+            return None
+        complaint = _only_owner(status) if stat.S_ISREG(status.st_mode) else "is not a regular file"
+        if complaint is not None:
+            self._wrong(place, f"{path}: {complaint}")
+        return None
+
     def _open(self, place: Location, path: Path, judge: Judge) -> bytes | None:
         """What is in a file; None when it cannot be had, which is said."""
         try:
             data, complaint = self._read(path, judge, MAX_PEM + 1)
         except OSError as error:
-            self.findings.cause = error
-            complaint = error.strerror or str(error)
+            self._failed(place, path, error)
+            return None
         if complaint is not None:
             self._wrong(place, f"{path}: {complaint}")
             return None
         return data
+
+    def _failed(self, place: Location, path: Path, error: OSError) -> None:
+        self.findings.cause = error
+        self._wrong(place, f"{path}: {error.strerror or error}")
 
     def _wrong(self, place: Location, text: str) -> None:
         self.findings.errors.append(complain(self._root, place, text))

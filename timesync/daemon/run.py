@@ -229,7 +229,7 @@ class Daemon:
         if self._ready:
             self._notifier.reloading()
         try:
-            loaded = load(self._file, self._profile)
+            loaded = load(self._file, self._profile, private_keys=False)
         except ConfigError as error:
             self._say("error", "reload", "the new configuration is refused, the old one stays in force:")
             for problem in error.problems[:_PROBLEMS_SAID]:

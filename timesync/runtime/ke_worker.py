@@ -39,7 +39,14 @@ from timesync.runtime.ke_messages import (
     encode_facts,
     read_pem,
 )
-from timesync_drivers.confine import become_nobody, die_with_parent, drop_capabilities, forbid_children
+from timesync_drivers.confine import (
+    become_nobody,
+    die_with_parent,
+    drop_capabilities,
+    forbid_children,
+    forbid_files,
+    forbid_inspection,
+)
 
 SPARE_DESCRIPTORS: Final = 64
 """For what is not a connection: sockets, files of certificates, the loop's own."""
@@ -202,6 +209,10 @@ def main(arguments: Sequence[str]) -> None:
     become_nobody()
     drop_capabilities()
     forbid_children()
+    # Nothing but the code of this program: certificates and keys come as open files.
+    forbid_files(sys.path)
+    forbid_inspection()
+    # Not forbid_new_code: cffi makes the callbacks of pyOpenSSL in memory that can be written.
     die_with_parent(parent)
     with asyncio.Runner() as runner:
         runner.run(_serve(control, settings, sockets))

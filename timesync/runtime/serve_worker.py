@@ -38,7 +38,15 @@ from timesync.runtime.serve_block import SharedBlock
 from timesync.runtime.serve_socket import ServingSocket, departure_ns, is_unicast
 from timesync.wire.ntp import HEADER_SIZE
 from timesync_drivers.batch import Batch
-from timesync_drivers.confine import become_nobody, die_with_parent, drop_capabilities, forbid_children
+from timesync_drivers.confine import (
+    become_nobody,
+    die_with_parent,
+    drop_capabilities,
+    forbid_children,
+    forbid_files,
+    forbid_inspection,
+    forbid_new_code,
+)
 
 BATCH: Final = 32
 TOGETHER: Final = 8
@@ -388,6 +396,10 @@ def main(arguments: Sequence[str]) -> None:
     become_nobody()
     drop_capabilities()
     forbid_children()
+    # Nothing but the code of this program: the key of NTS-KE may belong to the user that we are.
+    forbid_files(sys.path)
+    forbid_inspection()
+    forbid_new_code()
     die_with_parent(parent)
     gc.freeze()
     gc.disable()
