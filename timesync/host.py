@@ -32,7 +32,9 @@ __all__ = [
     "NtpService",
     "NtsKeService",
     "NtsSpec",
+    "RefusedCertificate",
     "ServeState",
+    "ServedCertificate",
     "ServerCounters",
     "ServerSettings",
     "ServingMap",
@@ -235,12 +237,50 @@ class NtsSpec:
     connections: int
 
 
+@dataclass(frozen=True, slots=True)
+class ServedCertificate:
+    """A certificate that is shown to clients of NTS-KE.
+
+    Attributes:
+        file: Where it is from.
+        names: DNS names and addresses that it is for.
+        expires: When it, or one of its chain, is valid no more.
+    """
+
+    file: str
+    names: tuple[str, ...]
+    expires: Instant[Utc]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedCertificate:
+    """A certificate that cannot be served.
+
+    Attributes:
+        file: Where it is.
+        why: In words.
+    """
+
+    file: str
+    why: str
+
+
 class NtsKeService(Protocol):
     """A running server of NTS key establishment, in a process that has no power over clocks."""
 
     @property
     def addresses(self) -> Sequence[Endpoint]:
         """What it listens on, with the real port where 0 was asked for."""
+        ...
+
+    @property
+    def certificates(self) -> Sequence[ServedCertificate]:
+        """What is served."""
+        ...
+
+    @property
+    def refused(self) -> Sequence[RefusedCertificate]:
+        """What could not be taken when it was last tried."""
         ...
 
     def publish(self, keys: MasterKeys) -> None:

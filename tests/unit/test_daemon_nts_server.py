@@ -17,7 +17,7 @@ from timesync.config.address import HostPort
 from timesync.config.nts import ServeNts
 from timesync.config.schema import Config
 from timesync.daemon.nts_server import CookieKeys, NtsServer
-from timesync.host import NtsSpec
+from timesync.host import NtsSpec, RefusedCertificate, ServedCertificate
 from timesync.nts.aead import AeadId
 from timesync.nts.cookies import CookieJar
 from timesync.nts.master import MasterKeys, Seed, day_number, seeded_keys
@@ -38,6 +38,8 @@ class Service:
         self.spec = spec
         self.keys = keys
         self.closed = False
+        self.certificates: list[ServedCertificate] = []
+        self.refused: list[RefusedCertificate] = []
         self.addresses: Sequence[Endpoint] = spec.listen
 
     def publish(self, keys: MasterKeys) -> None:
@@ -225,6 +227,60 @@ def test_a_secret_that_was_replaced_is_noticed_at_a_reload(scene: Scene, tmp_pat
     seed.unlink()
     assert not scene.server.outdated(scene.config(fleet)), "a file that cannot be read takes nothing away"
     assert not scene.server.outdated(scene.config(serve()))
+
+
+def test_after_a_leak_the_file_is_deleted_and_a_reload_forgets_every_key(scene: Scene) -> None:
+    before, _ = scene.open(serve())
+    assert before is not None
+    config = scene.config(serve())
+    assert not scene.server.outdated(config)
+    scene.host.load_failure = OSError(errno.EIO, "Input/output error")
+    assert not scene.server.outdated(config), "a file that cannot be read takes nothing away"
+    scene.host.load_failure = None
+    del scene.host.files[FILE]
+    assert scene.server.outdated(config)
+    after, _ = scene.open(serve())
+    assert after is not None
+    assert not opens(after, cookie(before))
+    assert not {key.secret for key in before.keys} & {key.secret for key in after.keys}
+    assert not scene.server.outdated(config)
+
+
+def test_without_a_state_directory_no_reload_takes_cookies_away(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scene.host, "save", lambda *_: None)
+    scene.open(serve())
+    assert not scene.server.outdated(scene.config(serve()))
+
+
+def test_the_status_knows_the_age_of_the_key_and_the_end_of_the_certificates(scene: Scene) -> None:
+    assert scene.server.facts() is None
+    scene.open(serve())
+    scene.services[-1].certificates = [ServedCertificate("/c.pem", ("time.example.org",), NOW + DAY * 20)]
+    scene.services[-1].refused = [RefusedCertificate("/d.pem", "is empty")]
+    assert ("NTS-KE: /d.pem: is empty",) == scene.server.troubles()
+    for days in range(4):
+        scene.pass_days(float(days > 0))
+    scene.pass_days(0.25)
+    found = scene.server.facts()
+    assert found is not None
+    key, ((_, left),) = found.master_key, found.certificates
+    assert (6.0, 18.0, 3, False) == (key.age.s() / 3600, key.changes_in.s() / 3600, key.old, key.seeded)
+    assert 16.75 == left.s() / 86_400
+    assert scene.services[-1].refused == list(found.refused)
+    scene.services[-1].certificates = []
+    assert "every client is refused" in scene.server.troubles()[-1]
+    scene.server.close()
+    assert () == scene.server.troubles()
+
+
+def test_the_key_of_a_fleet_changes_at_midnight(scene: Scene, tmp_path: Path) -> None:
+    seed = tmp_path / "seed"
+    seed.write_bytes(bytes(32))
+    scene.open(serve(seed=str(seed)))
+    found = scene.server.facts()
+    assert found is not None
+    key = found.master_key
+    assert (MIDNIGHT - NOW, DAY, 7, True) == (key.changes_in, key.age + key.changes_in, key.old, key.seeded)
 
 
 def test_a_seed_that_cannot_be_read_or_is_too_short_is_a_sentence(scene: Scene, tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from click.testing import CliRunner
 from timesync.base.ids import ClockId, SourceId
 from timesync.base.measure import Leap, SourceStatus
 from timesync.base.rate import Rate
-from timesync.base.time import ZERO, Instant
+from timesync.base.time import ZERO, Duration, Instant
 from timesync.cli import reading
 from timesync.cli.main import cli
 from timesync.daemon.why import why
-from timesync.host import ServerCounters
-from timesync.observe.snapshot import Snapshot, SourceFacts
+from timesync.host import RefusedCertificate, ServedCertificate, ServerCounters
+from timesync.observe.snapshot import MasterKeyFacts, NtsFacts, Snapshot, SourceFacts
 from timesync.servo.view import ClockView, CoreView, ServoState, SourceState, SourceView
 
 SYSTEM = ClockId("system")
@@ -34,7 +34,7 @@ KEYS: dict[str, Any] = {
 DOUBT = "; provisional: its certificate cannot be judged before the time is known"
 
 
-def _snapshot(keys: dict[str, Any] | None = None, *, nts: tuple[str, ...] = (), **status: Any) -> Snapshot:
+def _snapshot(keys: dict[str, Any] | None = None, *, nts: NtsFacts | None = None, **status: Any) -> Snapshot:
     clock = ClockView(
         clock=SYSTEM,
         disciplined=True,
@@ -124,11 +124,44 @@ def _told(snapshot: Snapshot, command: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_status_tells_where_keys_are_made_and_how_many_had_no_good_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
-    snapshot = _snapshot(nts=("0.0.0.0:4460", "[::]:4460"))
+    snapshot = _snapshot(
+        nts=NtsFacts(
+            listen=("0.0.0.0:4460", "[::]:4460"),
+            master_key=MasterKeyFacts(
+                age=Duration.from_s(21_600), changes_in=Duration.from_s(64_800), old=3, seeded=False
+            ),
+            certificates=(
+                (ServedCertificate("/c.pem", ("a.example.org", "192.0.2.1"), Instant(0)), Duration.from_s(20 * 86_400)),
+                (ServedCertificate("/d.pem", ("b.example.org",), Instant(0)), Duration.from_s(-3600)),
+            ),
+            refused=(RefusedCertificate("/e.pem", "is empty"),),
+        )
+    )
     assert ["0.0.0.0:4460", "[::]:4460"] == snapshot.status()["serving"]["nts"]
     lines = [" ".join(line.split()) for line in _told(snapshot, "status", monkeypatch).splitlines()]
     assert "serves NTS-KE 0.0.0.0:4460, [::]:4460" in lines
     assert "with NTS 5 answered, 2 had no good cookie" in lines
+    assert "cookies under a key that is 6.00 h old; the next one in 18.0 h; 3 old ones still accepted" in lines
+    assert "certificate a.example.org, 192.0.2.1: expires in 20.0 d" in lines
+    assert "certificate b.example.org: expired 60.0 min ago" in lines
+
+
+def test_the_object_of_an_nts_server_has_all_that_is_known() -> None:
+    key = MasterKeyFacts(age=Duration.from_s(60), changes_in=Duration.from_s(30), old=7, seeded=True)
+    served = ServedCertificate("/c.pem", ("a.example.org",), Instant(0))
+    facts = NtsFacts(
+        listen=("0.0.0.0:4460",),
+        master_key=key,
+        certificates=((served, Duration.from_s(5)),),
+        refused=(RefusedCertificate("/e.pem", "is empty"),),
+    )
+    assert {
+        "listen": ["0.0.0.0:4460"],
+        "master_key": {"age_s": 60.0, "changes_in_s": 30.0, "old": 7, "seeded": True},
+        "certificates": [{"file": "/c.pem", "names": ["a.example.org"], "expires_in_s": 5.0}],
+        "refused": [{"file": "/e.pem", "why": "is empty"}],
+    } == _snapshot(nts=facts).status()["nts"]
+    assert _snapshot().status()["nts"] is None
 
 
 def test_status_says_nothing_of_nts_where_none_is_served(monkeypatch: pytest.MonkeyPatch) -> None:

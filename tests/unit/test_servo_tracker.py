@@ -57,10 +57,8 @@ def test_the_gate_drops_one_and_believes_two_on_the_same_side() -> None:
     far = GATE * 1.01
     assert Verdict.USED is gate.judge(GATE * 0.99, 1.0)
     assert Verdict.OUTLIER is gate.judge(far, 1.0)
-    assert gate.suspicious
     assert Verdict.OUTLIER is gate.judge(-far, 1.0)
     assert Verdict.NEWS is gate.judge(-far, 1.0)
-    assert not gate.suspicious
     assert Verdict.OUTLIER is gate.judge(far, 1.0)
     assert Verdict.USED is gate.judge(0.0, 1.0)
     assert Verdict.OUTLIER is gate.judge(far, 1.0)

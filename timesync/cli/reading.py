@@ -107,9 +107,25 @@ def _facts(state: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> li
         if serving["counters"] is not None:
             counted = serving["counters"]
             facts.append(("with NTS", f"{counted['nts']} answered, {counted['nts_nak']} had no good cookie"))
+    if state.get("nts"):
+        facts += _nts_server(state["nts"])
     for place in serving.get("csptp", ()):
         where = f"{place['interface']} over {place['transport']}, domain {place['domain']}"
         facts.append(("serves CSPTP", f"{where}; {count(place['answered'], 'request')} answered"))
+    return facts
+
+
+def _nts_server(nts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What an NTS server lives by: the key of its cookies, and its certificates."""
+    key = nts["master_key"]
+    of_fleet = " of the fleet" if key["seeded"] else ""
+    next_one = f"the next one in {span(max(key['changes_in_s'], 0.0))}"
+    old = f"{count(key['old'], 'old one')} still accepted"
+    facts = [("cookies", f"under a key{of_fleet} that is {span(max(key['age_s'], 0.0))} old; {next_one}; {old}")]
+    for one in nts["certificates"]:
+        left = one["expires_in_s"]
+        end = f"expires in {span(left)}" if left > 0 else f"expired {span(-left)} ago"
+        facts.append(("certificate", f"{', '.join(one['names'])}: {end}"))
     return facts
 
 

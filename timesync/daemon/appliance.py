@@ -342,7 +342,7 @@ class Appliance:
             tai_utc=self._leaps.today(view.served, self._served_reading())[1],
             served=self._publisher.addresses,
             csptp=self._outputs.csptp(),
-            nts=self._publisher.nts.addresses,
+            nts=self._publisher.nts.facts(),
             counters=self._publisher.counters,
             warnings=(
                 *self._warnings.values(),

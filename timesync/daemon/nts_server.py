@@ -17,14 +17,17 @@ from timesync.config.schema import Config
 from timesync.host import Host, NtsKeService, NtsSpec
 from timesync.nts.ke_server import KeServerSettings
 from timesync.nts.master import (
+    DAY,
     KeyStore,
     MasterKeyError,
     MasterKeys,
     RotationSettings,
     Seed,
     day_number,
+    next_day,
     seeded_keys,
 )
+from timesync.observe.snapshot import MasterKeyFacts, NtsFacts
 
 _FILE: Final = "nts-master.keys"
 _ROTATION: Final = RotationSettings()
@@ -39,12 +42,32 @@ class CookieKeys:
         self._host = host
         self._seed = seed
         self._note = note
+        self._kept = False
         self._store = KeyStore.new(now, host.entropy) if seed is None else None
         if self._store is not None:
             self._store = self._stored(now) or self._store
             self._save(self._store)
         self._day = day_number(now)
         self.keys = self._made(now)
+
+    @property
+    def forgotten(self) -> bool:
+        """Their file was there, and somebody has taken it away: nothing of before is to be accepted any more."""
+        if not self._kept:
+            return False
+        try:
+            return not self._host.load(_FILE)
+        except OSError:
+            return False
+
+    def facts(self, now: Instant[Utc]) -> MasterKeyFacts:
+        """For the status."""
+        if self._store is not None:
+            since, until = self._store.changed, self._store.next_due(_ROTATION)
+        else:
+            until = next_day(now)
+            since = until - DAY
+        return MasterKeyFacts(age=now - since, changes_in=until - now, old=self.keys.old, seeded=self._seed is not None)
 
     def tick(self, now: Instant[Utc]) -> bool:
         """Whether other keys are in ``keys`` now."""
@@ -80,6 +103,8 @@ class CookieKeys:
     def _save(self, store: KeyStore) -> None:
         try:
             self._host.save(_FILE, store.encode())
+            # Without a state directory nothing is kept, and nobody can take anything away.
+            self._kept = bool(self._host.load(_FILE))
         except OSError as error:
             self._note(
                 "warning", f"NTS: master keys cannot be kept ({error.strerror or error}): a restart voids cookies"
@@ -125,18 +150,44 @@ class NtsServer:
         except (OSError, ValueError) as error:
             where = ", ".join(str(endpoint) for endpoint in serve.listen)
             why = getattr(error, "strerror", None) or error
+            if isinstance(error, OSError) and error.filename is not None:
+                why = f"{error.filename}: {why}"
             return own, f"NTS-KE cannot be served on {where}: {why}{_advice(error)}; the rest keeps running"
         return own, None
 
     def outdated(self, config: Config) -> bool:
-        """The file of the fleet's secret is another one than that which is in use, as after a leak."""
+        """Master keys must go, as after a leak: their file has been deleted, or the seed is another one."""
         serve = config.serve.nts
-        if serve is None or serve.seed is None:
+        if serve is None:
             return False
+        if serve.seed is None:
+            return self._cookies is not None and self._cookies.forgotten
         try:
             return Path(serve.seed).read_bytes() != self._seed
         except OSError:
             return False
+
+    def facts(self) -> NtsFacts | None:
+        """For the status; None when no cookies are made."""
+        if self._cookies is None:
+            return None
+        now = self._utc()
+        service = self._service
+        return NtsFacts(
+            listen=self.addresses,
+            master_key=self._cookies.facts(now),
+            certificates=() if service is None else tuple((one, one.expires - now) for one in service.certificates),
+            refused=() if service is None else tuple(service.refused),
+        )
+
+    def troubles(self) -> tuple[str, ...]:
+        """What is wrong with the certificates, in sentences."""
+        if self._service is None:
+            return ()
+        sentences = [f"NTS-KE: {one.file}: {one.why}" for one in self._service.refused]
+        if sentences and not self._service.certificates:
+            sentences.append("NTS-KE: there is no certificate to serve: every client is refused")
+        return tuple(sentences)
 
     def tick(self) -> MasterKeys | None:
         """Once a second: other master keys, when it is time for them."""

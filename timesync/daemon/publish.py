@@ -69,7 +69,7 @@ class Publisher:
     def troubles(self) -> tuple[str, ...]:
         """What is not as the configuration wants it, in sentences."""
         stamped = self._last is None or self._last.cards or self._stamping != "hardware"
-        return () if stamped else (_NO_CARD,)
+        return (*(() if stamped else (_NO_CARD,)), *self.nts.troubles())
 
     def open(self, config: Config, keys: Mapping[int, SymmetricKey], view: Callable[[], CoreView]) -> str | None:
         """Serve what a configuration asks for, instead of what was served; returns why that is not possible."""

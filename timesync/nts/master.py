@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from timesync.base.machine import Entropy
@@ -75,6 +75,11 @@ class MasterKeys:
             raise MasterKeyError(f"{len(self.keys)} master keys of {len(ids)} ids, or none is current")
         if not all(0 <= key.id <= _ID_MASK and len(key.secret) == SECRET_SIZE for key in self.keys):
             raise MasterKeyError("a master key with an id or a size that cannot be")
+
+    @property
+    def old(self) -> int:
+        """How many before the current one still open cookies."""
+        return [key.id for key in self.keys].index(self.current)
 
     def encode(self) -> bytes:
         """Octets for a pipe to a worker, or for a file; they are secret."""
@@ -212,9 +217,3 @@ def seeded_keys(seed: Seed, now: Instant[Utc]) -> MasterKeys:
     today = day_number(now)
     days = range(today - seed.keep_days, today + 2)
     return MasterKeys(today & _ID_MASK, tuple(day_key(seed.secret, day) for day in days))
-
-
-def without_old(keys: MasterKeys) -> MasterKeys:
-    """Only the current key and those after it: for when old cookies must die, after a leak."""
-    ids = [key.id for key in keys.keys]
-    return replace(keys, keys=keys.keys[ids.index(keys.current) :])

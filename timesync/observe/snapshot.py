@@ -9,8 +9,8 @@ from typing import Any
 
 from timesync.base.ids import ClockId, ClockIdentity, SourceId, identity_text
 from timesync.base.measure import Leap, SourceStatus, StampSource
-from timesync.base.time import Instant, Mono
-from timesync.host import ServerCounters
+from timesync.base.time import Duration, Instant, Mono
+from timesync.host import RefusedCertificate, ServedCertificate, ServerCounters
 from timesync.observe.ptp_extras import heard_object, rate_object
 from timesync.ptp.extras import Heard
 from timesync.ptp.outlook import PTP_REFERENCE
@@ -96,6 +96,40 @@ class CsptpFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MasterKeyFacts:
+    """The key under which cookies of NTS are made.
+
+    Attributes:
+        age: Since it became the current one.
+        changes_in: Until the next one takes its place.
+        old: How many before it still open cookies.
+        seeded: It is that of a fleet.
+    """
+
+    age: Duration
+    changes_in: Duration
+    old: int
+    seeded: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NtsFacts:
+    """The NTS server.
+
+    Attributes:
+        listen: Where keys are established.
+        master_key: Of its cookies.
+        certificates: What is served, and how long each is still valid; negative when it is over.
+        refused: What cannot be served.
+    """
+
+    listen: tuple[str, ...]
+    master_key: MasterKeyFacts
+    certificates: tuple[tuple[ServedCertificate, Duration], ...] = ()
+    refused: tuple[RefusedCertificate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """The appliance at one moment.
 
@@ -111,7 +145,7 @@ class Snapshot:
         ports: PTP ports.
         warnings: Sentences that stay until they are mended.
         csptp: Where CSPTP is served.
-        nts: Where keys for NTS are established.
+        nts: The NTS server; None when there is none.
     """
 
     core: CoreView
@@ -125,7 +159,7 @@ class Snapshot:
     warnings: tuple[str, ...] = ()
     ports: tuple[PortFacts, ...] = ()
     csptp: tuple[CsptpFacts, ...] = ()
-    nts: tuple[str, ...] = ()
+    nts: NtsFacts | None = None
 
     def status(self) -> dict[str, Any]:
         """The object of ``timesync status --json``."""
@@ -149,8 +183,9 @@ class Snapshot:
                 "ntp": list(self.served),
                 "counters": None if self.counters is None else counters(self.counters),
                 "csptp": [_csptp(facts) for facts in self.csptp],
-                "nts": list(self.nts),
+                "nts": [] if self.nts is None else list(self.nts.listen),
             },
+            "nts": None if self.nts is None else _nts(self.nts),
             "warnings": list(self.warnings),
         }
 
@@ -303,6 +338,23 @@ def _csptp(facts: CsptpFacts) -> dict[str, Any]:
         "timestamping": facts.timestamping,
         "answered": facts.answered,
         "drops": dict(facts.drops),
+    }
+
+
+def _nts(facts: NtsFacts) -> dict[str, Any]:
+    key = facts.master_key
+    return {
+        "listen": list(facts.listen),
+        "master_key": {
+            "age_s": key.age.s(),
+            "changes_in_s": key.changes_in.s(),
+            "old": key.old,
+            "seeded": key.seeded,
+        },
+        "certificates": [
+            {"file": one.file, "names": list(one.names), "expires_in_s": left.s()} for one, left in facts.certificates
+        ],
+        "refused": [{"file": one.file, "why": one.why} for one in facts.refused],
     }
 
 

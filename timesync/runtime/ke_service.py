@@ -18,6 +18,7 @@ from typing import Final
 
 from timesync.base.ids import Endpoint
 from timesync.base.time import Instant, Utc
+from timesync.host import RefusedCertificate, ServedCertificate
 from timesync.nts.certificates import expiry_notice, expiry_stage
 from timesync.nts.master import MasterKeys
 from timesync.runtime.ke_files import PairFiles, Watch, open_pairs
@@ -143,14 +144,14 @@ class KeService:
         return None if self._process is None else self._process.pid
 
     @property
-    def certificates(self) -> tuple[PairFacts, ...]:
+    def certificates(self) -> Sequence[ServedCertificate]:
         """What is served."""
-        return self._lore.served
+        return [ServedCertificate(pair.title, pair.names, pair.validity.not_after) for pair in self._lore.served]
 
     @property
-    def refused(self) -> tuple[Refused, ...]:
+    def refused(self) -> Sequence[RefusedCertificate]:
         """What could not be taken when it was last tried."""
-        return self._lore.refused
+        return [RefusedCertificate(one.title, one.text) for one in self._lore.refused]
 
     def counters(self) -> Mapping[str, int]:
         """What happened since the start, by name; half a second old at most."""

@@ -81,11 +81,6 @@ class Gate:
         self._sign = 0.0
         self._expected: float | None = None
 
-    @property
-    def suspicious(self) -> bool:
-        """The last sample did not fit, and the next one will decide."""
-        return self._run > 0
-
     def expect(self, innovation_s: float) -> None:
         """Somebody else saw something odd on this side: one sample there that is odd in the same way will do."""
         self._expected = innovation_s
