@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,22 @@ def test_a_file_is_read_again_when_it_has_changed(tmp_path: Path) -> None:
     fresh = tmp_path / "new.pem"
     fresh.write_bytes(CA.pem)
     fresh.replace(file)
+    assert accepts(trusts.of(str(file)))
+
+
+def test_a_file_that_was_written_in_place_with_its_old_date_has_changed_too(tmp_path: Path) -> None:
+    trusts, file = Trusts(), tmp_path / "ca.pem"
+    both = [CA.pem, make_identity("Other CA", authority=True).pem]
+    theirs, ours = (one.ljust(max(map(len, both)) + 1, b"\n") for one in reversed(both))
+    file.write_bytes(theirs)
+    first = trusts.of(str(file))
+    dates = file.stat()
+    # Long enough for the kernel's clock of files to have moved on.
+    time.sleep(0.02)
+    file.write_bytes(ours)
+    os.utime(file, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+    assert (dates.st_size, dates.st_mtime_ns) == (file.stat().st_size, file.stat().st_mtime_ns)
+    assert first is not trusts.of(str(file))
     assert accepts(trusts.of(str(file)))
 
 

@@ -122,6 +122,11 @@ def test_nothing_that_the_code_needs_is_taken_away() -> None:
     assert used - {"AF_UNSPEC"} == families, "AF_UNSPEC is an address, and no kind of socket"
 
 
+def test_the_filter_of_system_calls_lets_processes_close_the_file_system_to_themselves() -> None:
+    allowed = set(_service("SystemCallFilter").split())
+    assert {"landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"} <= allowed
+
+
 def test_devices_are_open_to_the_service() -> None:
     allowed = [value.split() for value in _parsed(UNIT)["Service"]["DeviceAllow"]]
     kinds = {name.removeprefix("char-") for name, rights in allowed if rights == "rw" and name.startswith("char-")}

@@ -13,7 +13,7 @@ from timesync.nts.tls import Trust
 REFRESH_S: Final = 3600.0
 """The system's store is read again after so long: a package may have changed it."""
 
-Signature = tuple[int, int, int, int]
+Signature = tuple[int, int, int, int, int]
 
 
 class Trusts:
@@ -42,7 +42,8 @@ class Trusts:
     def _of_file(self, ca: str) -> Trust:
         with Path(ca).open("rb") as file:
             status = os.fstat(file.fileno())
-            signature = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+            # The time of writing can be set, that of the last change of anything cannot.
+            signature = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
             known = self._files.get(ca)
             if known is not None and known[0] == signature:
                 return known[1]
