@@ -173,7 +173,7 @@ async def ntp_servers(network: KeNetwork, result: Established) -> list[Endpoint]
     try:
         async with asyncio.timeout(TIMEOUT_S):
             endpoints = await network.resolve(result.server, result.port)
-    except OSError:  # TimeoutError is one
+    except (OSError, UnicodeError):  # TimeoutError is one
         endpoints = []
     text = f"{result.server}, which key establishment names, has no address"
     return endpoints or KeFailure(KeKind.LOOKUP, text, reached=True)
