@@ -134,6 +134,7 @@ class SourceStatus:
         excluded: Why this source may not be used now, in words (a kiss code that was obeyed, a loop); else None.
         stepped_back: Requests are kept further apart than wanted because the server asked for it.
         keyed: Requests carry a key's code, and an answer without one is refused.
+        provisional: It is believed only for want of better: who it is cannot be verified before the time is known.
     """
 
     source: SourceId
@@ -151,3 +152,4 @@ class SourceStatus:
     excluded: str | None
     stepped_back: bool
     keyed: bool = False
+    provisional: bool = False

@@ -95,7 +95,7 @@ class Association:
         refused, self.refused_by = self.refused_by, None
         return refused is not None
 
-    def status(self, source: SourceId, pacing: Pacing, *, authentic: bool) -> SourceStatus:
+    def status(self, source: SourceId, pacing: Pacing, *, authentic: bool, provisional: bool = False) -> SourceStatus:
         """All of it, for selection and display."""
         last = self._last
         stratum = MAX_STRATUM if last is None or last.stratum == 0 else min(last.stratum, MAX_STRATUM)
@@ -116,6 +116,7 @@ class Association:
             excluded=self._excluded(),
             stepped_back=pacing.stepped_back,
             keyed=self._keyed,
+            provisional=provisional,
         )
 
     def _excluded(self) -> str | None:

@@ -18,6 +18,11 @@ class Authenticator(Protocol):
         """An answer that is verified is surely the server's."""
         ...
 
+    @property
+    def provisional(self) -> bool:
+        """Whether that it is the server's cannot be said before the time is known."""
+        ...
+
     def sign(self, packet: bytes) -> bytes | None:
         """The request to send for a header; None when none can be sent now (see ``starving``)."""
         ...
@@ -38,6 +43,11 @@ class KeyAuthenticator:
     def authentic(self) -> bool:
         """There is a key."""
         return self._key is not None
+
+    @property
+    def provisional(self) -> bool:
+        """Never: a key needs no date."""
+        return False
 
     def sign(self, packet: bytes) -> bytes | None:
         """See ``Authenticator``."""

@@ -228,7 +228,10 @@ class Client:
 
     def status(self) -> SourceStatus:
         """What is known of the server now."""
-        return self._association.status(self._settings.source, self._pacing, authentic=self._authenticator.authentic)
+        by = self._authenticator
+        return self._association.status(
+            self._settings.source, self._pacing, authentic=by.authentic, provisional=by.provisional
+        )
 
     # -- sending
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from timesync.base.fence import Fence
 from timesync.base.ids import ClockId, SourceId
 from timesync.base.machine import Noted
 from timesync.base.measure import Measurement, SourceStatus
@@ -194,14 +195,32 @@ class Controller:
             return []
         source = model.sources[status.source]
         before, source.status = source.status, status
-        if before is None or (before.reach == 0, before.excluded, before.leap, before.stratum) != (
-            status.reach == 0,
-            status.excluded,
-            status.leap,
-            status.stratum,
-        ):
+        if before is None or _matters(before) != _matters(status):
             return [*self._election.hold(model, now), *self._report(model, now)]
         return []
+
+    def on_fence(self, fence: Fence | None, now: Now, *, awaited: bool = False) -> list[Command]:
+        """Between which instants the time is, by others than the sources.
+
+        Args:
+            fence: That; None: nobody says so any more, or yet.
+            now: The present.
+            awaited: It is the first word that is waited for.
+        """
+        self._election.suffrage.enclose(fence, awaited=awaited)
+        commands: list[Command] = []
+        for model in self._clocks.values():
+            commands += self._election.hold(model, now)
+            commands += self._report(model, now)
+        return commands
+
+    def fence(self, now: Instant[Mono]) -> Fence | None:
+        """What was last said so, as far as it counts now, and carried to now."""
+        return self._election.suffrage.fence(now)
+
+    def contradiction(self, clock: ClockId, now: Now) -> str | None:
+        """How far at least the reading of a clock itself lies outside the fence, in words; None: it does not."""
+        return self._election.suffrage.contradiction(now.clocks[clock], 0.0, now.mono)
 
     def applied(self, clock: ClockId, rate: Rate, at: Instant[Tai]) -> None:
         """The clock's frequency adjustment became ``rate`` when it read ``at``."""
@@ -354,6 +373,15 @@ class Controller:
             for source in (*own, *self._links_of(model.spec.clock)):
                 source.tracker.disturb(variance)
 
+    def _check(self, model: ClockModel, bound_s: float | None, now: Now) -> None:
+        """A clock whose claim lies outside the fence was led astray: it is not believed, and may be set anew."""
+        clock = model.spec.clock
+        why = None
+        if bound_s is not None:
+            why = self._election.suffrage.contradiction(now.clocks[clock], bound_s, now.mono)
+        if self._standing[clock].contradicted(None if why is None else f"its own time is {why}"):
+            model.corrections.updates = 0
+
     def news(self, clock: ClockId) -> list[Command]:
         """What changed in a clock's standing since the last call; with its name where there are several."""
         notes = self._standing[clock].notes()
@@ -368,6 +396,7 @@ class Controller:
         bound = model.error_bound_s(reading, now.mono)
         standing = self._standing[model.spec.clock]
         model.watched(reading, now.mono, locked=standing.state is ServoState.LOCKED)
+        self._check(model, bound, now)
         standing.judge(estimate, bound, model.corrections.updates, now.mono, steered=model.spec.disciplined)
         if not model.spec.disciplined:
             return self.news(model.spec.clock)
@@ -380,3 +409,8 @@ class Controller:
             min(Duration.from_s(bound), _WORST),
         )
         return [report, *self.news(model.spec.clock)]
+
+
+def _matters(status: SourceStatus) -> tuple[object, ...]:
+    """What of a status selection goes by."""
+    return status.reach == 0, status.excluded, status.leap, status.stratum, status.provisional

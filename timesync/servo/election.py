@@ -20,6 +20,7 @@ from timesync.servo.graph import CrossLink, Feed, plan
 from timesync.servo.lineage import Lineage
 from timesync.servo.select import Candidate, Ruling, Selector, words
 from timesync.servo.standing import Standing
+from timesync.servo.suffrage import Suffrage
 from timesync.servo.view import ServoState, SourceState
 
 LEAST_SAMPLES = 2
@@ -53,6 +54,7 @@ class Election:
         self._lineage = lineage
         self._selectors: dict[ClockId, Selector] = {}
         self._first_measured: Instant[Mono] | None = None
+        self.suffrage = Suffrage()
 
     def configure(self, settings: CoreSettings) -> None:
         """Behave differently from now on."""
@@ -85,13 +87,20 @@ class Election:
             ruling = self._excluded(source, candidate)
             if ruling is not None:
                 notes += _ruled(source, ruling)
+                continue
+            assert candidate is not None
+            outside = self.suffrage.outside(candidate, reading, now.mono)
+            if outside is not None:
+                notes += _ruled(source, outside, contradicted=True)
             else:
-                assert candidate is not None
                 standing.append(candidate)
         if self._hurried(model, {c.source for c in standing}, now):
             return notes
-        rulings = self._selector(model.spec.clock).select(standing)
-        self._keep_alone(model, standing, rulings, now)
+        silent = self.suffrage.silent(model, standing, self._lineage, self._minimum)
+        voters = [c for c in standing if c.source not in silent]
+        rulings = self._selector(model.spec.clock).select(voters)
+        self._keep_alone(model, voters, rulings, now)
+        rulings |= silent
         for source_id, ruling in rulings.items():
             notes += _ruled(model.sources[source_id], ruling)
         self._plan()
@@ -215,13 +224,18 @@ def _unmeasured(source: Source) -> str:
     return "no measurement since one of the two clocks was set"
 
 
-def _ruled(source: Source, ruling: Ruling) -> list[Command]:
-    """Rule on a source; returns a line when it falls from grace or comes back to it."""
+def _ruled(source: Source, ruling: Ruling, *, contradicted: bool = False) -> list[Command]:
+    """Rule on a source; returns a line when it falls from grace or comes back to it.
+
+    With ``contradicted`` it lies outside the fence.
+    """
     before = source.ruling.state
     source.ruling = ruling
     if ruling.state is before:
         return []
     name, identity = source.spec.name, source.spec.source
+    if contradicted:
+        return [Noted("warning", "contradicted", f"{name} is not believed: {ruling.reason}", identity)]
     if ruling.state is SourceState.FALSETICKER:
         return [Noted("warning", "falseticker", f"{name} is not believed: {ruling.reason}", identity)]
     if ruling.state is SourceState.SELECTED:

@@ -35,6 +35,7 @@ class Standing:
         self._watched = False
         self._fed_at: Instant[Mono] | None = None
         self._alone = ""
+        self._contradiction: str | None = None
         self._notes: list[Command] = []
 
     def configure(self, settings: CoreSettings) -> None:
@@ -93,6 +94,16 @@ class Standing:
         self.lost(why)
         self._away = True
 
+    def contradicted(self, why: str | None) -> bool:
+        """Others than the sources say that the clock cannot be right, and why; None: they do not.
+
+        Returns:
+            Whether that is news: what was known of its offset is void.
+        """
+        news = why is not None and self._contradiction is None
+        self._contradiction = why
+        return news
+
     def present(self) -> None:
         """The clock can be read."""
         self._away = False
@@ -133,6 +144,9 @@ class Standing:
                 self._enter(ServoState.ACQUIRING, f"measured, not steered: {words(estimate.offset_s)} off")
             return
         if self.state is ServoState.FAULT and not self._recovered(estimate):
+            return
+        if self._contradiction is not None:
+            self._enter(ServoState.ACQUIRING, self._contradiction)
             return
         if estimate is None or bound_s is None:
             return
