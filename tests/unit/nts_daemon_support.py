@@ -12,6 +12,7 @@ from nts_support import fields_of
 from sim_support import INSTANT, STILL, leap_table, make_clock, make_host
 from tls_support import NOW, Identity, make_identity, pair
 
+from timesync.base.fence import Fence
 from timesync.base.ids import ClockId, Endpoint, SourceId
 from timesync.base.machine import Noted
 from timesync.base.measure import Leap, Measurement, SourceStatus
@@ -50,9 +51,13 @@ class ToldCore:
     def __init__(self) -> None:
         self.state = ServoState.ACQUIRING
         self.was_locked = False
+        self.told: Fence | None = None
 
     def lock(self) -> None:
         self.state, self.was_locked = ServoState.LOCKED, True
+
+    def fence(self) -> Fence | None:
+        return self.told
 
     def claims(self, clock: ClockId) -> Known:
         del clock
@@ -269,6 +274,13 @@ class NtsScene:
             await asyncio.sleep(min(left, 10.0))
             for group in self.groups:
                 group.review((), self.host.own_addresses(), ())
+
+    def enclose(self, off_s: float = 0.0) -> None:
+        """Roughtime servers say what the time is, give or take five seconds."""
+        now, middle = self.host.mono(), self.world.now + Duration.from_s(off_s)
+        within = Duration.from_s(5)
+        by = "2 of 3 Roughtime servers"
+        self.core.told = Fence(now, middle - within, middle + within, now + Duration.from_s(HOUR_S), by)
 
     def stop(self, group: NtpGroup) -> None:
         """As at the end of the daemon, or at a reload."""

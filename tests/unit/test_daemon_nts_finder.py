@@ -570,3 +570,89 @@ def test_the_time_is_kept_while_the_clock_is_locked_and_only_then(scene: NtsScen
         assert int(scene.host.files["nts-time"]) > first + HOUR_S
 
     scene.play(story)
+
+
+def test_where_roughtime_servers_say_what_the_time_is_nothing_is_provisional(board: NtsScene) -> None:
+    far, group = board.server(), board.group(bootstrap=False)
+    board.enclose()
+
+    async def story() -> None:
+        group.start()
+        await board.wait(60)
+        assert [False] == [said["provisional"] for said in board.nts(group)]
+        assert [True] == [status.authenticated for status in board.statuses.values()]
+
+    board.play(story)
+    assert 1 == len(far.asked_at)
+    assert board.count(0) >= 5
+    assert [] == board.texts("nts-provisional")
+
+
+def test_by_them_a_certificate_of_the_past_gives_no_keys(board: NtsScene) -> None:
+    far, group = board.server(days=(-100, -10)), board.group()
+    board.enclose()
+
+    async def story() -> None:
+        group.start()
+        await board.wait(60)
+        assert group.trouble is not None
+        assert "expired on" in group.trouble
+
+    board.play(story)
+    assert [] == far.cookies
+
+
+def test_what_is_provisional_is_verified_by_them_before_any_clock_is_right(board: NtsScene) -> None:
+    board.server()
+    group = board.group()
+
+    async def story() -> None:
+        group.start()
+        await board.wait(30)
+        assert [True] == [status.provisional for status in board.statuses.values()]
+        board.enclose()
+        await board.wait(30)
+        assert [False] == [said["provisional"] for said in board.nts(group)]
+        assert [(True, False)] == [(status.authenticated, status.provisional) for status in board.statuses.values()]
+
+    board.play(story)
+    assert 1 == len(board.texts("nts-verified"))
+
+
+def test_a_provisional_server_whose_time_they_contradict_is_refused(board: NtsScene) -> None:
+    """It is on its certificate's dates, so that nothing else shows it."""
+    far, group = board.server(days=(-10, 100)), board.group()
+    far.clock.disturb(Duration.from_s(50 * DAY_S))
+    far.publish()
+
+    async def story() -> None:
+        group.start()
+        await board.wait(3)
+        assert board.count(0) > 0
+        assert [True] == [said["provisional"] for said in board.nts(group)]
+        board.enclose()
+        before = len(board.measured)
+        await board.wait(9)
+        assert before == len(board.measured)
+        assert [] == board.asked(group)
+
+    board.play(story)
+    (text,) = board.texts("nts-refused")
+    assert text.startswith(f"{NAME} says that it is ")
+    assert text.endswith(", which cannot be by 2 of 3 Roughtime servers")
+
+
+def test_a_clock_that_was_right_once_and_is_not_by_them_judges_no_dates(scene: NtsScene) -> None:
+    scene.server()
+    group = scene.group()
+    scene.core.lock()
+    scene.host.system.step(Duration.from_s(200 * DAY_S))
+    scene.enclose()
+
+    async def story() -> None:
+        group.start()
+        await scene.wait(30)
+        assert [f"{NAME}:{KE_PORT}"] == [said["ke_server"] for said in scene.nts(group)]
+
+    scene.play(story)
+    assert scene.count(0) > 0

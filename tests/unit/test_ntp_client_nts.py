@@ -98,7 +98,10 @@ def test_the_word_of_a_provisional_server_is_not_authentic() -> None:
     assert measured.measurement.quality is not None
     assert not measured.measurement.quality.authenticated
     assert not story.client.status().authenticated
+    assert story.client.status().provisional
     assert story.client.status().keyed
+    story.authenticator.provisional = False
+    assert not story.client.status().provisional
 
 
 def test_every_refusal_of_a_session_is_a_reason() -> None:

@@ -13,15 +13,15 @@ SOURCE = Provisional("time.example.org", Validity(at_day(-10), at_day(80)), BUIL
 
 
 def test_dates_are_put_off_only_while_the_clock_was_never_right() -> None:
-    assert BUILT == date_floor(synchronized=False, built=BUILT, saved=None)
-    assert None is date_floor(synchronized=True, built=BUILT, saved=None)
-    assert None is date_floor(synchronized=False, built=BUILT, saved=None, allowed=False)
+    assert BUILT == date_floor(known=False, built=BUILT, saved=None)
+    assert None is date_floor(known=True, built=BUILT, saved=None)
+    assert None is date_floor(known=False, built=BUILT, saved=None, allowed=False)
 
 
 def test_the_floor_is_the_latest_time_that_this_machine_knows_of() -> None:
-    assert at_day(-1) == date_floor(synchronized=False, built=BUILT, saved=at_day(-1))
+    assert at_day(-1) == date_floor(known=False, built=BUILT, saved=at_day(-1))
     # A saved time from before an update of the program.
-    assert BUILT == date_floor(synchronized=False, built=BUILT, saved=at_day(-400))
+    assert BUILT == date_floor(known=False, built=BUILT, saved=at_day(-400))
 
 
 def test_a_server_whose_time_is_outside_its_own_certificate_is_refused() -> None:

@@ -10,7 +10,7 @@ from timesync.cli.render import ExitCode, config_exit_code, fail_config, json_op
 from timesync.config.load import Loaded, load
 from timesync.config.problem import ConfigError, Problem
 from timesync.config.reference import json_schema
-from timesync.config.sources import NtpSource, PoolSource
+from timesync.config.sources import NtpSource, PoolSource, RoughtimeSource
 
 
 @click.command()
@@ -56,7 +56,9 @@ def _summary(loaded: Loaded) -> str:
     parts.append(f"steers {', '.join(disciplined)}" if disciplined else "steers no clock")
     count = len(config.sources)
     secured = sum(isinstance(source, NtpSource | PoolSource) and source.nts for source in config.sources)
-    parts.append(("1 source" if count == 1 else f"{count} sources") + (f", {secured} with NTS" if secured else ""))
+    rough = sum(isinstance(source, RoughtimeSource) for source in config.sources)
+    also = (f", {secured} with NTS" if secured else "") + (f", {rough} of Roughtime to check them" if rough else "")
+    parts.append(("1 source" if count == 1 else f"{count} sources") + also)
     for instance in config.ptp_instances:
         ports = ", ".join(port.interface for port in instance.ports)
         parts.append(f"PTP {instance.profile} on {ports}")

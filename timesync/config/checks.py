@@ -21,6 +21,7 @@ from timesync.config.over_ptp_checks import check_over_ptp
 from timesync.config.problem import Problem, format_path
 from timesync.config.ptp_checks import check_ptp, ptp_doubts
 from timesync.config.ptp_look import following_ports
+from timesync.config.roughtime_checks import check_roughtime, roughtime_doubts
 from timesync.config.schema import Config, PoolSource, default_clock
 from timesync.config.source_checks import check_clock_name, check_sources, clock_names
 from timesync.config.tree import Location, Mapping, find, key_mark, plain
@@ -39,14 +40,18 @@ def check(root: Mapping) -> Iterator[Problem]:
     yield from check_ptp(root)
     yield from check_csptp(root)
     yield from check_over_ptp(root)
+    yield from check_roughtime(root)
 
 
 def doubts(config: Config, root: Mapping) -> Iterator[Problem]:
     """What is allowed but probably not meant."""
     location: Location
     serves_alone = config.serve.local_stratum is not None
-    if not config.sources and not serves_alone and not following_ports(root):
-        yield complain(root, ("sources",), "there are none: no clock will be corrected")
+    steering = [source for source in config.sources if source.kind != "roughtime"]
+    if not steering and not serves_alone and not following_ports(root):
+        none = "there are none but Roughtime, which steers nothing" if config.sources else "there are none"
+        yield complain(root, ("sources",), f"{none}: no clock will be corrected")
+    yield from roughtime_doubts(config, root)
     for name, clock in config.clocks.items():
         if clock.phc is not None and re.fullmatch("ptp[0-9]+", clock.phc):
             location = ("clocks", name, "phc")
@@ -116,6 +121,8 @@ def _check_enough_sources(root: Mapping) -> Iterator[Problem]:
     total = sum(ports)
     for index, item in enumerate(items(root, "sources")):
         if not isinstance(item, Mapping) or value(root, "sources", index, "noselect") is True:
+            continue
+        if "roughtime" in item.entries:
             continue
         count = value(root, "sources", index, "count") if "pool" in item.entries else 1
         default = PoolSource.model_fields["count"].default

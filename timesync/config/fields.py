@@ -208,9 +208,11 @@ class Remote(Written):
 
     Attributes:
         name_only: A numeric address is refused.
+        default_port: The port when none is given.
     """
 
     name_only: bool = False
+    default_port: int = NTP_PORT
 
     def parse(self, value: object) -> HostPort:
         """See ``Written``."""
@@ -219,7 +221,7 @@ class Remote(Written):
         if not isinstance(value, str):
             raise refusal('expected a host name or an address, such as ntp1.example.org or "192.0.2.1:123"')
         try:
-            remote = parse_host_port(value, NTP_PORT)
+            remote = parse_host_port(value, self.default_port)
         except AddressError as error:
             raise refusal(error.message, error.suggestion) from None
         if self.name_only and remote.numeric:

@@ -25,6 +25,7 @@ from timesync.config.schema import (
     Model,
     NmeaSource,
     PpsSource,
+    RoughtimeSource,
     ShmSource,
     SockSource,
     SourceOptions,
@@ -296,6 +297,8 @@ def _not_connected(source: SourceOptions, hardware: Hardware) -> str | None:
             return "no program of the simulated world writes there"
         case CsptpSource():
             return "nobody of the simulated world answers CSPTP"
+        case RoughtimeSource():
+            return "nobody of the simulated world answers Roughtime"
         case _:
             return None
 

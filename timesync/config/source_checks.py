@@ -13,7 +13,7 @@ from timesync.config.fields import CLOCK_NAME
 from timesync.config.look import complain, entries, items, number, value
 from timesync.config.problem import Problem
 from timesync.config.ptp_look import following_ports
-from timesync.config.sources import SOURCE_KINDS, Called, Directory, read_value, title_of
+from timesync.config.sources import NUMBERLESS, SOURCE_KINDS, Called, Directory, read_value, title_of
 from timesync.config.tree import Location, Mapping, find, plain
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")
@@ -191,12 +191,13 @@ def _check_pins(root: Mapping, found: list[Item]) -> Iterator[Problem]:
 
 def _check_numbering(root: Mapping, found: list[Item]) -> Iterator[Problem]:
     """Pulses are numbered by a source that is there, one and no more."""
-    able = [item for item in found if item.called.kind != "pps"]
+    able = [item for item in found if item.called.kind not in NUMBERLESS]
     pulses = [item for item in found if item.called.kind == "pps"]
     directory = Directory(item.called for item in found)
     known = {item.called.name or title_of(item.called.kind, item.called.value): None for item in able}
     words = [*known, *dict.fromkeys(item.called.kind for item in able)]
-    useless = {"pps", *(item.called.name for item in pulses), *(str(item.called.value) for item in pulses)}
+    mute = [item for item in found if item.called.kind in NUMBERLESS]
+    useless = {*NUMBERLESS, *(item.called.name for item in mute), *(str(item.called.value) for item in mute)}
     # What cannot be read may be the one that is meant.
     complete = len(found) == len(items(root, "sources"))
     unnumbered = complete and all(item.noselect for item in able) and not following_ports(root)
@@ -212,10 +213,18 @@ def _check_numbering(root: Mapping, found: list[Item]) -> Iterator[Problem]:
             message = f"{len(matching)} sources are called so; give the one that is meant a name:"
             yield complain(root, location, message)
         elif not matching and wanted in useless:
-            yield complain(root, location, "a pulse does not say which second it is; name a source that does")
+            yield complain(
+                root, location, f"{_mute(mute, wanted)} does not say which second it is; name a source that does"
+            )
         elif not matching and complete:
             there = f"there are {', '.join(islice(known, 8))}" if known else "there is none that could"
             yield complain(root, location, f"no source is called so; {there}", nearest(str(wanted), words))
+
+
+def _mute(mute: list[Item], wanted: object) -> str:
+    """What is meant by a name that numbers nothing."""
+    kinds = {item.called.kind for item in mute if wanted in (item.called.name, str(item.called.value))}
+    return "a Roughtime server" if wanted == "roughtime" or kinds == {"roughtime"} else "a pulse"
 
 
 def _check_local_links(root: Mapping, found: list[Item]) -> Iterator[Problem]:

@@ -9,13 +9,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from timesync.base.time import Duration
+from timesync.base.time import ZERO, Duration
 from timesync.config.address import NTP_PORT, HostPort
 from timesync.config.csptp import CsptpDomain, HostName
 from timesync.config.device import AutoBaud, AutoSpan, Device, Gpsd, GpsdAddress, PulseDevice, Title
 from timesync.config.fields import ClockName, Path, Poll, PollRange, Remote, Span, Written, refusal
 from timesync.config.model import Model
 from timesync.config.ptp import InterfaceName
+from timesync.config.roughtime import ROUGHTIME_PORT, PublicKey, RoughtimeVersion
 from timesync.wire.ntp_over_ptp import NTP_DOMAIN
 
 
@@ -215,6 +216,31 @@ class CsptpSource(SourceOptions):
     """Who stamps messages: the card, on a PTP hardware clock of `clocks`, or the kernel; auto: the best one."""
 
 
+class RoughtimeSource(SourceOptions):
+    """A Roughtime server: a check on all other sources, signed and coarse; no clock is ever steered by it."""
+
+    roughtime: Annotated[HostPort, Remote(default_port=ROUGHTIME_PORT)]
+    """The server; the port is UDP 2002 unless given."""
+    public_key: Annotated[bytes, PublicKey()]
+    """Its long-term Ed25519 key, from whoever runs it."""
+    interval: Annotated[Duration, Span("64s", "7d")] = Field("1h", validate_default=True)
+    """How often it is asked; its word counts for two intervals."""
+    versions: Annotated[tuple[RoughtimeVersion, ...], Field(min_length=1, max_length=2)] = ("rfc", "draft")
+    """What is offered: the version of the RFC, and that of drafts 12 to 19."""
+
+    @model_validator(mode="after")
+    def _only_checks(self) -> Self:
+        meanings = {
+            "trust": "Roughtime has no vote that could be outvoted: it is a check on the other sources",
+            "clock": "Roughtime measures no clock: it is a check on the sources of all of them",
+            "offset": "Roughtime steers no clock, so that a constant error is of no account",
+        }
+        for step, why in meanings.items():
+            if step in self.model_fields_set and getattr(self, step) not in (None, False, ZERO):
+                raise refusal(why, step=step)
+        return self
+
+
 SOURCE_KINDS: dict[str, type[SourceOptions]] = {
     "ntp": NtpSource,
     "pool": PoolSource,
@@ -225,6 +251,7 @@ SOURCE_KINDS: dict[str, type[SourceOptions]] = {
     "shm": ShmSource,
     "phc": PhcSource,
     "csptp": CsptpSource,
+    "roughtime": RoughtimeSource,
 }
 """The key that makes an entry of ``sources`` a source of its kind."""
 
@@ -248,7 +275,8 @@ Source = Annotated[
     | Annotated[SockSource, Tag("sock")]
     | Annotated[ShmSource, Tag("shm")]
     | Annotated[PhcSource, Tag("phc")]
-    | Annotated[CsptpSource, Tag("csptp")],
+    | Annotated[CsptpSource, Tag("csptp")]
+    | Annotated[RoughtimeSource, Tag("roughtime")],
     Discriminator(source_kind),
 ]
 
@@ -292,8 +320,12 @@ def title_of(kind: str, value: object) -> str:
             return f"{kind}:{value}"
 
 
+NUMBERLESS = ("pps", "roughtime")
+"""Kinds of sources that tell nobody which second it is."""
+
+
 class Directory:
-    """Finds sources by what they are called; pulses are never found, because they number nothing."""
+    """Finds sources by what they are called; those that number nothing are never found, such as pulses."""
 
     def __init__(self, sources: Iterable[Called]) -> None:
         self._names: dict[str, list[int]] = {}
@@ -301,7 +333,7 @@ class Directory:
         self._titles: dict[str, list[int]] = {}
         self._kinds: dict[str, list[int]] = {}
         for index, source in enumerate(sources):
-            if source.kind == "pps":
+            if source.kind in NUMBERLESS:
                 continue
             if source.name is not None:
                 self._names.setdefault(source.name, []).append(index)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 
+from timesync.base.fence import Fence
 from timesync.base.ids import ClockId, SourceId
 from timesync.base.measure import Coarse, Leap
 from timesync.base.rate import Rate
@@ -101,6 +102,10 @@ class Answers:
     def epoch(self, clock: ClockId) -> int:
         """See ``CoreQuestions``."""
         return self._controller.clocks[clock].ledger.epoch
+
+    def fence(self) -> Fence | None:
+        """See ``CoreQuestions``."""
+        return self._controller.fence(self._now().mono)
 
 
 def view_without_served(controller: Controller, now: Now, why: str, *, disciplined: bool) -> CoreView:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 
+from timesync.base.fence import Fence
 from timesync.base.ids import ClockId, SourceId
 from timesync.base.machine import Noted
 from timesync.base.measure import Leap, Measurement, SourceStatus
@@ -25,6 +26,7 @@ from timesync.daemon.outputs import Outputs
 from timesync.daemon.ptp_group import PtpGroup
 from timesync.daemon.publish import Publisher
 from timesync.daemon.reload import adoptable
+from timesync.daemon.roughtime_group import RoughtimeGroup
 from timesync.host import Host
 from timesync.ntp.auth import SymmetricKey
 from timesync.observe.snapshot import Snapshot
@@ -79,7 +81,7 @@ class Appliance:
             self.controller, host, self._core_noted, self._set_poll, self._probe, self._leap, self._moved
         )
         self._answers = Answers(self.controller, self._helmsman.now, self._leaps)
-        listener = Listener(self._added, self._removed, self._measured, self._on_status, start.note)
+        listener = Listener(self._added, self._removed, self._measured, self._on_status, start.note, self._on_fence)
         self._around = Surroundings(host, leap_table, listener, self._answers)
         self._crew = Crew(self._around, self._keeper.calibration)
         self._away: set[ClockId] = set()
@@ -160,6 +162,12 @@ class Appliance:
     def _on_status(self, status: SourceStatus) -> None:
         self._statuses[status.source] = status
         self._helmsman.perform(self.controller.on_status(status, self._helmsman.now()))
+
+    def _on_fence(self, fence: Fence | None, awaited: bool) -> None:
+        if self._stopped:
+            return
+        self._helmsman.perform(self.controller.on_fence(fence, self._helmsman.now(), awaited=awaited))
+        self._check_clocks()
 
     # -- what the core says
 
@@ -257,6 +265,17 @@ class Appliance:
             source.spec.source for source in self.controller.sources() if source.ruling.state is SourceState.FALSETICKER
         }
         self._crew.review(outvoted, own)
+        self._check_clocks()
+
+    def _check_clocks(self) -> None:
+        """Say of each clock that it cannot be right as it reads, for those who use it whatever we claim of it."""
+        now = self._helmsman.now()
+        for clock in self.controller.clocks:
+            why, key = self.controller.contradiction(clock, now), f"contradicted:{clock}"
+            if why is None:
+                self._warnings.pop(key, None)
+            elif key not in self._warnings:
+                self._warn(key, f"clock {clock} is {why}")
 
     def _vote(self) -> None:
         """Which leap second to believe in."""
@@ -328,6 +347,7 @@ class Appliance:
         """The appliance, now."""
         view = self.view()
         facts = self._crew.facts().items()
+        rough = (group.witnesses() for group in self._crew if isinstance(group, RoughtimeGroup))
         # Only hardware can be missing.
         kinds: dict[str, str] = dict.fromkeys(self._host.missing, "phc")
         kinds.update((clock, handle.kind) for clock, handle in self._host.clocks.items())
@@ -337,6 +357,7 @@ class Appliance:
             kinds=kinds,
             facts={identity: replace(known, status=self._statuses.get(identity)) for identity, known in facts},
             unresolved=self._crew.stuck(),
+            witnesses=tuple(chain.from_iterable(rough)),
             ports=tuple(port for group in self._crew if isinstance(group, PtpGroup) for port in group.ports()),
             started=self._started,
             tai_utc=self._leaps.today(view.served, self._served_reading())[1],

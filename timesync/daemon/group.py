@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from timesync.base.fence import Fence
 from timesync.base.ids import ClockId, SourceId
 from timesync.base.machine import Noted
 from timesync.base.measure import Coarse, Leap, Measurement, SourceStatus
@@ -31,6 +32,8 @@ class Listener:
         measured: A measurement came from it.
         status: What is known of it changed.
         note: Something to say.
+        fenced: Between which instants the time is, by others than the sources, and whether their first word is still
+            waited for.
     """
 
     added: Callable[[SourceSpec], None]
@@ -38,6 +41,7 @@ class Listener:
     measured: Callable[[SourceId, Measurement], None]
     status: Callable[[SourceStatus], None]
     note: Callable[[Noted], None]
+    fenced: Callable[[Fence | None, bool], None] = lambda _, __: None
 
 
 class CoreQuestions(Protocol):
@@ -75,6 +79,10 @@ class CoreQuestions(Protocol):
 
     def epoch(self, clock: ClockId) -> int:
         """The epoch that the core has noted for a clock; readings of another one cannot be compared."""
+        ...
+
+    def fence(self) -> Fence | None:
+        """Between which instants the time is now, by others than the sources; None while nobody says so."""
         ...
 
 

@@ -18,6 +18,7 @@ from timesync.config.sources import (
     PhcSource,
     PoolSource,
     PpsSource,
+    RoughtimeSource,
     ShmSource,
     SockSource,
     SourceOptions,
@@ -30,6 +31,7 @@ from timesync.daemon.pair_group import LinkGroup, PhcGroup
 from timesync.daemon.ptp_group import PtpGroup
 from timesync.daemon.pulse_group import PulseGroup
 from timesync.daemon.receiver_group import ReceiverGroup
+from timesync.daemon.roughtime_group import RoughtimeGroup
 from timesync.daemon.sample_group import ShmGroup, SockGroup
 from timesync.daemon.stamping import card_clocks
 from timesync.ntp.auth import SymmetricKey
@@ -127,13 +129,27 @@ class PhcWiring:
     every: Duration
 
 
-Wiring = LinkWiring | PtpWiring | NtpWiring | PulseWiring | DeviceWiring | PhcWiring
+@dataclass(frozen=True, slots=True)
+class RoughtimeWiring:
+    """All Roughtime servers, which count together.
+
+    Attributes:
+        sources: The entries.
+        clock: The clock that is shown against them.
+    """
+
+    sources: tuple[RoughtimeSource, ...]
+    clock: ClockId
+
+
+Wiring = LinkWiring | PtpWiring | NtpWiring | PulseWiring | DeviceWiring | PhcWiring | RoughtimeWiring
 """All that a group is made from; groups of equal wirings do the same."""
 
 
 def wirings(config: Config, keys: Mapping[int, SymmetricKey]) -> list[Wiring]:
     """What a configuration asks for: links between clocks, PTP, and the sources in their order."""
     references = {source.phc for source in config.sources if isinstance(source, PhcSource)}
+    rough = tuple(source for source in config.sources if isinstance(source, RoughtimeSource))
     return [
         # A hardware clock that is somebody else's reference is not linked to the clocks that follow it.
         *(
@@ -142,7 +158,9 @@ def wirings(config: Config, keys: Mapping[int, SymmetricKey]) -> list[Wiring]:
             if clock.phc is not None and name not in references
         ),
         *(PtpWiring(entry, config) for entry in config.ptp_instances),
-        *(source_wiring(source, config, keys) for source in config.sources),
+        # Before the sources, so that their first word is waited for where that matters.
+        *([RoughtimeWiring(rough, ClockId(config.served_clock()))] if rough else []),
+        *(source_wiring(source, config, keys) for source in config.sources if source not in rough),
     ]
 
 
@@ -193,6 +211,8 @@ def make_group(
             return _device_group(wiring, around, calibration)
         case PhcWiring():
             return PhcGroup(wiring.source, around, wiring.clock, wiring.every)
+        case RoughtimeWiring():
+            return RoughtimeGroup(wiring.sources, wiring.clock, around)
         case _:
             assert_never(wiring)
 

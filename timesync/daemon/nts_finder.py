@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from timesync.base.ids import ClockId, Endpoint
 from timesync.base.machine import Effect, Measured, Noted, Status
+from timesync.base.measure import Measurement
 from timesync.base.time import ZERO, Duration, Instant, Mono, Utc
 from timesync.config.sources import NtpSource, PoolSource
 from timesync.daemon.group import Surroundings
@@ -19,7 +20,7 @@ from timesync.host import Stream
 from timesync.ntp.authenticator import Authenticator, NtsAuthenticator
 from timesync.nts import retry
 from timesync.nts.bootstrap import Provisional, date_floor
-from timesync.nts.certificates import CertificateError
+from timesync.nts.certificates import CertificateError, utc_text
 from timesync.nts.ke_client import Agreed
 from timesync.nts.saved import SavedSession
 from timesync.nts.session import NtsSession
@@ -263,11 +264,26 @@ class NtsFinder:
             known.retry.verified()
         if isinstance(effect, Measured) and known.provisional is not None:
             table, m = self._around.leap_table, effect.measurement
-            why = known.provisional.refused(table.utc(m.at - m.offset))
+            why = known.provisional.refused(table.utc(m.at - m.offset)) or self._contradicted(m)
             if why is not None:
                 self._refuse(endpoint, why)
             return why
         return None
+
+    def _contradicted(self, m: Measurement) -> str | None:
+        """Why the time that a provisional server tells cannot be, by others; None: it can, or nobody says anything."""
+        fence, clock = self._around.core.fence(), self._host.clocks[m.local]
+        if fence is None or m.epoch != clock.epoch:
+            return None
+        within = m.delay or ZERO
+        if m.quality is not None:
+            within += m.quality.root_delay // 2 + m.quality.root_dispersion
+        # An interleaved measurement is of the exchange before.
+        ago = clock.read().at - m.at
+        if fence.beyond(m.at - m.offset, within, self._host.mono() - ago) is None:
+            return None
+        told = utc_text(self._around.leap_table.utc(m.at - m.offset))
+        return f"{self._source.title} says that it is {told}, which cannot be by {fence.by}"
 
     def _refuse(self, endpoint: Endpoint, why: str) -> None:
         """It is not asked for keys again before it is time: its answers were valid, but that is no reason to hurry."""
@@ -287,7 +303,7 @@ class NtsFinder:
     def review(self) -> dict[Endpoint, str]:
         """See ``Finder``: what was believed for want of the time is judged by it."""
         claims = self._around.core.claims(self._clock)
-        if not claims.was_locked:
+        if not claims.was_locked and self._around.core.fence() is None:
             return {}
         now = self._utc()
         wrong: dict[Endpoint, str] = {}
@@ -384,13 +400,15 @@ class NtsFinder:
         return f"{ke_server} {hashlib.sha256(trusted).hexdigest()}"
 
     def _utc(self) -> Instant[Utc]:
-        return self._around.leap_table.utc(self._host.clocks[self._clock].read().at)
+        """What our clock says, as far as it can be right by others."""
+        reading, fence = self._host.clocks[self._clock].read().at, self._around.core.fence()
+        return self._around.leap_table.utc(reading if fence is None else fence.nearest(reading, self._host.mono()))
 
     def _floor(self) -> Instant[Utc] | None:
         """See ``date_floor``."""
-        synchronized = self._around.core.claims(self._clock).was_locked
-        saved = None if synchronized else self._last_time.read()
-        return date_floor(synchronized=synchronized, built=BUILT, saved=saved)
+        known = self._around.core.claims(self._clock).was_locked or self._around.core.fence() is not None
+        saved = None if known else self._last_time.read()
+        return date_floor(known=known, built=BUILT, saved=saved)
 
     def _say(self, level: str, name: str, text: str) -> None:
         self._around.listener.note(Noted(level, name, text))

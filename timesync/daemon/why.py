@@ -8,6 +8,7 @@ from typing import Any
 
 from timesync.base.ids import SourceId
 from timesync.observe.control import ControlError
+from timesync.observe.roughtime import REPORT_FILE
 from timesync.observe.snapshot import SCHEMA, Snapshot
 from timesync.servo.select import words
 
@@ -26,7 +27,7 @@ _DROP_ADVICE = {
     "nts-unique-id": "answers to no request of ours were refused: somebody may be spoofing the server",
 }
 
-_ASKED = ("ntp", "pool", "csptp")
+_ASKED = ("ntp", "pool", "csptp", "roughtime")
 """Kinds of sources that are asked over the network; the others speak by themselves."""
 
 _PULSE_GAP_S = 2.5
@@ -92,7 +93,9 @@ def _about_source(entry: Mapping[str, Any], *, keyed: bool) -> list[str]:
             "It is asked by NTP over PTP, and a server that does not speak that is silent: chronyd needs ptpport, "
             "timesync ptp_listen, and both sides the same domain; a ptp4l beside it may take the requests."
         )
-    if entry["offset_s"] is not None:
+    if entry["details"].get("roughtime") is not None:
+        lines += _rough(entry, entry["details"]["roughtime"])
+    elif entry["offset_s"] is not None:
         lines.append(
             f"The clock is {words(entry['offset_s'])} against it, give or take {words(entry['uncertainty_s'])}; "
             f"its own error bound is {words(entry['error_bound_s'])}."
@@ -149,6 +152,27 @@ def _details(details: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _rough(entry: Mapping[str, Any], rough: Mapping[str, Any]) -> list[str]:
+    """What a Roughtime server allows, and whether it may have lied."""
+    lines = []
+    if entry["error_bound_s"] is not None:
+        off = entry["offset_s"]
+        here = "" if off is None else f"; clock {entry['clock']} is {words(off)} from the middle of that"
+        lines.append(
+            f"By its last word, {words(entry['last_sample_age_s'])} ago and signed with a radius of "
+            f"{words(rough['radius_s'])}, the time is known to {words(entry['error_bound_s'])} now{here}."
+        )
+    lines.append(
+        f"It is asked every {words(entry['poll_s'])}, and is a check on the sources: no clock is steered by it."
+    )
+    if rough["malfeasance_age_s"] is not None:
+        lines.append(
+            f"{words(rough['malfeasance_age_s'])} ago the servers that were asked together, this one among them, "
+            f"contradicted each other: one has lied. The proof is {REPORT_FILE} in the state directory."
+        )
+    return lines
+
+
 def _secured(nts: Mapping[str, Any]) -> list[str]:
     """By whom the keys of NTS are, and what is wrong with them."""
     exchange = "" if nts["group"] is None else f" over {nts['group']}"
@@ -158,7 +182,7 @@ def _secured(nts: Mapping[str, Any]) -> list[str]:
     if nts["provisional"]:
         lines.append(
             "Its certificate cannot be judged before the time is known. Until then it is provisional: it counts as "
-            "unauthenticated, and is dropped if the certificate turns out to be wrong."
+            "unauthenticated, has no vote beside others, and is dropped if the certificate turns out to be wrong."
         )
     if nts["starving"]:
         trouble = f"; the last attempt failed: {nts['trouble'].rstrip('.')}" if nts["trouble"] else ""

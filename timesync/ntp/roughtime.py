@@ -14,20 +14,18 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
 
+from timesync.base.fence import beyond, mono_drift
 from timesync.base.machine import Done, Entropy
 from timesync.base.time import UNITS_PER_S, Duration, Instant, Mono, Utc
 from timesync.nts.roughtime_verify import RoughtimeError, verify
 from timesync.wire.error import WireError
-from timesync.wire.roughtime import KEY_SIZE, NONCE_SIZE, SignedTime, chained_nonce, encode_request, nonce_of
+from timesync.wire.roughtime import KEY_SIZE, NONCE_SIZE, VERSIONS, SignedTime, chained_nonce, encode_request, nonce_of
 
 ROUNDS: Final = 2
 """The same servers in the same order twice: then each pair is seen in both orders (8.2)."""
 
 TIMEOUT: Final = Duration.from_s(3)
 """How long a response is waited for; a later one would bound the time no better."""
-
-_MONO_ERROR = 2000
-"""The monotonic clock runs at most one part in so many wrong: 500 ppm, what the kernel lets a clock be steered by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +35,12 @@ class RoughtimeServer:
     Attributes:
         name: For people.
         public_key: Its long-term Ed25519 key.
+        versions: Of the protocol, those that are offered to it; ascending.
     """
 
     name: str
     public_key: bytes
+    versions: tuple[int, ...] = VERSIONS
 
     def __post_init__(self) -> None:
         if len(self.public_key) != KEY_SIZE:
@@ -97,10 +97,15 @@ class Bound:
     earliest: Instant[Utc]
     latest: Instant[Utc]
 
+    @property
+    def width(self) -> Duration:
+        """From the one to the other."""
+        return self.latest - self.earliest
+
     def carried(self, now: Instant[Mono]) -> Bound:
         """The same for ``now``, wider by what the monotonic clock may have gone wrong."""
         elapsed = now - self.at
-        drift = abs(elapsed) // _MONO_ERROR
+        drift = mono_drift(elapsed)
         return Bound(self.server, now, self.earliest + elapsed - drift, self.latest + elapsed + drift)
 
 
@@ -124,13 +129,12 @@ class Agreement:
         The sentence goes after the name of the source.
         """
         here = self.bound.carried(now)
-        if claimed - within > here.latest:
-            off, side = claimed - within - here.latest, "ahead of"
-        elif claimed + within < here.earliest:
-            off, side = here.earliest - claimed - within, "behind"
-        else:
+        off = beyond(claimed, within, here.earliest, here.latest)
+        if off is None:
             return None
-        return f"is at least {off.s():.3g} s {side} what {len(self.servers)} of {self.asked} Roughtime servers allow"
+        side = "ahead of" if off.scaled_ns > 0 else "behind"
+        allowing = f"{len(self.servers)} of {self.asked} Roughtime servers"
+        return f"is at least {abs(off).s():.3g} s {side} what {allowing} allow"
 
 
 @dataclass(slots=True)
@@ -150,6 +154,7 @@ class RoughtimeChain:
         probes: The verified responses in the order in which they came.
         bounds: What each of them says of the time.
         troubles: Why a server has no response yet, by its name, in words.
+        sent: Requests to each server, by its name.
     """
 
     def __init__(
@@ -168,6 +173,7 @@ class RoughtimeChain:
         self.probes: list[Probe] = []
         self.bounds: list[Bound] = []
         self.troubles: dict[str, str] = {}
+        self.sent = dict.fromkeys((one.name for one in servers), 0)
         self._servers = tuple(servers)
         self._entropy = entropy
         self._timeout = timeout
@@ -240,7 +246,9 @@ class RoughtimeChain:
         fresh = self._entropy(NONCE_SIZE)
         before = self.probes[-1].response if self.probes else None
         nonce, blind = (fresh, None) if before is None else (chained_nonce(before, fresh), fresh)
-        request = encode_request(nonce, self._server(self._token).public_key)
+        server = self._server(self._token)
+        self.sent[server.name] += 1
+        request = encode_request(nonce, server.public_key, server.versions)
         self._pending = _Pending(self._token, blind, request, now)
         return [Ask((self._token - 1) % len(self._servers), request, self._token)]
 

@@ -7,12 +7,15 @@ so is provisional:
 - The true time is not before ``floor``: when the program was built, or the last time that this machine knew. A
   certificate that ended before it is refused at once.
 - A server whose time lies outside its own certificate's dates, or before the floor, contradicts itself: refused.
-- A provisional source counts as unauthenticated, and its word weighs no more than any other source's.
+- A provisional source counts as unauthenticated. Beside any other source that can be used it has no vote
+  (``timesync.servo.suffrage``).
 - Once the time is known, dates are judged by it. A source that fails is dropped, and that is said as an error.
+- Where Roughtime servers are configured, they are waited for. What more than half of them say needs no certificate:
+  then nothing is provisional, and dates are judged by our clock as far as it agrees with them.
 
 The danger: whoever has the key of a certificate that expired after the floor (an old key that leaked) can give such a
 machine, if he is on its way to the server, a time within that certificate's dates. Two servers with ``minimum_sources:
-2``, or a saved time of yesterday, make that hard; ``bootstrap: false`` forbids it.
+2``, a saved time of yesterday, or Roughtime servers make that hard; ``bootstrap: false`` forbids it.
 """
 
 from __future__ import annotations
@@ -24,17 +27,17 @@ from timesync.nts.certificates import Dates, Validity, dates_wrong, utc_text
 
 
 def date_floor(
-    *, synchronized: bool, built: Instant[Utc], saved: Instant[Utc] | None, allowed: bool = True
+    *, known: bool, built: Instant[Utc], saved: Instant[Utc] | None, allowed: bool = True
 ) -> Instant[Utc] | None:
     """The floor for certificates now; None: their dates must fit our clock.
 
     Args:
-        synchronized: The clock has been right at some time since the machine started.
+        known: The clock has been right at some time since the machine started, or others say what the time can be.
         built: When the program was made.
         saved: The last time that this machine knew, as stored; None: it never did.
         allowed: The user wants dates to be put off at all.
     """
-    if synchronized or not allowed:
+    if known or not allowed:
         return None
     return built if saved is None else max(built, saved)
 

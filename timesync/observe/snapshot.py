@@ -11,6 +11,7 @@ from timesync.base.ids import ClockId, ClockIdentity, SourceId, identity_text
 from timesync.base.measure import Leap, SourceStatus, StampSource
 from timesync.base.time import Duration, Instant, Mono
 from timesync.host import RefusedCertificate, ServedCertificate, ServerCounters
+from timesync.observe import roughtime
 from timesync.observe.ptp_extras import heard_object, rate_object
 from timesync.ptp.extras import Heard
 from timesync.ptp.outlook import PTP_REFERENCE
@@ -146,6 +147,7 @@ class Snapshot:
         warnings: Sentences that stay until they are mended.
         csptp: Where CSPTP is served.
         nts: The NTS server; None when there is none.
+        witnesses: Roughtime servers.
     """
 
     core: CoreView
@@ -160,6 +162,7 @@ class Snapshot:
     ports: tuple[PortFacts, ...] = ()
     csptp: tuple[CsptpFacts, ...] = ()
     nts: NtsFacts | None = None
+    witnesses: tuple[roughtime.RoughtimeFacts, ...] = ()
 
     def status(self) -> dict[str, Any]:
         """The object of ``timesync status --json``."""
@@ -229,7 +232,7 @@ class Snapshot:
         """The object of ``timesync sources --json``."""
         followed = [self._source(view) for view in self.core.sources]
         waiting = [_unresolved(name, *said) for name, said in self.unresolved.items()]
-        return {"schema": SCHEMA, "sources": followed + waiting}
+        return {"schema": SCHEMA, "sources": followed + waiting + [roughtime.entry(one) for one in self.witnesses]}
 
     def port_list(self) -> dict[str, Any]:
         """The object of ``timesync ports --json``."""
