@@ -1,5 +1,5 @@
 #!/bin/sh
-# Unpacks other people's time programs from Debian's packages into a cache, for the interop tests.
+# Unpacks other people's time programs from Debian's packages and PyPI into a cache, for the interop tests.
 #
 # They are not installed: chrony and ntpsec exclude each other as packages, and installing would start services that
 # steer this machine's clock or open its receivers. Needs root for apt-get; a second call finds everything there and
@@ -10,7 +10,23 @@ cache="${TIMESYNC_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/timesync/peers}"
 version=4 # goes up when the list of packages changes
 stamp="$cache/version-$version"
 signing="$cache/linuxptp-signing-1" # a newer ptp4l with what it needs; the number goes up when that changes
+roughly="$cache/roughly-0.3.0" # a Roughtime server from PyPI, in an environment of its own
+fetch_roughly() {
+    echo "tests/interop: fetching roughly from PyPI into $roughly"
+    rm -rf "$roughly.new"
+    # It asks for a newer Python than it uses: 3.11 runs it.
+    if ! { python3 -m venv "$roughly.new" &&
+        "$roughly.new/bin/python" -m pip install --quiet --disable-pip-version-check --ignore-requires-python \
+            "roughly[cli]==0.3.0"; } >"$cache/roughly.log" 2>&1; then
+        cat "$cache/roughly.log" >&2
+        echo "tests/interop: roughly could not be fetched (see above)" >&2
+        exit 1
+    fi
+    rm -rf "$roughly"
+    mv "$roughly.new" "$roughly"
+}
 if [ -e "$stamp" ] && [ -d "$signing" ]; then
+    [ -d "$roughly" ] || fetch_roughly
     exit 0
 fi
 if [ "$(id -u)" -ne 0 ]; then
@@ -105,4 +121,7 @@ if [ ! -e "$stamp" ]; then
 fi
 if [ ! -d "$signing" ]; then
     fetch_signing
+fi
+if [ ! -d "$roughly" ]; then
+    fetch_roughly
 fi

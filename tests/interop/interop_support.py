@@ -27,6 +27,7 @@ PEERS = Path(
     os.environ.get("TIMESYNC_PEERS")
     or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "timesync" / "peers"
 )
+ROUGHLY = PEERS / "roughly-0.3.0" / "bin" / "python"
 TRIPLET = f"{os.uname().machine}-linux-gnu"
 REQUIRED = os.environ.get("TIMESYNC_INTEROP_REQUIRED") == "1"
 """Set by ``bin/test interop``: what is missing fails then, rather than being skipped."""
@@ -48,6 +49,8 @@ def missing() -> str | None:
     for name in ("chronyd", "chronyc", "ntpd", "ntpq", "ntpdate", "ntpdig", "gpsd", "gpsdctl", "ptp4l", "tshark"):
         if shutil.which(name, path=peer_environment()["PATH"]) is None:
             return f"{name} is not there: run tests/interop/install-peers.sh as root, or bin/test interop"
+    if not ROUGHLY.exists():
+        return "roughly is not there: run tests/interop/install-peers.sh, or bin/test interop"
     probe = subprocess.run(["unshare", "--net", "true"], check=False, capture_output=True)
     return None if probe.returncode == 0 else "this machine does not let us make a network namespace"
 

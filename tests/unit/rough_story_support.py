@@ -24,7 +24,7 @@ from timesync.sim.network import Datagram, Network
 from timesync.sim.server import SimNtpServer
 from timesync.sim.world import World
 
-PORT = 2002
+PORT = 5319
 
 
 class FarRoughtime:

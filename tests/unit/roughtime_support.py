@@ -1,4 +1,4 @@
-"""A Roughtime server for tests: it signs what it is told to, right or wrong, by the draft and not by our client."""
+"""A Roughtime server for tests: it signs what it is told to, right or wrong, by RFC 10049 and not by our client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 DRAFT = 0x8000000C
 TAGS = ("SIG", "VER", "SRV", "NONC", "DELE", "TYPE", "PATH", "RADI", "PUBK", "MIDP", "SREP", "VERS", "MINT", "ROOT")
 TAGS += ("CERT", "MAXT", "INDX", "ZZZZ")
-"""In the order of the draft's registry, which is that of their numbers."""
+"""In the order of IANA's registry, which is that of their numbers."""
 
 
 def sha(data: bytes) -> bytes:
@@ -48,6 +48,7 @@ class TestAuthority:
         version: Of its responses.
         others: Leaves of other requests, to the right of ours; a power of two with it.
         sibling_first: The order of the nodes of drafts 12 to 15.
+        spelling: What signatures begin with; None: as the version has it.
         spoil: Values that replace those of the response, for faults.
     """
 
@@ -61,6 +62,7 @@ class TestAuthority:
     others: tuple[bytes, ...] = ()
     index: int = 0
     sibling_first: bool = False
+    spelling: bytes | None = None
     spoil: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -89,9 +91,11 @@ class TestAuthority:
                 "ROOT": root,
             }
         )
-        certificate = {"DELE": dele, "SIG": self.long_term.sign(b"RoughTime v1 delegation signature\0" + dele)}
+        spelling = self.spelling or (b"RoughTime" if self.version == DRAFT else b"Roughtime")
+        signature = self.long_term.sign(spelling + b" v1 delegation signature\0" + dele)
+        certificate = {"DELE": dele, "SIG": signature}
         values = {
-            "SIG": self.online.sign(b"RoughTime v1 response signature\0" + srep),
+            "SIG": self.online.sign(spelling + b" v1 response signature\0" + srep),
             "NONC": nonce(request),
             "TYPE": words(1),
             "PATH": path,

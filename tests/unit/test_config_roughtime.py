@@ -37,13 +37,13 @@ sources:
     first, second = config.sources
     assert isinstance(first, RoughtimeSource)
     assert isinstance(second, RoughtimeSource)
-    assert ("time1.example.org:2002", bytes([1]) * 32, Duration.from_s(3600)) == (
+    assert ("time1.example.org:5319", bytes([1]) * 32, Duration.from_s(3600)) == (
         str(first.roughtime), first.public_key, first.interval,
     )  # fmt: skip
     assert ("[2001:db8::1]:2003", Duration.from_s(21_600), True) == (
         str(second.roughtime), second.interval, second.noselect,
     )  # fmt: skip
-    assert ["time1.example.org:2002", "second"] == [source.title for source in config.sources]
+    assert ["time1.example.org:5319", "second"] == [source.title for source in config.sources]
     assert ["roughtime"] * 2 == [source.kind for source in config.sources]
     assert VERSIONS == version_numbers(first.versions)
     assert (VERSION_DRAFT,) == version_numbers(second.versions)

@@ -40,7 +40,7 @@ def test_three_that_agree_are_shown_and_leave_right_sources_alone() -> None:
         assert (
             "a check on the others, never steered by: agrees with 2 others; the time is known to 5" in shown["reason"]
         )
-        assert ("roughtime", "192.0.2.21:2002", "system", True, 1) == (
+        assert ("roughtime", "192.0.2.21:5319", "system", True, 1) == (
             shown["kind"], shown["address"], shown["clock"], shown["authenticated"], shown["reach"],
         )  # fmt: skip
         assert (2, 2, 3600.0, 5.0) == (
@@ -51,8 +51,8 @@ def test_three_that_agree_are_shown_and_leave_right_sources_alone() -> None:
         assert 5.0 < shown["error_bound_s"] < 5.4
         assert abs(shown["offset_s"]) < 1.0
         assert set(story.source("n0")) == set(shown), "one shape for all"
-        assert "no clock is steered by it" in story.why("r1.org:2002")
-        assert "signed with a radius of 5 s, the time is known to 5" in story.why("r1.org:2002")
+        assert "no clock is steered by it" in story.why("r1.org:5319")
+        assert "signed with a radius of 5 s, the time is known to 5" in story.why("r1.org:5319")
         assert ("locked", []) == (story.status()["state"], story.status()["warnings"])
 
     story.play(610, (600, look))
@@ -151,11 +151,11 @@ def test_one_that_lies_is_named_with_a_proof_that_others_can_verify() -> None:
         assert SELECTED | {"r0": "candidate", "r1": "candidate", "r2": "falseticker"} == story.states()
         assert "disagrees with 2 others by 59.8 min at least" == story.rough_source(2)["reason"]
         assert 0 < story.rough_source(2)["details"]["roughtime"]["malfeasance_age_s"] < 60
-        assert f"one has lied. The proof is {REPORT_FILE} in the state directory." in story.why("r0.org:2002")
+        assert f"one has lied. The proof is {REPORT_FILE} in the state directory." in story.why("r0.org:5319")
 
     story.play(60, (50, look))
     (said,) = story.texts("roughtime-malfeasance")
-    assert "the Roughtime servers r0.org:2002, r1.org:2002, r2.org:2002 contradict each other" in said
+    assert "the Roughtime servers r0.org:5319, r1.org:5319, r2.org:5319 contradict each other" in said
     assert proves_malfeasance(story.host.files[REPORT_FILE].decode())
 
 

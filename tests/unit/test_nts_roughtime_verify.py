@@ -44,6 +44,17 @@ def test_the_old_order_of_the_tree_is_of_the_drafts_only() -> None:
     assert RoughtimeFault.TREE is caught.value.fault
 
 
+def test_version_1_is_spelt_as_in_the_rfc_or_as_in_its_example_and_the_drafts() -> None:
+    for spelling in (b"Roughtime", b"RoughTime"):
+        authority = TestAuthority(spelling=spelling)
+        assert authority.midpoint_s == verify(OURS, authority.answer(OURS), authority.public_key).midpoint_s
+    for version, spelling in ((1, b"ROUGHTIME"), (DRAFT, b"Roughtime")):
+        other = TestAuthority(version=version, spelling=spelling)
+        with pytest.raises(RoughtimeError) as caught:
+            verify(OURS, other.answer(OURS), other.public_key)
+        assert RoughtimeFault.DELEGATION is caught.value.fault
+
+
 def _of_another_key(authority: TestAuthority) -> bytes:
     return TestAuthority(seed=2).answer(OURS)
 

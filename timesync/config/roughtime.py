@@ -13,8 +13,8 @@ from pydantic.json_schema import JsonSchemaValue
 from timesync.config.fields import Written, refusal
 from timesync.wire.roughtime import KEY_SIZE, VERSION_1, VERSION_DRAFT
 
-ROUGHTIME_PORT: Final = 2002
-"""What servers use until IANA has given a number."""
+ROUGHTIME_PORT: Final = 5319
+"""Assigned by IANA (RFC 10049, 12.1); many servers still use 2002 or 2003."""
 
 RoughtimeVersion = Literal["rfc", "draft"]
 

@@ -220,7 +220,7 @@ class RoughtimeSource(SourceOptions):
     """A Roughtime server: a check on all other sources, signed and coarse; no clock is ever steered by it."""
 
     roughtime: Annotated[HostPort, Remote(default_port=ROUGHTIME_PORT)]
-    """The server; the port is UDP 2002 unless given."""
+    """The server; the port is UDP 5319 unless given (many servers still use 2002 or 2003)."""
     public_key: Annotated[bytes, PublicKey()]
     """Its long-term Ed25519 key, from whoever runs it."""
     interval: Annotated[Duration, Span("64s", "7d")] = Field("1h", validate_default=True)

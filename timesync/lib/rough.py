@@ -1,4 +1,4 @@
-"""Roughtime (draft-ietf-ntp-roughtime-19): signed, coarse time from servers that need not be trusted one by one."""
+"""Roughtime (RFC 10049): signed, coarse time from servers that need not be trusted one by one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class RoughtimeServerAddress:
     """A Roughtime server.
 
     Attributes:
-        address: ``host``, ``host:port``, as for ``query``; port 2002 unless said.
+        address: ``host``, ``host:port``, as for ``query``; port 5319 unless said.
         public_key: Its long-term Ed25519 key, 32 octets, from whoever runs it.
     """
 
@@ -34,7 +34,7 @@ class RoughtimeAnswer:
     Attributes:
         agreement: What more than half of the servers say together; None when there is no such half.
         contradiction: Why the system clock cannot be right by that, to be read after its name; None when it can be.
-        malfeasance: The proof, as JSON of the draft (8.4), that one of the servers has lied; None when they agree.
+        malfeasance: The proof, as JSON of the RFC (8.4), that one of the servers has lied; None when they agree.
         troubles: Why a server has not answered, or was not believed, by its address.
         probes: The verified responses in order.
     """

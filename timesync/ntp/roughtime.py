@@ -1,4 +1,4 @@
-"""A Roughtime measurement (draft-ietf-ntp-roughtime-19, 8): several servers asked one after the other, in a chain.
+"""A Roughtime measurement (RFC 10049, 8): several servers asked one after the other, in a chain.
 
 Each request holds the response before, so that the order of the responses can be proved to others. Servers whose times
 contradict that order have lied, one at least, and the chain is the proof. What a majority says together is a bound on
@@ -232,7 +232,7 @@ class RoughtimeChain:
         return agree([bound.carried(now) for bound in latest.values()], len(self._servers), now)
 
     def malfeasance(self) -> str | None:
-        """The proof that one of the servers has lied, in the draft's JSON (8.4); None when their times can be true."""
+        """The proof that one of the servers has lied, in the RFC's JSON (8.4); None when their times can be true."""
         return report(self.probes) if contradictory([probe.time for probe in self.probes]) else None
 
     def _server(self, token: int) -> RoughtimeServer:

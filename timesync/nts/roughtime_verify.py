@@ -1,4 +1,4 @@
-"""What makes a Roughtime response believable (draft-ietf-ntp-roughtime-19, 5.4): two signatures and a hash tree."""
+"""What makes a Roughtime response believable (RFC 10049, 5.4): two signatures and a hash tree."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from timesync.wire.error import WireError
 from timesync.wire.roughtime import VERSION_DRAFT, Response, SignedTime, climb, decode_response, nonce_of, versions_of
 
-DELEGATION_CONTEXT = b"RoughTime v1 delegation signature\0"
-RESPONSE_CONTEXT = b"RoughTime v1 response signature\0"
+DELEGATION_CONTEXT = b"Roughtime v1 delegation signature\0"
+RESPONSE_CONTEXT = b"Roughtime v1 response signature\0"
+"""What is put before octets that are signed (RFC 10049, 5.2.1 and 5.2.6)."""
+
+DRAFT_DELEGATION_CONTEXT = b"RoughTime v1 delegation signature\0"
+DRAFT_RESPONSE_CONTEXT = b"RoughTime v1 response signature\0"
+"""The same with drafts up to 19, and in the example of the RFC's own appendix B, which is of version 1."""
 
 
 class RoughtimeFault(Enum):
@@ -57,15 +62,31 @@ def verify(request: bytes, response: bytes, public_key: bytes) -> SignedTime:
     if read.time.version not in offered:
         raise RoughtimeError(RoughtimeFault.VERSION, f"0x{read.time.version:x}")
     delegation = read.delegation
-    if not _signed(long_term, DELEGATION_CONTEXT + delegation.signed, delegation.signature):
+    if not any(
+        _signed(long_term, context + delegation.signed, delegation.signature)
+        for context in _spelled(read.time.version, DELEGATION_CONTEXT, DRAFT_DELEGATION_CONTEXT)
+    ):
         raise RoughtimeError(RoughtimeFault.DELEGATION)
-    if not _signed(_key(delegation.public_key), RESPONSE_CONTEXT + read.time.signed, read.time.signature):
+    online = _key(delegation.public_key)
+    if not any(
+        _signed(online, context + read.time.signed, read.time.signature)
+        for context in _spelled(read.time.version, RESPONSE_CONTEXT, DRAFT_RESPONSE_CONTEXT)
+    ):
         raise RoughtimeError(RoughtimeFault.SIGNATURE)
     if not delegation.earliest_s <= read.time.midpoint_s <= delegation.latest_s:
         raise RoughtimeError(RoughtimeFault.PERIOD)
     if not _in_tree(request, read):
         raise RoughtimeError(RoughtimeFault.TREE)
     return read.time
+
+
+def _spelled(version: int, of_rfc: bytes, of_drafts: bytes) -> tuple[bytes, ...]:
+    """The contexts that a version may have, the likelier first.
+
+    Servers of version 1 that were made by a draft, or by the RFC's appendix, have the spelling of the drafts. Either
+    says as clearly what was signed.
+    """
+    return (of_drafts,) if version == VERSION_DRAFT else (of_rfc, of_drafts)
 
 
 def _in_tree(request: bytes, response: Response) -> bool:

@@ -1,4 +1,4 @@
-"""Roughtime packets (draft-ietf-ntp-roughtime-19, 4 and 5): a few tagged values in an envelope, all little-endian.
+"""Roughtime packets (RFC 10049, 4 and 5): a few tagged values in an envelope, all little-endian.
 
 What is read here is only well-formed; whether it is true is for ``timesync.nts.roughtime_verify``.
 """
@@ -106,7 +106,7 @@ class Response:
 
 
 def digest(*parts: bytes) -> bytes:
-    """H of the draft: the first 32 octets of SHA-512."""
+    """H of the RFC: the first 32 octets of SHA-512."""
     return hashlib.sha512(b"".join(parts)).digest()[:HASH_SIZE]
 
 
