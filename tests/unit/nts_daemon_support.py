@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from ipaddress import ip_network
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 from nts_support import fields_of
 from sim_support import INSTANT, STILL, leap_table, make_clock, make_host
@@ -74,6 +75,15 @@ class ToldCore:
         )
 
 
+class Place(Protocol):
+    """Where a server stands."""
+
+    world: World
+    network: Network
+    host: SimHost
+    tasks: list[asyncio.Task[None]]
+
+
 class FarServer:
     """Somebody's NTS-KE and NTP server.
 
@@ -84,7 +94,7 @@ class FarServer:
         cookies: Every cookie that came in a request of NTP, in order.
     """
 
-    def __init__(self, scene: NtsScene, name: str, address: str, identity: Identity, port: int = 123) -> None:
+    def __init__(self, scene: Place, name: str, address: str, identity: Identity, port: int = 123) -> None:
         self.address = address
         self.settings = KeServerSettings()
         self.asked_at: list[float] = []

@@ -12,7 +12,7 @@ from sim_support import INSTANT, STILL, leap_table, make_clock
 
 from timesync.base.ids import Endpoint
 from timesync.base.machine import Noted
-from timesync.base.time import Duration
+from timesync.base.time import Duration, Instant, Tai
 from timesync.config.schema import Config
 from timesync.daemon.appliance import Appliance, Start
 from timesync.daemon.leap_book import LiveTable
@@ -22,7 +22,7 @@ from timesync.sim.host import SimHost
 from timesync.sim.loop import run
 from timesync.sim.network import Datagram, Network
 from timesync.sim.server import SimNtpServer
-from timesync.sim.world import World
+from timesync.sim.world import DEFAULT_START, World
 
 PORT = 5319
 
@@ -75,16 +75,21 @@ class RoughStory:
         ntp: NTP servers ``n0`` and so on.
         rough: Roughtime servers ``r0.org`` and so on.
         notes: The event log.
+        tasks: Of other people's servers.
+        more: The rest of the configuration.
     """
 
-    def __init__(self, *, ntp: int = 2, rough: int = 3, off_s: float = 0.0) -> None:
-        self.world = World(1)
+    def __init__(
+        self, *, ntp: int = 2, rough: int = 3, off_s: float = 0.0, start: Instant[Tai] = DEFAULT_START
+    ) -> None:
+        self.world = World(1, start)
         self.network = Network(self.world)
         clock = make_clock(self.world, model=ClockModel(offset=Duration.from_s(off_s)))
         self.host = SimHost(self.world, self.network.node("host", "192.0.2.1"), [clock], INSTANT)
         self.ntp = [self._ntp(place) for place in range(ntp)]
         self.rough = [FarRoughtime(self, place) for place in range(rough)]
         self.notes: list[tuple[float, Noted]] = []
+        self.tasks: list[asyncio.Task[None]] = []
         self.more: dict[str, Any] = {"steering": {"panic": "10000d"}}
         self._broken: list[Mapping[str, Any]] = []
         self._appliance: Appliance | None = None
@@ -101,11 +106,11 @@ class RoughStory:
         assert self._appliance is not None
         return self._appliance
 
-    def config(self, **rough: Any) -> Config:
-        """All servers; ``rough`` goes to each entry of Roughtime."""
+    def config(self, *others: dict[str, Any], **rough: Any) -> Config:
+        """All servers and other sources; ``rough`` goes to each entry of Roughtime."""
         ntp = [{"ntp": f"n{place}", "poll": ["8s", "8s"]} for place in range(len(self.ntp))]
         entries = [{**one.entry, **rough} for one in self.rough]
-        return Config.model_validate({"sources": (*ntp, *entries), **self.more})
+        return Config.model_validate({"sources": (*ntp, *others, *entries), **self.more})
 
     def play(self, seconds: float, *acts: tuple[float, Callable[[], object]], config: Config | None = None) -> None:
         """From the start of the daemon to its end; nothing may break on the way, and nothing stay behind."""
@@ -114,14 +119,17 @@ class RoughStory:
             loop = asyncio.get_running_loop()
             loop.set_exception_handler(lambda _, context: self._broken.append(context))
             table = LiveTable.of(leap_table())
-            self._appliance = Appliance(config or self.config(), self.host, table, Start({}, self._note))
+            start = Start({}, self._note, initial_step_anything=True)
+            self._appliance = Appliance(config or self.config(), self.host, table, start)
             self._appliance.start()
             for second, act in sorted(acts, key=lambda one: one[0]):
                 await asyncio.sleep(second - self.world.elapsed.s())
                 act()
             await asyncio.sleep(seconds - self.world.elapsed.s())
             self._appliance.stop()
-            await asyncio.sleep(0)
+            for task in self.tasks:
+                task.cancel()
+            await asyncio.gather(*self.tasks, return_exceptions=True)
             assert [] == [handle for handle in loop._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
             assert asyncio.all_tasks() == {asyncio.current_task()}
 
