@@ -17,7 +17,7 @@ from timesync.servo.command import ClockMemory, ClockSpec, CoreSettings, SetFreq
 from timesync.servo.steering import SteeringSettings
 from timesync.servo.view import ServoState, SourceState
 
-PHC = ClockId("phc0")
+PHC, LAST = ClockId("phc0"), ClockId("phc1")
 
 
 def _locked(seed: int = 1, settings: CoreSettings | None = None) -> Bench:
@@ -240,6 +240,54 @@ def test_a_child_follows_its_parent_over_the_link() -> None:
     assert ("link",) == bench.controller.feed(PHC)
     assert abs(bench.clocks[PHC].offset_s) < 5e-6
     assert 1 == bench.clocks[PHC].steps
+
+
+def _coarse_then_exact(seed: int) -> Bench:
+    """A chain of three clocks; the first gets exact pulses after seconds with a coarse source.
+
+    A first one may pass for an outlier, and the next tells of its frequency.
+    """
+    bench = Bench([BenchClock(SYSTEM, 2e-5, x=3.0), BenchClock(PHC, -8e-6, x=-40.0), BenchClock(LAST, 3e-6)], seed=seed)
+    bench.source("coarse", noise_s=2e-2, quality=quality(dispersion=0.4))
+    bench.source("link", clock=PHC, parent=SYSTEM, noise_s=1e-8, delay_s=5e-7, quality=None, next_s=0.13)
+    bench.source("next link", clock=LAST, parent=PHC, noise_s=1e-8, delay_s=5e-7, quality=None, next_s=0.14)
+    bench.run(8)
+    bench.source("pulse", noise_s=1e-7, delay_s=5e-6, next_s=8.12)
+    bench.run(1.121)
+    assert ("pulse",) == bench.controller.feed(SYSTEM)
+    return bench
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_turns_out_of_a_parent_is_known_at_once_of_all_that_follow(seed: int) -> None:
+    bench = _coarse_then_exact(seed)
+    bench.run(1)
+    for clock in (SYSTEM, PHC, LAST):
+        estimate = bench.controller.clocks[clock].estimate(bench.reading(clock))
+        assert estimate is not None
+        # It was 20 µs off at least; of the clocks that follow nothing has been measured since.
+        assert abs(estimate.offset_s - bench.clocks[clock].offset_s) < 1e-6
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_child_claims_no_more_of_its_frequency_than_its_parent_knows(seed: int) -> None:
+    # Of the parent's frequency the second pulse tells first, a second after the links have shown that of the children.
+    bench = _coarse_then_exact(seed)
+    outside: list[tuple[float, ClockId, float]] = []
+    wrong: list[tuple[float, ClockId, float]] = []
+
+    def look() -> None:
+        for clock, is_ in bench.clocks.items():
+            estimate = bench.controller.clocks[clock].estimate(bench.reading(clock))
+            assert estimate is not None
+            if abs(is_.offset_s) > bench.bound_s(clock):
+                outside.append((bench.t, clock, is_.offset_s))
+            if abs(estimate.frequency - is_.frequency) > 5 * estimate.frequency_deviation:
+                wrong.append((bench.t, clock, estimate.frequency))
+
+    bench.watch = look
+    bench.run(30)
+    assert ([], []) == (outside, wrong)
 
 
 def _jumps(*, linked: bool) -> tuple[float, int]:

@@ -75,3 +75,14 @@ def test_an_undecided_sample_widens_the_claim_until_the_next() -> None:
     assert 2e-2 == pytest.approx(fusion.doubt_s(tai(201)), rel=1e-2)
     assert Verdict.USED is fusion.sample(A, tai(201), 0.0, 1e-12)
     assert 0.0 == fusion.doubt_s(tai(202))
+
+
+def test_what_another_clock_carries_over_holds_for_the_moment_at_which_it_was_found() -> None:
+    fusion, _ = _run({A: 0.0}, 1e-4)
+    before = fusion.predict(tai(201))
+    fusion.carried(tai(201), 1e-3, 2e-5)
+    after = fusion.predict(tai(201))
+    assert before is not None
+    assert after is not None
+    assert 1e-3 == pytest.approx(after.offset_s - before.offset_s)
+    assert 2e-5 == pytest.approx(after.frequency - before.frequency)

@@ -160,11 +160,29 @@ class Link(Source):
         """
         if self._origin is None or self.quality is None:
             return None
-        above = self.far.above(at - self._origin - Duration.from_s(between_s))
+        above = self.far.above(self._there(self._origin, between_s, at))
         if above is None:
             return None
         origin, state = above
         return self.near.from_origin(self._origin + origin) + between_s + state.offset_s, state
+
+    @staticmethod
+    def _there(origin: Duration, between_s: float, at: Instant[Tai]) -> Instant[Tai]:
+        """What the far free clock reads when the near one reads ``at``."""
+        return at - origin - Duration.from_s(between_s)
+
+    def inherited(self, at: Instant[Tai], below: tuple[ClockModel, ...]) -> tuple[float, float]:
+        """See ``ClockModel.inherited``; those in ``below`` lie between the clock that is asked for and the far one."""
+        own = self.tracker.predict(at, self.wander)
+        if own is None or self._origin is None:
+            state = self.far.fusion.state
+            return (0.0, 0.0) if state is None else (state.offset_variance, state.frequency_variance)
+        there = self._there(self._origin, own.offset_s, at)
+        state = self.far.fusion.predict(there)
+        if state is None:
+            return 0.0, 0.0
+        offset, frequency = self.far.inherited(there, below)
+        return state.offset_variance + offset, state.frequency_variance + frequency
 
     def spread_s(self, at: Instant[Tai], state: Prediction) -> float:
         """See ``Source``: that of the far clock is in its claim already."""
@@ -312,22 +330,27 @@ class ClockModel:
 
     def estimate(self, reading: Instant[Tai]) -> Estimate | None:
         """The clock when it reads ``reading``; None before anything is known."""
-        state = self.fusion.predict(self.ledger.free(reading))
+        free = self.ledger.free(reading)
+        state = self.fusion.predict(free)
         if state is None:
             return None
+        offset, frequency = self.inherited(free)
         return Estimate(
             self.steered_offset(state.offset_s, reading),
-            math.sqrt(max(state.offset_variance, 0.0) + self._inherited()),
+            math.sqrt(max(state.offset_variance + offset, 0.0)),
             state.frequency + self.ledger.environment,
-            math.sqrt(max(state.frequency_variance, 0.0)),
+            math.sqrt(max(state.frequency_variance + frequency, 0.0)),
         )
 
-    def _inherited(self) -> float:
-        """Variance of the clock that this one follows, which no comparison with it shows."""
-        if self.follows is None:
-            return 0.0
-        above = self.follows.far.fusion.state
-        return 0.0 if above is None else max(above.offset_variance, 0.0)
+    def inherited(self, at: Instant[Tai], below: tuple[ClockModel, ...] = ()) -> tuple[float, float]:
+        """Variance of the offset and of the frequency that the clocks have, at free time ``at``, that this one follows.
+
+        No comparison with them shows it. While somebody changes whom he follows there may be a circle: a clock in
+        ``below`` is asked no more.
+        """
+        if self.follows is None or self in below:
+            return 0.0, 0.0
+        return self.follows.inherited(at, (*below, self))
 
     @property
     def growth(self) -> float:

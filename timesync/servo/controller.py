@@ -172,21 +172,23 @@ class Controller:
         free = model.ledger.free(m.at)
         before = model.fusion.predict(free)
         fused = model.fusion.sample(source_id, free, offset, variance)
-        self._carry_on(model, before, free)
+        self._carry_on(model, before, m.at, now)
         model.claim(now.clocks[model.spec.clock], now.mono)
         if fused in (Verdict.USED, Verdict.NEWS):
             commands += self._steer(model, now)
         commands += self._report(model, now)
         return commands
 
-    def _carry_on(self, model: ClockModel, before: Prediction | None, free: Instant[Tai]) -> None:
-        """A clock turned out to be elsewhere, or to run otherwise: so do those that took their time from it."""
-        after = model.fusion.predict(free)
+    def _carry_on(self, model: ClockModel, before: Prediction | None, at: Instant[Tai], now: Now) -> None:
+        """A clock turned out to be elsewhere when it read ``at``, or to run otherwise: so do those that follow it."""
+        after = model.fusion.predict(model.ledger.free(at))
         if before is None or after is None:
             return
+        since = now.clocks[model.spec.clock] - at
         for other in self._clocks.values():
-            if other.follows is not None and other.follows.spec.parent == model.spec.clock:
-                other.fusion.carried(after.offset_s - before.offset_s, after.frequency - before.frequency)
+            if other.follows is not None and self.lineage.follows(other.spec.clock, model.spec.clock):
+                there = other.ledger.free(now.clocks[other.spec.clock] - since)
+                other.fusion.carried(there, after.offset_s - before.offset_s, after.frequency - before.frequency)
 
     def on_status(self, status: SourceStatus, now: Now) -> list[Command]:
         """A protocol machine says how its remote does."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from timesync.base.ids import SourceId
 from timesync.base.time import Instant, Tai
 from timesync.servo.estimator import Estimator, Prediction
-from timesync.servo.tracker import DRIFT_WANDER, GATE, Gate, Verdict, Wander, disturb
+from timesync.servo.tracker import DRIFT_WANDER, Gate, Verdict, Wander, disturb
 
 _ASYMMETRY = 0.05
 """Typical share of a path's delay by which its two directions differ."""
@@ -150,16 +150,11 @@ class Fusion:
         if self._estimator is not None:
             self._estimator.disturb(offset_variance)
 
-    def carried(self, offset_s: float, frequency: float) -> None:
-        """The clock through which truth comes turned out to be off by so much more, and so is this one.
-
-        Only what is far beyond its own uncertainty is carried over at once; the rest comes with the samples.
-        """
-        state = self.state
-        if state is None or abs(offset_s) <= GATE * math.sqrt(max(state.offset_variance, 0.0)):
-            return
-        assert self._estimator is not None
-        self._estimator.shift(offset_s, frequency)
+    def carried(self, at: Instant[Tai], offset_s: float, frequency: float) -> None:
+        """The clock that this one follows turned out, at free time ``at``, to be off by so much more; so is this."""
+        if self._estimator is not None:
+            # The state is of its last sample: what the frequency made of the time since is in the offset already.
+            self._estimator.shift(offset_s - frequency * (at - self._estimator.at).s(), frequency)
 
     def retune(self, by: float) -> None:
         """See ``Estimator.retune``."""
