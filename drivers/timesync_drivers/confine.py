@@ -7,6 +7,7 @@ import errno
 import os
 import resource
 import signal
+import stat
 import struct
 from collections.abc import Iterable
 
@@ -23,7 +24,15 @@ NOBODY = 65534
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _LANDLOCK_VERSION = 1
 _PATH_BENEATH = 1
-_READ_FILE, _READ_DIR = 1 << 2, 1 << 3
+_WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 1, 1 << 2, 1 << 3
+_REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_REG = 1 << 4, 1 << 5, 1 << 7, 1 << 8
+_REFER, _TRUNCATE = 1 << 13, 1 << 14
+_OF_FILES = _WRITE_FILE | _READ_FILE | _TRUNCATE
+"""The rights that a file can have that is no directory."""
+
+_READING = _READ_FILE | _READ_DIR
+_KEEPING = _READING | _WRITE_FILE | _REMOVE_DIR | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG | _REFER | _TRUNCATE
+_BIND_TCP = 1 << 0
 _FILES = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}
 _PORTS = {4: 3}
 _SCOPES = {6: 3}
@@ -100,18 +109,25 @@ def forbid_new_code() -> bool:
     return True
 
 
-def forbid_files(readable: Iterable[str]) -> bool:
-    """Open no files any more, whoever may read them, but for reading below these directories; by Landlock.
+def forbid_files(readable: Iterable[str], writable: Iterable[str] = (), *, connect: bool = False) -> bool:
+    """Open no files any more, whoever may read them, but those named here, and those below directories; by Landlock.
 
     What is open stays open. TCP ports, abstract sockets and signals to other processes are denied too, where Linux can,
     and so is ptrace. To be called after ``drop_capabilities``. Raises OSError; False where Linux has no such thing
     (before 5.13, or not switched on).
+
+    Args:
+        readable: What may be read.
+        writable: Where files may be made, changed and removed as well.
+        connect: TCP connections may be made; none may be taken but on sockets that listen already.
     """
     version = _libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION))
     if version < 1:
         return False
-    known = [sum(bits for since, bits in kind.items() if since <= version) for kind in (_FILES, _PORTS, _SCOPES)]
-    rules = struct.pack("=3Q", *known)
+    files, ports, scopes = (
+        sum(bits for since, bits in kind.items() if since <= version) for kind in (_FILES, _PORTS, _SCOPES)
+    )
+    rules = struct.pack("=3Q", files, ports & _BIND_TCP if connect else ports, scopes)
     try:
         ruleset = _landlock(_LANDLOCK_CREATE, rules, ctypes.c_size_t(len(rules)), ctypes.c_uint32(0))
     except OSError as error:
@@ -119,22 +135,25 @@ def forbid_files(readable: Iterable[str]) -> bool:
             return False
         raise
     try:
-        for directory in readable:
-            _allow(ruleset, directory)
+        for path in readable:
+            _allow(ruleset, path, _READING & files)
+        for path in writable:
+            _allow(ruleset, path, _KEEPING & files)
         _landlock(_LANDLOCK_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     finally:
         os.close(ruleset)
     return True
 
 
-def _allow(ruleset: int, directory: str) -> None:
+def _allow(ruleset: int, path: str, rights: int) -> None:
     try:
-        descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         # What cannot be reached need not be allowed.
         return
     try:
-        rule = struct.pack("=Qi", _READ_FILE | _READ_DIR, descriptor)
+        fitting = rights if stat.S_ISDIR(os.fstat(descriptor).st_mode) else rights & _OF_FILES
+        rule = struct.pack("=Qi", fitting, descriptor)
         _landlock(_LANDLOCK_ADD, ctypes.c_int(ruleset), ctypes.c_int(_PATH_BENEATH), rule, ctypes.c_uint32(0))
     finally:
         os.close(descriptor)

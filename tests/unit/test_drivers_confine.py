@@ -95,6 +95,60 @@ for attempt in (
 
 
 @needs_landlock
+def test_files_may_be_kept_where_that_is_allowed(tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    single = tmp_path / "single"
+    single.write_text("single")
+    limited = f"""
+import os
+drop_capabilities()
+assert forbid_files([{str(single)!r}], [{str(kept)!r}])
+os.chdir({str(kept)!r})
+os.mkdir("below")
+with open("a", "w") as file:
+    file.write("text")
+os.rename("a", "below/b")
+with open("below/b", "r+") as file:
+    file.truncate(2)
+print(open("below/b").read(), open({str(single)!r}).read())
+os.remove("below/b"); os.rmdir("below")
+for attempt in (
+    lambda: open({str(tmp_path / "other")!r}, "w"),
+    lambda: open({str(single)!r}, "w"),
+    lambda: os.symlink("a", "b"),
+):
+    try:
+        attempt()
+    except PermissionError:
+        print("denied")
+"""
+    done = child(limited)
+    assert ("te single\n" + "denied\n" * 3, 0) == (done.stdout, done.returncode), done.stderr
+
+
+@pytest.mark.skipif(not kernel(6, 7), reason="Linux 6.7 denies TCP by Landlock")
+@needs_landlock
+def test_tcp_connections_are_made_only_where_that_is_allowed() -> None:
+    tried = """
+import socket
+listening = socket.create_server(("127.0.0.1", 0))
+drop_capabilities()
+import sys
+assert forbid_files(sys.path, connect={})
+where = listening.getsockname()
+for attempt in (lambda: socket.create_connection(where), lambda: socket.create_server(("127.0.0.1", 0))):
+    try:
+        attempt()
+        print("done")
+    except PermissionError:
+        print("denied")
+"""
+    assert "denied\ndenied\n" == child(tried.format(False)).stdout
+    assert "done\ndenied\n" == child(tried.format(True)).stdout
+
+
+@needs_landlock
 def test_a_process_without_files_has_no_way_into_others() -> None:
     """PTRACE_SEIZE of one that has the same user and no more rights."""
     seize = """

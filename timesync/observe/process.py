@@ -14,18 +14,34 @@ import importlib
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from timesync.observe import stream
 from timesync.observe.hub import Hub
-from timesync.observe.parts import Desk, Part, read_settings
-from timesync_drivers.confine import become_nobody, die_with_parent, drop_capabilities
+from timesync.observe.parts import Desk, Part, Settings, read_settings
+from timesync_drivers.confine import (
+    become_nobody,
+    die_with_parent,
+    drop_capabilities,
+    forbid_files,
+    forbid_inspection,
+)
 
 NICENESS: Final = 10
 ONLY_TCP: Final = frozenset({"metrics", "web"})
 """Parts that are nothing without their socket; why it is not there has been said by the daemon."""
+
+LIBRARIES: Final = (
+    "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc/localtime", "/etc/resolv.conf",
+    "/etc/hosts", "/etc/nsswitch.conf", "/etc/gai.conf", "/etc/host.conf", "/run/systemd/resolve", "/proc/self",
+)  # fmt: skip
+"""What the C library reads to look a name up, or a time zone; and what a process may know of itself."""
+
+CERTIFICATES: Final = ("/etc/ssl/certs", "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/etc/pki")
+"""Beside what OpenSSL names: links go here."""
 
 _CHUNK: Final = 1 << 16
 
@@ -50,12 +66,32 @@ async def _begin(desk: Desk) -> list[Part]:
     return parts
 
 
-async def _serve(control: socket.socket, parent: int) -> None:
-    reader, writer = await asyncio.open_connection(sock=control)
-    settings = await read_settings(reader)
+def confine(settings: Settings) -> None:
+    """Give up all rights but those that the configured parts need."""
     os.nice(NICENESS)
     become_nobody()
     drop_capabilities()
+    measurements, mqtt = settings.observe.measurements, settings.observe.mqtt
+    readable = [*sys.path, *LIBRARIES, *_certificates()]
+    writable = [] if settings.directory is None else [settings.directory]
+    if measurements is not None:
+        writable.append(measurements.directory)
+    if mqtt is not None and mqtt.ca is not None:
+        readable.append(mqtt.ca)
+    forbid_files(readable, writable, connect=mqtt is not None)
+    forbid_inspection()
+
+
+def _certificates() -> list[str]:
+    """Where the system keeps the certificates that it trusts."""
+    paths = ssl.get_default_verify_paths()
+    return [path for path in (paths.openssl_cafile, paths.openssl_capath, *CERTIFICATES) if path]
+
+
+async def _serve(control: socket.socket, parent: int) -> None:
+    reader, writer = await asyncio.open_connection(sock=control)
+    settings = await read_settings(reader)
+    confine(settings)
     die_with_parent(parent)
     hub = Hub()
     parts = await _begin(Desk(settings, hub, writer))
