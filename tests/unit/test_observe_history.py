@@ -107,6 +107,25 @@ def test_what_was_not_flushed_is_lost_at_a_power_cut_and_nothing_else(path: Path
     assert [None] * 100 == got[300:]
 
 
+def test_minutes_and_hours_are_made_anew_of_seconds_after_a_power_cut(path: Path) -> None:
+    history = History.open(path, 10 * MB, quiet)
+    end = START_S + 2 * 3600 + 1500
+    for at in range(START_S, end, 300):
+        feed(history, at, 300)
+        history.flush()
+    copy = path.with_name("after-the-cut.sqlite")
+    copy.write_bytes(path.read_bytes())
+    again = History.open(copy, 10 * MB, quiet)
+    # Back after two hours, in another block of every tier but the coarsest.
+    feed(again, end + 7200, 400)
+    again.flush()
+    minutes = again.query("a", START_S, end, points=145)
+    assert (60, [60 * n + 29.5 for n in range(145)]) == (minutes.step_s, minutes.mean)
+    hours = again.query("a", START_S, START_S + 3 * 3600, points=3)
+    assert (3600, [1799.5, 5399.5]) == (hours.step_s, hours.mean[:2])
+    assert (7200.0, 8699.0) == (hours.low[2], hours.high[2])
+
+
 def test_another_process_reads_what_was_flushed(path: Path) -> None:
     history = History.open(path, MB, quiet)
     feed(history, START_S, 300)

@@ -136,11 +136,15 @@ class Gatherer:
 
     def put(self, at_s: int, value: float) -> Cell | None:
         """Take a value; the cell that it closed, if it did."""
-        step = at_s - at_s % self._tier.step_s
+        return self.merge(Cell(at_s, value, value, value, 1))
+
+    def merge(self, cell: Cell) -> Cell | None:
+        """Take a cell of a finer tier; the cell that it closed, if it did."""
+        step = cell.at_s - cell.at_s % self._tier.step_s
         closed = self.take() if step != self._at_s else None
-        self._low = min(self._low, value) if self._count else value
-        self._high = max(self._high, value) if self._count else value
-        self._at_s, self._count, self._sum = step, self._count + 1, self._sum + value
+        self._low = min(self._low, cell.low) if self._count else cell.low
+        self._high = max(self._high, cell.high) if self._count else cell.high
+        self._at_s, self._count, self._sum = step, self._count + cell.count, self._sum + cell.mean * cell.count
         return closed
 
     def peek(self) -> Cell | None:

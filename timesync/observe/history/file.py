@@ -147,6 +147,13 @@ class HistoryFile:
         (start,) = self._db.execute("SELECT min(start) FROM block WHERE tier = ?", (tier.number,)).fetchone()
         return None if start is None else int(start)
 
+    def latest(self, series: str, tier: Tier) -> int | None:
+        """The beginning of the last block of a series in a tier; None when there is none."""
+        (start,) = self._db.execute(
+            "SELECT max(start) FROM block WHERE tier = ? AND series = ?", (tier.number, self._ids.get(series))
+        ).fetchone()
+        return None if start is None else int(start)
+
     def events(self, from_ns: int, to_ns: int, most: int) -> list[Event]:
         """The last ``most`` events from one moment to another, the newest last."""
         rows = self._db.execute(

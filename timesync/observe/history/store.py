@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -92,6 +93,7 @@ class History:
                 if len(self._gatherers) >= NUMBER_OF_SERIES:
                     continue
                 gatherers = self._gatherers[name] = tuple(Gatherer(tier) for tier in TIERS[1:])
+                self._resume(name)
             self._put(name, TIERS[0], Cell(at_s, value, value, value, 1))
             for tier, gatherer in zip(TIERS[1:], gatherers, strict=True):
                 closed = gatherer.put(at_s, value)
@@ -102,19 +104,19 @@ class History:
         """Something has happened."""
         self._events.append(event)
 
-    def flush(self) -> None:
-        """Write what is new to the file; what is whole is then forgotten here."""
-        for name, gatherers in self._gatherers.items():
-            for tier, gatherer in zip(TIERS[1:], gatherers, strict=True):
-                part = gatherer.take()
-                if part is not None:
-                    self._put(name, tier, part)
+    def flush(self, *, closing: bool = False) -> None:
+        """Write what is new to the file; what is whole is then forgotten here.
+
+        Blocks of the coarser tiers are written when they are whole, or when all ends (``closing``): written each time,
+        they would be most of what a card has to bear. After a power cut they are made anew of the finer ones.
+        """
         for key in [key for key in self._blocks if key[2] > self._now_s]:
             del self._blocks[key]  # of a clock that leapt ahead, and back
         if self._file is not None:
             changed: dict[str, list[Block]] = {}
-            for (name, _, _), block in self._blocks.items():
-                changed.setdefault(name, []).append(block)
+            for (name, number, start), block in self._blocks.items():
+                if not number or closing or start + TIERS[number].block_s <= self._now_s:
+                    changed.setdefault(name, []).append(block)
             try:
                 self._file.write(changed, self._events, self._now_s)
             except sqlite3.Error as error:
@@ -126,7 +128,12 @@ class History:
 
     def close(self) -> None:
         """Write what is new, and close the file."""
-        self.flush()
+        for name, gatherers in self._gatherers.items():
+            for tier, gatherer in zip(TIERS[1:], gatherers, strict=True):
+                part = gatherer.take()
+                if part is not None:
+                    self._put(name, tier, part)
+        self.flush(closing=True)
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -153,6 +160,28 @@ class History:
                 self._complain(f"history cannot be read: {error}")
         block = self._blocks[name, tier.number, start_s] = block or Block(tier, start_s)
         return block
+
+    def _resume(self, name: str) -> None:
+        """Make the blocks of the coarser tiers that were not whole when it ended without warning, of the finer ones."""
+        if self._file is None:
+            return
+        try:
+            for finer, tier in itertools.pairwise(TIERS):
+                last = self._file.latest(name, finer)
+                if last is None or self._file.block(name, tier, tier.start(last)) is not None:
+                    continue
+                start = tier.start(last)
+                gatherer = Gatherer(tier)
+                made = self._blocks[name, tier.number, start] = Block(tier, start)
+                for cell in self._stored(name, finer, start, start + tier.block_s):
+                    closed = gatherer.merge(cell)
+                    if closed is not None:
+                        made.put(closed)
+                rest = gatherer.take()
+                if rest is not None:
+                    made.put(rest)
+        except sqlite3.Error as error:
+            self._complain(f"history cannot be read: {error}")
 
     def _forget(self) -> None:
         """Keep only the blocks that the present falls into."""
@@ -217,6 +246,10 @@ class History:
 
     def _cells(self, name: str, tier: Tier, from_s: int, to_s: int) -> Iterator[Cell]:
         """What is known, in order; a block that is in memory takes the place of the same one in the file."""
+        yield from self._stored(name, tier, from_s, to_s)
+        yield from self._unfinished(name, tier, from_s, to_s)
+
+    def _stored(self, name: str, tier: Tier, from_s: int, to_s: int) -> Iterator[Cell]:
         stored = [] if self._file is None else self._file.blocks(name, tier, from_s, to_s)
         blocks = {block.start_s: block for block in stored}
         for (owner, number, start), block in self._blocks.items():
@@ -224,7 +257,6 @@ class History:
                 blocks[start] = block
         for _, block in sorted(blocks.items()):
             yield from (cell for cell in block.cells() if from_s <= cell.at_s < to_s)
-        yield from self._unfinished(name, tier, from_s, to_s)
 
     def _unfinished(self, name: str, tier: Tier, from_s: int, to_s: int) -> Iterable[Cell]:
         """The step of a coarser tier that is still being gathered."""
