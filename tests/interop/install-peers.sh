@@ -5,6 +5,7 @@
 # steer this machine's clock or open its receivers. Needs root for apt-get; a second call finds everything there and
 # needs no network.
 set -eu
+. "$(dirname -- "$0")/debian.sh"
 
 cache="${TIMESYNC_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/timesync/peers}"
 version=4 # goes up when the list of packages changes
@@ -76,12 +77,7 @@ fetch_signing() {
     rm -rf "$work"
     mkdir -p "$work/lists/partial" "$work/archives/partial" "$work/root"
     keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-    mirror="$(debian_mirror)"
-    if [ -z "$mirror" ]; then
-        apt-get update -qq >"$work/apt.log" 2>&1 || true
-        mirror="$(debian_mirror)"
-    fi
-    echo "deb [signed-by=$keyring] $mirror forky main" >"$work/sources.list"
+    echo "deb [signed-by=$keyring] $(debian_mirror) forky main" >"$work/sources.list"
     : >"$work/status" # nothing counts as installed
     if ! { apart update && apart install --no-install-recommends --download-only linuxptp; } >"$work/apt.log" 2>&1; then
         cat "$work/apt.log" >&2
@@ -103,10 +99,6 @@ fetch_signing() {
     }
     rm -rf "$work/archives" "$work/lists" "$work"/*.bin "$signing"
     mv "$work" "$signing"
-}
-# From where this machine has its own packages.
-debian_mirror() {
-    apt-get indextargets --format '$(REPO_URI)' 'Label: Debian' | head -n 1
 }
 # apt-get with a world of its own: the machine's packages, lists and preferences do not count.
 apart() {

@@ -1,9 +1,20 @@
-"""A certificate authority for a test LAN, made with the openssl command."""
+"""A certificate authority for a test LAN, made with the openssl command, and NTS key establishment from a node."""
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
+import time
 from pathlib import Path
+
+from interop_support import Node
+
+from timesync.base.ids import Endpoint
+from timesync.base.time import Instant, Utc
+from timesync.nts.ke_client import KeOffer
+from timesync.nts.tls import Trust
+from timesync.runtime.ke_client import Established, KeFailure, KeRemote, establish
+from timesync.runtime.ke_stream import LinuxStream, connect_stream
 
 
 class Authority:
@@ -43,3 +54,25 @@ class Authority:
 def _openssl(*arguments: str | Path) -> None:
     done = subprocess.run(["openssl", *map(str, arguments)], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def now() -> Instant[Utc]:
+    """This machine's time."""
+    return Instant.from_ns(time.time_ns())
+
+
+class _Direct:
+    """A network without names."""
+
+    async def resolve(self, name: str, port: int) -> list[Endpoint]:
+        return [Endpoint(name, port)]
+
+    async def connect(self, remote: Endpoint) -> LinuxStream:
+        return await connect_stream(remote)
+
+
+def ask(here: Node, server: Node, trust: Trust, offer: KeOffer | None = None) -> Established | KeFailure:
+    """Key establishment from one namespace with a server in another."""
+    remote = KeRemote(server=server.address, trust=trust, offer=offer or KeOffer())
+    with here.entered():
+        return asyncio.run(establish(_Direct(), remote, now()))

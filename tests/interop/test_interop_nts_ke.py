@@ -5,53 +5,27 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from interop_nts import Authority
+from interop_nts import Authority, ask, now
 from interop_support import Node, chronyd, lan, wait_until
 
 from timesync.base.ids import Endpoint
-from timesync.base.time import Instant, Utc
-from timesync.nts.aead import AeadId
 from timesync.nts.cookies import CookieJar
-from timesync.nts.ke_client import KeOffer
 from timesync.nts.master import KeyStore
 from timesync.nts.session import NtsAnswer, NtsSession
 from timesync.nts.tls import Trust
-from timesync.runtime.ke_client import Established, KeFailure, KeKind, KeRemote, establish
+from timesync.runtime.ke_client import Established, KeFailure, KeKind
 from timesync.runtime.ke_files import PairFiles
 from timesync.runtime.ke_messages import KeServiceSettings
 from timesync.runtime.ke_service import KeService
-from timesync.runtime.ke_stream import LinuxStream, connect_stream
 from timesync.wire.ntp import Mode, NtpPacket, encode
 
 pytestmark = pytest.mark.interop
 
 KE_S = 20
-
-
-def now() -> Instant[Utc]:
-    return Instant.from_ns(time.time_ns())
-
-
-class Direct:
-    """A network without names."""
-
-    async def resolve(self, name: str, port: int) -> list[Endpoint]:
-        return [Endpoint(name, port)]
-
-    async def connect(self, remote: Endpoint) -> LinuxStream:
-        return await connect_stream(remote)
-
-
-def ask(here: Node, server: Node, trust: Trust, *aeads: AeadId) -> Established | KeFailure:
-    """Key establishment from one namespace with a server in another."""
-    remote = KeRemote(server=server.address, trust=trust, offer=KeOffer(aeads=aeads) if aeads else KeOffer())
-    with here.entered():
-        return asyncio.run(establish(Direct(), remote, now()))
 
 
 def exchange(here: Node, result: Established) -> bytes:
