@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from interop_ntpd_rs import missing_ntpd_rs
 from interop_support import REQUIRED, missing
+
+_MISSING = {"interop": missing, "ntpd_rs": missing_ntpd_rs}
 
 
 @pytest.fixture(autouse=True)
 def _peers_are_there(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("interop") is None:
-        return
-    reason = missing()
-    if reason is not None and REQUIRED:
-        pytest.fail(reason)
-    if reason is not None:
-        pytest.skip(reason)
+    for marker, missed in _MISSING.items():
+        reason = missed() if request.node.get_closest_marker(marker) is not None else None
+        if reason is not None and REQUIRED:
+            pytest.fail(reason)
+        if reason is not None:
+            pytest.skip(reason)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
