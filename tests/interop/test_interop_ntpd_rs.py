@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from interop_ntpd_rs import FORKY, TRIXIE, NtpdRs, Release, key_server, ntpd_rs, server, source, trusting
 from interop_nts import Authority
 from interop_sntp import SntpClient
-from interop_support import Node, Timesync, appliance, lan, timesync, wait_until
+from interop_support import OURS, Node, Timesync, appliance, lan, our_environment, timesync, wait_until
 
 pytestmark = pytest.mark.ntpd_rs
 
@@ -107,6 +109,25 @@ def test_our_nts_client_follows_ntpd_rs_and_makes_new_keys_when_it_has_lost_its_
                 wait_until(lambda: (again.metric(accepted) or 0) > 3, RENEW_S, "it takes our new cookies", daemon.log)
                 assert (again.metric("ntp_server_nts_nak_packets_total") or 0) > 0
                 wait_until(lambda: keyed(daemon)["cookies"] == COOKIES, LOCK_S, "we have 8 cookies", daemon.log)
+
+
+def test_query_makes_keys_with_ntpd_rs_and_asks_on_the_port_that_it_names(release: Release, tmp_path: Path) -> None:
+    with lan(2) as (there, here):
+        authority = Authority(tmp_path / "ca")
+        certificate, key = authority.issue("rs", f"IP:{there.address}")
+        configuration = server(1123) + key_server(certificate, "ntp-port = 1123")
+        with ntpd_rs(there, release, tmp_path / "rs", configuration, files=(certificate, key), local_stratum=1) as peer:
+            words = ["query", there.address, "--nts", "--ca", str(authority.certificate), "--count", "2", "--json"]
+            done = subprocess.run(
+                here.command([*OURS, *words]), env=our_environment(), check=False, capture_output=True, text=True
+            )
+            assert done.returncode == 0, done.stderr + done.stdout
+            said = json.loads(done.stdout)
+            assert said["address"] == f"{there.address}:1123"
+            answers = said["answers"]
+            assert [(1, "none")] * 2 == [(answer["stratum"], answer["leap"]) for answer in answers]
+            assert all(abs(answer["offset_s"]) < NEAR_S for answer in answers)
+            assert peer.metric("ntp_server_nts_accepted_packets_total") == 2
 
 
 def test_ntpd_rs_of_another_authority_gives_no_time(release: Release, tmp_path: Path) -> None:
