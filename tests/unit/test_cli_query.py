@@ -178,9 +178,9 @@ def test_nobody_listens() -> None:
         (["127.0.0.1", "--timeout", "3"], 'did you mean "3s"?'),
         (["127.0.0.1", "--timeout", "0s"], "must be longer than 0s"),
         (["127.0.0.1", "--interleaved"], "needs --count 3 or more"),
-        (["127.0.0.1", "--nts", "--version", "3"], "version 4 only"),
+        (["127.0.0.1", "--nts", "--version", "3"], "from NTP version 4 on"),
         (["127.0.0.1", "--ca", "x.pem"], "only a server with --nts has"),
-        (["127.0.0.1", "--interleaved", "--count", "3", "--version", "3"], "version 4 only"),
+        (["127.0.0.1", "--interleaved", "--count", "3", "--version", "3"], "from NTP version 4 on"),
     ],
 )
 def test_wrong_usage(arguments: list[str], words: str) -> None:

@@ -35,6 +35,7 @@ from timesync.base.utc import LeapTable
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.client_interleaved import Interleaved
 from timesync.ntp.exchange import DropReason
+from timesync.ntp.speech import Speech4
 
 KEY = SymmetricKey(7, "SHA256", b"0123456789abcdef")
 
@@ -59,7 +60,9 @@ def test_a_request_tells_nothing_but_version_mode_poll_and_random_bits() -> None
 def test_the_transmit_timestamp_is_fresh_entropy_and_never_zero() -> None:
     given = [bytes(8), bytes(7) + b"\1", bytes(8), bytes(7) + b"\2"]
     story = Story()
-    story.client._entropy = lambda size, /: given.pop(0)[:size]
+    speech = story.client._speech
+    assert isinstance(speech, Speech4)
+    speech._entropy = lambda size, /: given.pop(0)[:size]
 
     assert [1, 2] == [story.ask().transmit, story.ask().transmit]
 

@@ -8,7 +8,7 @@ import pytest
 
 from timesync.base.ids import ClockId
 from timesync.base.measure import Stamp
-from timesync.base.time import Instant, Tai
+from timesync.base.time import Duration, Instant, Tai
 from timesync.ntp.client_interleaved import Previous, pair_stamps
 from timesync.ntp.exchange import DropReason
 
@@ -23,7 +23,9 @@ def stamp(ms: int, epoch: int = 0) -> Stamp:
 
 T2 = tai(16_005)
 T4 = stamp(16_010)
-BEFORE = Previous(receive=1, t1=stamp(0), t2=tai(5), t4=stamp(10), root_delay=0, root_dispersion=0, used=False)
+BEFORE = Previous(
+    receive=1, t1=stamp(0), t2=tai(5), t4=stamp(10), root_delay=Duration(0), root_dispersion=Duration(0), used=False
+)
 
 
 def test_the_exchange_before_is_completed() -> None:

@@ -10,7 +10,7 @@ from ntp_client_support import Scales
 from timesync.base.ids import ClockId
 from timesync.base.measure import Stamp, StampSource
 from timesync.base.time import UNITS_PER_S, Duration, Instant, Tai
-from timesync.ntp.exchange import FORESIGHT, DropReason, Exchange, Limits, Sample, measure, precision_of, worse
+from timesync.ntp.exchange import FORESIGHT, DropReason, Limits, Request, Sample, measure, precision_of, worse
 
 LIMITS = Limits(Duration.from_ns(100), Duration.from_s(3))
 
@@ -80,11 +80,11 @@ def test_a_positive_round_trip_has_no_excess() -> None:
 
 
 def test_an_origin_of_zero_never_makes_an_answer_interleaved() -> None:
-    exchange = Exchange(token=1, transmit=5, receive=0, expires=Instant(0))
-    assert not exchange.matches(0)
-    assert exchange.matches(5)
-    assert not exchange.is_interleaved(5)
-    assert Exchange(token=1, transmit=5, receive=6, expires=Instant(0)).is_interleaved(6)
+    request = Request(b"", version=4, transmit=5, receive=0)
+    assert not request.matches(0)
+    assert request.matches(5)
+    assert not request.is_interleaved(5)
+    assert Request(b"", version=4, transmit=5, receive=6).is_interleaved(6)
 
 
 def test_user_is_worse_than_kernel_is_worse_than_hardware() -> None:

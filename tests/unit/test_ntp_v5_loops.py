@@ -74,7 +74,7 @@ class Node:
             assert isinstance(got, Answer5)
             source.session.accepted(asked, got)
             source.stratum = MAX_STRATUM if got.packet.leap is Leap.UNKNOWN else got.packet.stratum
-            source.guard.update(self.id, source.session.references)
+            source.guard.update([self.id], source.session.references)
 
     def select(self) -> None:
         fit = [one for one in self.sources if not self.guarded or one.guard.standing is Standing.CLEAR]
@@ -192,9 +192,9 @@ class Lowest:
 
 def waits(guard: LoopGuard) -> int:
     """Answers after a loop until the server may be selected again."""
-    assert Standing.LOOP == guard.update(OWN, LOOPED)
+    assert Standing.LOOP == guard.update([OWN], LOOPED)
     count = 0
-    while guard.update(OWN, OTHER) is Standing.WAITING:
+    while guard.update([OWN], OTHER) is Standing.WAITING:
         count += 1
     assert Standing.CLEAR == guard.standing
     return count
@@ -202,9 +202,9 @@ def waits(guard: LoopGuard) -> int:
 
 def test_a_server_is_not_selected_before_all_its_ids_are_here() -> None:
     guard = LoopGuard(Lowest())
-    assert Standing.FETCHING == guard.standing == guard.update(OWN, None)
-    assert Standing.CLEAR == guard.update(OWN, OTHER)
-    assert Standing.LOOP == guard.update(OWN, OTHER | LOOPED)
+    assert Standing.FETCHING == guard.standing == guard.update([OWN], None)
+    assert Standing.CLEAR == guard.update([OWN], OTHER)
+    assert Standing.LOOP == guard.update([OWN], OTHER | LOOPED)
 
 
 def test_after_a_loop_a_random_while_passes_and_longer_with_each() -> None:
@@ -217,7 +217,7 @@ def test_after_a_loop_a_random_while_passes_and_longer_with_each() -> None:
 def test_a_loop_that_stays_is_one_loop() -> None:
     guard = LoopGuard(Highest())
     for _ in range(10):
-        guard.update(OWN, LOOPED)
+        guard.update([OWN], LOOPED)
     assert FIRST_WAIT == waits(guard)
 
 
@@ -225,10 +225,10 @@ def test_after_long_quiet_a_loop_is_the_first_again() -> None:
     guard = LoopGuard(Highest())
     assert [FIRST_WAIT, 8] == [waits(guard) for _ in range(2)]
     for _ in range(QUIET):
-        guard.update(OWN, OTHER)
+        guard.update([OWN], OTHER)
     assert FIRST_WAIT == waits(guard)
 
 
 def test_a_crowded_filter_is_left_alone() -> None:
     crowded = BloomFilter(((1 << 4096) - 1) & ~(1 << OWN.positions()[0]))
-    assert Standing.CROWDED == LoopGuard(Lowest()).update(OWN, crowded)
+    assert Standing.CROWDED == LoopGuard(Lowest()).update([OWN], crowded)

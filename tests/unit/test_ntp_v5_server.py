@@ -19,8 +19,9 @@ from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.interleave import Pairs
 from timesync.ntp.serve_state import ServeState
 from timesync.ntp.v5.bloom import ReferenceId, filter_of, served_filter
+from timesync.ntp.v5.header import announced
 from timesync.ntp.v5.server import Refusal, Reply5, Server5, ServerDrop
-from timesync.ntp.v5.serving import Monotonic, Scales, Serving, announced, scales_at
+from timesync.ntp.v5.serving import Monotonic, Scales, Serving, scales_at
 from timesync.wire.ntp5 import Timescale
 
 DRAFT_FIELD = (0xF5FF, DRAFT)

@@ -135,6 +135,8 @@ class SourceStatus:
         stepped_back: Requests are kept further apart than wanted because the server asked for it.
         keyed: Requests carry a key's code, and an answer without one is refused.
         provisional: It is believed only for want of better: who it is cannot be verified before the time is known.
+        version: NTP version of the last answer; None of what is no NTP server, and before the first.
+        draft: The draft of that version, where it is no standard yet.
     """
 
     source: SourceId
@@ -153,3 +155,5 @@ class SourceStatus:
     stepped_back: bool
     keyed: bool = False
     provisional: bool = False
+    version: int | None = None
+    draft: str | None = None

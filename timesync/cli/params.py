@@ -12,6 +12,7 @@ from timesync.base.rate import Rate
 from timesync.base.time import Duration
 from timesync.config.address import NTP_PORT, AddressError, HostPort, parse_host_port, parse_listen
 from timesync.config.quantity import QuantityError, parse_duration, parse_frequency
+from timesync.wire.ntp5_ext import check_draft
 
 T = TypeVar("T")
 
@@ -59,6 +60,13 @@ def _not_negative(value: str) -> Duration:
     return span
 
 
+def _draft(value: str) -> str:
+    try:
+        return check_draft(value)
+    except ValueError as error:
+        raise QuantityError(str(error)) from None
+
+
 DURATION: Parsed[Duration] = Parsed("DURATION", parse_duration)
 POSITIVE: Parsed[Duration] = Parsed("DURATION", _positive)
 NOT_NEGATIVE: Parsed[Duration] = Parsed("DURATION", _not_negative)
@@ -66,4 +74,5 @@ FREQUENCY: Parsed[Rate] = Parsed("FREQUENCY", parse_frequency)
 SERVER: Parsed[HostPort] = Parsed("HOST[:PORT]", lambda text: parse_host_port(text, 0))
 """Port 0 where none is written: which one is meant, other options say."""
 
+DRAFT: Parsed[str] = Parsed("NAME", _draft)
 LISTEN: Parsed[Endpoint] = Parsed("ADDRESS[:PORT]", lambda text: parse_listen(text, NTP_PORT))

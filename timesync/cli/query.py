@@ -12,7 +12,7 @@ import click
 from timesync.base.ids import Endpoint
 from timesync.base.measure import Leap
 from timesync.base.time import Duration
-from timesync.cli.params import POSITIVE, SERVER
+from timesync.cli.params import DRAFT, POSITIVE, SERVER
 from timesync.cli.render import ExitCode, fail, json_option, print_json
 from timesync.cli.show import ago, console, count, signed, span
 from timesync.config.address import NTP_PORT, HostPort
@@ -23,6 +23,8 @@ from timesync.ntp.exchange import DropReason, precision_of, root_distance
 from timesync.ntp.query import Outcome, QuerySettings, best_of, spread
 from timesync.observe.snapshot import reference_text
 from timesync.wire.ntp import NtpPacket, short_to_duration
+from timesync.wire.ntp5 import VERSION as NTPV5
+from timesync.wire.ntp5_ext import DRAFTS
 
 if TYPE_CHECKING:
     from timesync.nts.tls import Trust
@@ -52,6 +54,7 @@ class _Options(TypedDict):
     interval: Duration
     timeout: Duration
     version: int
+    drafts: tuple[str, ...]
     interleaved: bool
     nts: bool
     ca: str | None
@@ -62,7 +65,16 @@ class _Options(TypedDict):
 @click.option("--count", "number", type=click.IntRange(1, 1000), default=1, show_default=True, help="Questions.")
 @click.option("--interval", type=POSITIVE, default="1s", show_default=True, help="Between two questions.")
 @click.option("--timeout", type=POSITIVE, default="3s", show_default=True, help="How long to wait for each answer.")
-@click.option("--version", type=click.IntRange(3, 4), default=4, show_default=True, help="NTP version.")
+@click.option(
+    "--version",
+    type=click.IntRange(3, 5),
+    default=4,
+    show_default=True,
+    help="NTP version; 5 is a draft, and no standard.",
+)
+@click.option(
+    "--draft", "drafts", multiple=True, type=DRAFT, help="With --version 5: the draft to ask in; may be repeated."
+)
 @click.option("--interleaved", is_flag=True, help="Ask for interleaved mode (RFC 9769); needs --count 3 or more.")
 @click.option("--nts", is_flag=True, help="Make keys by NTS-KE first (RFC 8915); PORT is then its TCP port, 4460.")
 @click.option("--ca", metavar="FILE", type=click.Path(), help="With --nts: certificates to trust, not the system's.")
@@ -89,15 +101,18 @@ def _settings(options: _Options) -> QuerySettings:
     if options["interleaved"] and options["number"] < 3:
         # A server keeps no transmit stamp of an answer before a question has asked for it.
         raise click.UsageError("the first two answers are not interleaved: --interleaved needs --count 3 or more")
-    if options["interleaved"] and options["version"] != 4:
-        raise click.UsageError("interleaved mode exists in NTP version 4 only (RFC 9769)")
-    if options["nts"] and options["version"] != 4:
-        raise click.UsageError("NTS exists in NTP version 4 only (RFC 8915)")
+    if options["interleaved"] and options["version"] == 3:
+        raise click.UsageError("interleaved mode exists from NTP version 4 on (RFC 9769)")
+    if options["nts"] and options["version"] == 3:
+        raise click.UsageError("NTS exists from NTP version 4 on (RFC 8915)")
+    if options["drafts"] and options["version"] != 5:
+        raise click.UsageError("only NTPv5 has drafts: --draft needs --version 5")
     if options["ca"] is not None and not options["nts"]:
         raise click.UsageError("--ca names certificates to trust, which only a server with --nts has")
     return QuerySettings(
         local=SYSTEM_CLOCK,
         version=options["version"],
+        drafts=options["drafts"] or DRAFTS,
         count=options["number"],
         interval=options["interval"],
         timeout=options["timeout"],
@@ -151,7 +166,7 @@ async def _ask(server: HostPort, trust: Trust | None, settings: QuerySettings, *
         from timesync.runtime.ke_client import KE_PORT
 
         server = replace(server, port=server.port or KE_PORT)
-        querier = NtsQuerier(host, table, server, trust)
+        querier = NtsQuerier(host, table, server, trust, ntpv5=settings.version == NTPV5)
         try:
             found = await querier.ask(settings, heard)
         except NoKeysError as error:
@@ -192,6 +207,7 @@ def _outcome_object(outcome: Outcome) -> dict[str, Any]:
         "delay_s": None if sample is None else sample.round_trip.s(),
         "timestamping": None if outcome.stamping is None else outcome.stamping.value,
         "interleaved": outcome.interleaved,
+        "draft": outcome.draft,
         "drops": outcome.drops,
     }
     return content if packet is None else {**content, **_packet_object(packet)}
@@ -288,12 +304,12 @@ def _print_words(outcome: Outcome) -> None:
     assert packet is not None
     out = console()
     leap = {Leap.NONE: "none", Leap.INSERT: "insert", Leap.DELETE: "delete", Leap.UNKNOWN: "not synchronised"}
-    reference = reference_text(packet.reference_id, packet.stratum)
-    out.print(f"  stratum {packet.stratum}, reference {reference}, leap {leap[packet.leap]}, version {packet.version}")
+    reference = "" if outcome.draft else f"reference {reference_text(packet.reference_id, packet.stratum)}, "
+    version = packet.version if outcome.draft is None else f"{packet.version} ({outcome.draft})"
+    out.print(f"  stratum {packet.stratum}, {reference}leap {leap[packet.leap]}, version {version}")
     delay, dispersion = short_to_duration(packet.root_delay).s(), short_to_duration(packet.root_dispersion).s()
     out.print(
         f"  root distance {span(root_distance(packet).s())}: delay {span(delay)} / 2 + dispersion {span(dispersion)}"
     )
-    out.print(
-        f"  precision {span(precision_of(packet.precision).s())}, its clock was set {ago(_reference_age_s(packet))}"
-    )
+    age = "" if outcome.draft else f", its clock was set {ago(_reference_age_s(packet))}"
+    out.print(f"  precision {span(precision_of(packet.precision).s())}{age}")

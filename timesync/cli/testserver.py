@@ -51,21 +51,21 @@ class Said:
 @click.option("--drift", type=FREQUENCY, default="0ppm", help="Serve a time that runs so much too fast.")
 @click.option("--leap", type=click.Choice(list(_LEAPS)), default="none", help="Announce a leap second.")
 @click.option("--unsynchronized", is_flag=True, help="Say that the clock is not synchronised.")
+@click.option("--ntpv5", is_flag=True, help="Answer NTPv5, too (experimental: a draft).")
 def testserver(
     listen: Endpoint,
-    deny: bool,
-    rate: bool,
-    silent: bool,
     offset: Duration,
     drift: Rate,
     leap: str,
     unsynchronized: bool,
+    ntpv5: bool,
+    **refused: bool,
 ) -> None:
     """Serve real NTP, wrong on purpose, until Ctrl-C; touches no clock.
 
     --offset, --drift and --leap go together; --deny, --rate, --silent and --unsynchronized stand alone.
     """
-    refusals = [name for name, wanted in (("deny", deny), ("rate", rate), ("silent", silent)) if wanted]
+    refusals = [name for name in ("deny", "rate", "silent") if refused[name]]
     if len(refusals) > 1:
         raise click.UsageError(f"--{refusals[0]} and --{refusals[1]} exclude each other")
     try:
@@ -75,6 +75,7 @@ def testserver(
             drift=drift,
             leap=_LEAPS[leap],
             unsynchronized=unsynchronized,
+            ntpv5=ntpv5,
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
@@ -98,7 +99,7 @@ async def _serve(listen: Endpoint, wrong: Misbehaviour, said: Said) -> None:
     try:
         where = server.addresses[0]
         click.echo(f"NTP test server on {where}: {wrong.words()}. Ctrl-C ends it.")
-        click.echo(f"Ask it with: timesync query {where}")
+        click.echo(f"Ask it with: timesync query {where}{' --version 5' if wrong.ntpv5 else ''}")
         await stop.wait()
     finally:
         server.close()

@@ -16,9 +16,11 @@ from timesync.ntp.authenticator import NtsAuthenticator
 from timesync.ntp.exchange import DropReason
 from timesync.ntp.query import Outcome, QuerySettings
 from timesync.nts import retry
+from timesync.nts.ke_client import KeOffer
 from timesync.nts.session import NtsSession
 from timesync.nts.tls import Trust
 from timesync.runtime.ke_client import Established, KeFailure, KeKind, KeRemote, establish, ntp_servers
+from timesync.wire.nts_ke import NextProtocol
 
 
 class NoKeysError(Exception):
@@ -57,7 +59,7 @@ class NtsQuerier:
         rounds: How many times keys were made.
     """
 
-    def __init__(self, host: Host, table: LeapTable, server: HostPort, trust: Trust) -> None:
+    def __init__(self, host: Host, table: LeapTable, server: HostPort, trust: Trust, *, ntpv5: bool = False) -> None:
         """Nothing is asked yet.
 
         Args:
@@ -65,12 +67,14 @@ class NtsQuerier:
             table: TAI - UTC.
             server: Who makes the keys.
             trust: Whose certificates are believed.
+            ntpv5: Keys are wanted for NTPv5.
         """
         self.rounds = 0
         self._host = host
         self._table = table
         self._server = server
-        self._remote = KeRemote(server=server.host, port=server.port, trust=trust)
+        offer = KeOffer(protocols=(NextProtocol.NTPV5_DRAFT if ntpv5 else NextProtocol.NTPV4,))
+        self._remote = KeRemote(server=server.host, port=server.port, trust=trust, offer=offer)
         self._retry = retry.KeRetry(host.rng)
         self._failure: KeFailure | None = None
         self._asked: Keyed | None = None

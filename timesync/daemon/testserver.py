@@ -19,13 +19,16 @@ from timesync.base.rate import Rate
 from timesync.base.serving import ServingMap
 from timesync.base.time import NS_PER_S, ZERO, Duration, Instant, Mono
 from timesync.ntp.serve_state import ServeState
-from timesync.ntp.server import Reply, Server, ServerCounters, ServerSettings
+from timesync.ntp.server import VERSIONS, Reply, Server, ServerCounters, ServerSettings
+from timesync.ntp.v5.server import Refusal
 from timesync.runtime.serve import LoopService
 from timesync.wire.ntp import NTP_TO_UNIX_S, decode, encode
+from timesync.wire.ntp5 import VERSION as NTPV5
 
 KISSES: Final = {"deny": b"DENY", "rate": b"RATE"}
 """Ways to refuse, with their kiss codes (RFC 5905, 7.4)."""
 
+_REFUSALS5: Final = {b"DENY": Refusal.DENY, b"RATE": Refusal.RATE}
 _REFERENCE_ID = b"TEST"
 _DISPERSION = Duration.from_ns(1_000)
 """What it claims against the system clock: it reads that very clock."""
@@ -50,6 +53,7 @@ class Misbehaviour:
         leap: Announced leap second.
         unsynchronized: Says that it is not synchronised.
         stratum: 1 to 15.
+        ntpv5: NTPv5 is answered, too (experimental).
     """
 
     reply: str = "answer"
@@ -58,6 +62,7 @@ class Misbehaviour:
     leap: Leap = Leap.NONE
     unsynchronized: bool = False
     stratum: int = 1
+    ntpv5: bool = False
 
     def __post_init__(self) -> None:
         if self.reply not in ("answer", "silent", *KISSES):
@@ -116,6 +121,8 @@ class MisbehavingServer(Server):
             self._heard(host, port, f"answered (version {request[0] >> 3 & 7})")
             return reply
         self._heard(host, port, f"refused with {code.decode()}")
+        if request[0] >> 3 & 7 == NTPV5:
+            return self.refuse5(request, _REFUSALS5[code])
         return replace(reply, data=_kiss(reply.data, code), stamp_as=None)
 
 
@@ -151,7 +158,8 @@ class TrialServer:
             return MisbehavingServer(settings, rng, wrong, later)
 
         # A kiss-o'-death in interleaved mode would make no sense to anybody.
-        settings = ServerSettings(allow=_ANYBODY, interleaved=wrong.reply == "answer")
+        versions = VERSIONS | {NTPV5} if wrong.ntpv5 else VERSIONS
+        settings = ServerSettings(allow=_ANYBODY, versions=versions, interleaved=wrong.reply == "answer")
         self._service = LoopService(settings, listen, make)
         self._publish()
 

@@ -95,8 +95,26 @@ class Association:
         refused, self.refused_by = self.refused_by, None
         return refused is not None
 
-    def status(self, source: SourceId, pacing: Pacing, *, authentic: bool, provisional: bool = False) -> SourceStatus:
-        """All of it, for selection and display."""
+    def status(
+        self,
+        source: SourceId,
+        pacing: Pacing,
+        *,
+        authentic: bool,
+        provisional: bool,
+        draft: str | None,
+        excluded: str | None,
+    ) -> SourceStatus:
+        """All of it, for selection and display.
+
+        Args:
+            source: Which.
+            pacing: Its timer.
+            authentic: An answer that is verified is surely the server's.
+            provisional: It is believed only for want of better.
+            draft: The draft of the NTP version that it speaks.
+            excluded: Why it may not be selected, unless it refuses us altogether.
+        """
         last = self._last
         stratum = MAX_STRATUM if last is None or last.stratum == 0 else min(last.stratum, MAX_STRATUM)
         return SourceStatus(
@@ -113,13 +131,15 @@ class Association:
             authenticated=authentic and self._received > 0,
             interleaved=self._interleaved,
             timestamping=self._timestamping,
-            excluded=self._excluded(),
+            excluded=self._excluded(excluded),
             stepped_back=pacing.stepped_back,
             keyed=self._keyed,
             provisional=provisional,
+            version=None if last is None else last.version,
+            draft=draft,
         )
 
-    def _excluded(self) -> str | None:
+    def _excluded(self, otherwise: str | None) -> str | None:
         if self.refused_by is not None:
             return f"the server refuses to serve this client ({self.refused_by})"
-        return LOOP_TEXT if self._loop else None
+        return otherwise or (LOOP_TEXT if self._loop else None)

@@ -7,7 +7,8 @@ from typing import Protocol
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.exchange import DropReason, authenticate
 from timesync.nts.session import NtsRefusal, NtsSession
-from timesync.wire.ntp import NtpPacket
+from timesync.wire.ntp import Extension, NtpPacket
+from timesync.wire.nts_ke import NextProtocol
 
 
 class Authenticator(Protocol):
@@ -23,6 +24,11 @@ class Authenticator(Protocol):
         """Whether that it is the server's cannot be said before the time is known."""
         ...
 
+    @property
+    def version(self) -> int | None:
+        """The NTP version that its keys are good for, 4 or 5; None: any."""
+        ...
+
     def sign(self, packet: bytes) -> bytes | None:
         """The request to send for a header; None when none can be sent now (see ``starving``)."""
         ...
@@ -31,9 +37,19 @@ class Authenticator(Protocol):
         """Why an answer is not believed; None when it is."""
         ...
 
+    def protect(self, message: bytes) -> bytes | None:
+        """As ``sign``, for a request of NTPv5, which has its MAC, if any, already."""
+        ...
+
+    def opened(self, data: bytes) -> tuple[Extension, ...] | DropReason | None:
+        """The fields of an answer of NTPv5 that are authenticated; why it is not believed; None: it is not NTS's."""
+        ...
+
 
 class KeyAuthenticator:
     """A symmetric key, or none (RFC 5905, 7.3)."""
+
+    version: int | None = None
 
     def __init__(self, key: SymmetricKey | None) -> None:
         """Without a key nothing is signed, and a MAC of the server means nothing."""
@@ -57,6 +73,15 @@ class KeyAuthenticator:
         """See ``Authenticator``: test 5."""
         return authenticate(data, packet, self._key)
 
+    def protect(self, message: bytes) -> bytes | None:
+        """See ``Authenticator``: in NTPv5 the MAC is a field of the message."""
+        return message
+
+    def opened(self, data: bytes) -> tuple[Extension, ...] | DropReason | None:
+        """See ``Authenticator``."""
+        del data
+        return None
+
 
 class NtsAuthenticator:
     """Keys and cookies of a key establishment (RFC 8915, 5.7).
@@ -77,6 +102,11 @@ class NtsAuthenticator:
         """Unless it is provisional."""
         return not self.provisional
 
+    @property
+    def version(self) -> int | None:
+        """That which key establishment agreed on."""
+        return 5 if self.session.protocol == NextProtocol.NTPV5_DRAFT else 4
+
     def renew(self, session: NtsSession, *, provisional: bool = False) -> None:
         """Keys and cookies of another key establishment with the same server."""
         self.session, self.provisional, self.starving = session, provisional, False
@@ -92,3 +122,12 @@ class NtsAuthenticator:
         del packet
         found = self.session.judge(data)
         return DropReason(found.value) if isinstance(found, NtsRefusal) else None
+
+    def protect(self, message: bytes) -> bytes | None:
+        """See ``Authenticator``."""
+        return self.sign(message)
+
+    def opened(self, data: bytes) -> tuple[Extension, ...] | DropReason | None:
+        """See ``Authenticator``."""
+        found = self.session.judge(data)
+        return DropReason(found.value) if isinstance(found, NtsRefusal) else found.fields

@@ -1,4 +1,4 @@
-"""An NTP client association (RFC 5905, mode 3; RFC 9769; RFC 9109 by a fresh socket for each request).
+"""An NTP client association (RFC 5905, mode 3; RFC 9769; RFC 9109 by a fresh socket for each request; NTPv5).
 
 Nothing is believed, nor any state changed, before the answer's origin timestamp has matched the 64 random
 bits of the one request on its way, and its MAC our key.
@@ -30,6 +30,7 @@ from timesync.ntp.client_interleaved import Interleaved, InterleavedAsk, Previou
 from timesync.ntp.exchange import (
     MAX_RESPONSE,
     Answer,
+    Answered,
     DropReason,
     Exchange,
     Limits,
@@ -37,12 +38,12 @@ from timesync.ntp.exchange import (
     Timescales,
     check_server,
     measure,
-    parse_answer,
     precision_of,
     server_time,
 )
 from timesync.ntp.poll import Pacing
-from timesync.wire.ntp import Mode, NtpPacket, encode, short_to_duration
+from timesync.ntp.speech import Ask, Speech, Speech4
+from timesync.wire.ntp import NtpPacket
 
 __all__ = ["Client", "ClientSettings", "Interleaved"]
 
@@ -54,9 +55,6 @@ MAX_DISTANCE: Final = Duration.from_s(16)
 
 MAX_DELAY: Final = Duration.from_s(3)
 """chrony's default."""
-
-HIDDEN_PRECISION: Final = 32
-"""Said in requests, as chrony does: the field tells nothing of our clock."""
 
 MIN_POLL: Final = -4
 MAX_POLL: Final = 17
@@ -72,7 +70,7 @@ class ClientSettings:
         link: The link that its measurements come over.
         local: The clock that stamps the packets.
         remote: The server.
-        version: 1 to 4.
+        version: 1 to 4; without meaning where ``Client`` is given how to speak.
         poll_min: Shortest poll interval, log2 s; -4 to 17.
         poll_max: Longest.
         burst: Four requests 2 s apart at the start, and when the server answers again after a silence.
@@ -117,6 +115,7 @@ class Client:
         entropy: For the random timestamps of requests.
         precision: Of the local clock, with its stamping.
         authenticator: What makes answers the server's own; None: the key of the settings, or nothing.
+        speech: How to speak to the server, such as in NTPv5; None: in the version of the settings.
     """
 
     def __init__(
@@ -127,11 +126,12 @@ class Client:
         entropy: Entropy,
         precision: Duration,
         authenticator: Authenticator | None = None,
+        speech: Speech | None = None,
     ) -> None:
         self._settings = settings
         self._authenticator = authenticator or KeyAuthenticator(settings.key)
+        self._speech = speech or Speech4(settings.version, self._authenticator, entropy)
         self._scales = leap_table
-        self._entropy = entropy
         self._limits = Limits(precision, settings.max_delay)
         self._pacing = Pacing(settings.poll_min, settings.poll_max, rng, burst=settings.burst)
         self._association = Association(keyed=authenticator is not None or settings.key is not None)
@@ -163,14 +163,10 @@ class Client:
         exchange = self._exchange
         if exchange is None or exchange.token != token or now > exchange.expires:
             return self._drop(DropReason.LATE)
-        packet = parse_answer(data, self._settings.version)
-        if isinstance(packet, DropReason):
-            return self._drop(packet)
-        if not exchange.matches(packet.origin):
-            return self._drop(DropReason.ORIGIN)
-        forged = self._authenticator.verify(data, packet)
-        if forged is not None:
-            return self._drop(forged)
+        said = self._speech.read(data, exchange.request, stamp)
+        if isinstance(said, DropReason):
+            return self._drop(said)
+        packet = said.packet
         if exchange.answer is not None:
             return self._drop(DropReason.DUPLICATE)
         if packet.stratum == 0 and _is_kiss_code(packet.reference_id):
@@ -179,7 +175,7 @@ class Client:
             return self._drop(DropReason.ZERO)
         if self._association.repeats(packet):
             return self._drop(DropReason.DUPLICATE)
-        return self._accept(exchange, packet, stamp)
+        return self._accept(exchange, said, stamp)
 
     def on_sent(self, token: int, stamp: Stamp | None, now: Instant[Mono]) -> list[Effect]:  # noqa: ARG002  the Machine protocol
         """When the request of ``token`` left; may come after its answer."""
@@ -216,6 +212,7 @@ class Client:
     def restart(self, now: Instant[Mono]) -> list[Effect]:
         """The local clock was stepped: the stamps so far are worthless. The next request leaves soon."""
         self._interleaved.forget()
+        self._speech.forget()
         self._pacing.soon(now)
         if self._exchange is None:
             return []
@@ -228,9 +225,13 @@ class Client:
 
     def status(self) -> SourceStatus:
         """What is known of the server now."""
-        by = self._authenticator
         return self._association.status(
-            self._settings.source, self._pacing, authentic=by.authentic, provisional=by.provisional
+            self._settings.source,
+            self._pacing,
+            authentic=self._authenticator.authentic,
+            provisional=self._authenticator.provisional,
+            draft=self._speech.draft,
+            excluded=self._speech.excluded,
         )
 
     # -- sending
@@ -239,36 +240,15 @@ class Client:
         self._pacing.sent(now)
         self._association.sent()
         self._token += 1
-        origin = self._interleaved.origin(self._pacing.poll)
-        receive = self._random_stamp(origin) if origin else 0
-        transmit = self._random_stamp(origin, receive)
-        # All that the protocol does not need is constant, so that the request tells nothing of us.
-        header = encode(
-            NtpPacket(
-                version=self._settings.version,
-                mode=Mode.CLIENT,
-                poll=self._pacing.poll,
-                precision=HIDDEN_PRECISION,
-                origin=origin,
-                receive=receive,
-                transmit=transmit,
-            )
-        )
-        data = self._authenticator.sign(header)
-        if data is None:
+        poll = self._pacing.poll
+        ask = Ask(poll, self._interleaved.origin(poll), self._interleaved.wanted(poll))
+        request = self._speech.request(ask)
+        if request is None:
             # Whoever owns the authenticator sees to it; meanwhile this counts as a request without an answer.
             self._pacing.lost()
             return [Status(self.status())]
-        expires = min(now + TIMEOUT, self._pacing.next_at)
-        self._exchange = Exchange(self._token, transmit, receive, expires)
-        return [SendStamped(data, self._token)]
-
-    def _random_stamp(self, *others: int) -> int:
-        """64 bits that nobody can guess, not 0 and none of the others (RFC 9769, 2.2: they must differ)."""
-        while True:
-            stamp = int.from_bytes(self._entropy(8), "big")
-            if stamp != 0 and stamp not in others:
-                return stamp
+        self._exchange = Exchange(self._token, request, min(now + TIMEOUT, self._pacing.next_at))
+        return [SendStamped(request.data, self._token)]
 
     def _expire(self, exchange: Exchange) -> list[Effect]:
         """The next request is due, or the time is up."""
@@ -278,35 +258,40 @@ class Client:
             return self._complete(exchange, exchange.answer)
         self._exchange = None
         self._pacing.lost()
-        self._interleaved.lost(asked=exchange.receive != 0)
-        effects: list[Effect] = [Done(exchange.token)]
+        self._interleaved.lost(asked=exchange.request.receive != 0)
+        effects: list[Effect] = [Done(exchange.token), *self._turn(self._speech.lost(exchange.request))]
         if self._association.just_lost():
             effects.append(self._note("warning", "ntp-unreachable", f"{self._settings.remote} does not answer"))
         return [*effects, Status(self.status())]
 
     # -- receiving
 
-    def _accept(self, exchange: Exchange, packet: NtpPacket, stamp: Stamp | None) -> list[Effect]:
+    def _accept(self, exchange: Exchange, said: Answered, stamp: Stamp | None) -> list[Effect]:
         """All tests of the packet as such were passed: it is the answer. State changes from here on."""
-        interleaved = exchange.is_interleaved(packet.origin)
+        packet = said.packet
+        interleaved = exchange.request.is_interleaved(packet.origin)
         revived = self._association.heard(packet, interleaved=interleaved)
         effects: list[Effect] = []
         if self._association.forgiven():
             self._pacing.refused(by_server=False)
             effects.append(self._note("info", "ntp-served-again", f"{self._settings.remote} serves this client again"))
         self._pacing.answered(revived=revived)
-        self._interleaved.answered(asked=exchange.receive != 0, interleaved=interleaved)
+        self._pacing.allowed(said.least_poll)
+        self._interleaved.answered(asked=exchange.request.receive != 0, interleaved=interleaved)
         self._trouble = None
         if revived:
             effects.append(self._note("info", "ntp-reachable", f"{self._settings.remote} answers"))
+        effects += self._turn(self._speech.accepted(exchange.request, said))
         refusal = check_server(packet, self._own, self._settings.max_distance)
+        if refusal is None and self._speech.loop:
+            refusal = DropReason.LOOP
         effects += self._loop_noted(loop=refusal is DropReason.LOOP)
         if refusal is None and (stamp is None or stamp.clock != self._settings.local):
             refusal = DropReason.STAMP
         if refusal is not None or stamp is None:
             self._interleaved.forget()
             return [*effects, *self._finish(exchange, refusal or DropReason.STAMP)]
-        exchange.answer = Answer(packet, stamp, interleaved)
+        exchange.answer = Answer(said, stamp, interleaved)
         if exchange.t1_settled:
             effects += self._complete(exchange, exchange.answer)
         return effects
@@ -324,7 +309,7 @@ class Client:
         """The measurement; a reason to drop; None when the answer is fine but completes no sample."""
         packet, previous = answer.packet, self._interleaved.previous
         self._interleaved.forget()
-        t2 = server_time(packet.receive, answer.t4, self._scales)
+        t2 = server_time(packet.receive, answer.t4, self._scales, answer.said.pivot)
         if isinstance(t2, DropReason):
             return t2
         sample: Sample | DropReason | None
@@ -333,14 +318,14 @@ class Client:
         elif exchange.t1 is None:
             sample = DropReason.STAMP
         else:
-            sample = self._sample(exchange.t1, t2, answer.t4, packet, t2)
+            sample = self._sample(exchange.t1, t2, answer.t4, answer, t2)
         self._interleaved.previous = Previous(
             receive=packet.receive,
             t1=exchange.t1,
             t2=t2,
             t4=answer.t4,
-            root_delay=packet.root_delay,
-            root_dispersion=packet.root_dispersion,
+            root_delay=answer.said.root_delay,
+            root_dispersion=answer.said.root_dispersion,
             used=not answer.interleaved and isinstance(sample, Sample),
         )
         return self._measurement(sample, answer, previous) if isinstance(sample, Sample) else sample
@@ -352,16 +337,17 @@ class Client:
         stamps = pair_stamps(previous, t1, t2, answer.t4)
         if not isinstance(stamps, tuple) or previous is None:
             return stamps if isinstance(stamps, DropReason) else None
-        return self._sample(*stamps, answer.packet, previous.t2)
+        return self._sample(*stamps, answer, previous.t2)
 
     def _sample(
-        self, t1: Stamp, t2: Instant[Tai], t4: Stamp, packet: NtpPacket, asked: Instant[Tai]
+        self, t1: Stamp, t2: Instant[Tai], t4: Stamp, answer: Answer, asked: Instant[Tai]
     ) -> Sample | DropReason:
-        """What the stamps say together with the transmit timestamp of ``packet``.
+        """What the stamps say together with the transmit timestamp of ``answer``.
 
         ``asked`` is when the server had received the request that was answered then.
         """
-        t3 = server_time(packet.transmit, t4, self._scales)
+        packet = answer.packet
+        t3 = server_time(packet.transmit, t4, self._scales, answer.said.pivot)
         if isinstance(t3, DropReason):
             return t3
         response = t3 - asked
@@ -372,7 +358,7 @@ class Client:
     def _measurement(self, sample: Sample, answer: Answer, previous: Previous | None) -> Measurement:
         """For the core. An interleaved sample lies between two answers: the worse words of both count."""
         packet = answer.packet
-        delay, dispersion = packet.root_delay, packet.root_dispersion
+        delay, dispersion = answer.said.root_delay, answer.said.root_dispersion
         if answer.interleaved and previous is not None:
             delay, dispersion = max(delay, previous.root_delay), max(dispersion, previous.root_dispersion)
         self._pacing.measured(sample.round_trip)
@@ -389,8 +375,8 @@ class Client:
                 stratum=packet.stratum,
                 leap=packet.leap,
                 reference_id=packet.reference_id,
-                root_delay=short_to_duration(delay),
-                root_dispersion=short_to_duration(dispersion),
+                root_delay=delay,
+                root_dispersion=dispersion,
                 precision_s=precision_of(packet.precision).s(),
                 authenticated=self._authenticator.authentic,
             ),
@@ -422,6 +408,13 @@ class Client:
             return []
         text = f"{self._settings.remote} is not used: {LOOP_TEXT}"
         return [self._note("warning", "ntp-loop", text)]
+
+    def _turn(self, news: str | None) -> list[Effect]:
+        """The server is spoken to in another way from now on: transmit timestamps of before are not to be had."""
+        if news is None:
+            return []
+        self._interleaved.forget()
+        return [self._note("info", "ntp-version", f"{self._settings.remote} {news}")]
 
     def _drop(self, reason: DropReason) -> list[Effect]:
         self._association.dropped()

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Final
 
 from timesync.base.measure import Stamp
-from timesync.base.time import Instant, Tai
+from timesync.base.time import Duration, Instant, Tai
 from timesync.ntp.exchange import DropReason
 
 BASIC_FIRST: Final = 4
@@ -49,7 +49,7 @@ class Previous:
         t1: Our transmit stamp; None when it was lost.
         t2: The server's receive timestamp.
         t4: Our receive stamp.
-        root_delay: As the server had it then, NTP short format.
+        root_delay: As the server had it then.
         root_dispersion: Likewise.
         used: A sample was already made of these stamps, in basic mode.
     """
@@ -58,8 +58,8 @@ class Previous:
     t1: Stamp | None
     t2: Instant[Tai]
     t4: Stamp
-    root_delay: int
-    root_dispersion: int
+    root_delay: Duration
+    root_dispersion: Duration
     used: bool
 
 
@@ -80,11 +80,17 @@ class InterleavedAsk:
         Args:
             poll: The poll exponent now.
         """
-        if self.previous is None or self._mode is Interleaved.NEVER or self._lost >= MAX_LOST:
-            return 0
-        if self._mode is Interleaved.AUTO and (self._until_try > 0 or poll > AUTO_MAX_POLL):
-            return 0
-        return self.previous.receive
+        return self.previous.receive if self.previous is not None and self.wanted(poll) else 0
+
+    def wanted(self, poll: int) -> bool:
+        """Whether the next request may ask for interleaved mode, once there is an answer to name.
+
+        Args:
+            poll: The poll exponent now.
+        """
+        if self._mode is Interleaved.NEVER or self._lost >= MAX_LOST:
+            return False
+        return self._mode is not Interleaved.AUTO or (self._until_try <= 0 and poll <= AUTO_MAX_POLL)
 
     def lost(self, *, asked: bool) -> None:
         """A request got no answer; ``asked`` when it asked for interleaved mode."""

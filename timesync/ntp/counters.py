@@ -24,11 +24,12 @@ class Count(IntEnum):
     VERSION_2 = 12
     VERSION_3 = 13
     VERSION_4 = 14
-    RESTARTS = 15
-    HARDWARE = 16
-    NTS = 17
-    NTS_NAK = 18
-    OVER_PTP = 19
+    VERSION_5 = 15
+    RESTARTS = 16
+    HARDWARE = 17
+    NTS = 18
+    NTS_NAK = 19
+    OVER_PTP = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class ServerCounters:
         version_2: Replies of NTP version 2.
         version_3: Replies of NTP version 3.
         version_4: Replies of NTP version 4.
+        version_5: Replies of NTP version 5.
         restarts: Workers that died and were started again.
         hardware: Replies whose receive timestamp is the network card's.
         nts: Replies protected by NTS; they are among the authenticated ones.
@@ -75,6 +77,7 @@ class ServerCounters:
     version_2: int = 0
     version_3: int = 0
     version_4: int = 0
+    version_5: int = 0
     restarts: int = 0
     hardware: int = 0
     nts: int = 0

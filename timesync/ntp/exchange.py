@@ -115,42 +115,24 @@ class Timescales(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An answer that passed the tests, and when it came.
+class Request:
+    """A request as it goes on the wire, and what its answer is known by.
 
     Attributes:
-        packet: Its content.
-        t4: Our receive stamp.
-        interleaved: Its transmit timestamp is that of the answer before (RFC 9769, 2).
+        data: Its octets.
+        version: NTP version.
+        transmit: Its transmit timestamp, 64 random bits, or in version 5 its client cookie; the origin of a basic
+            answer.
+        receive: Its receive timestamp, 64 random bits in an interleaved request, or in version 5 its server cookie; the
+            origin of an interleaved answer. 0 when basic mode was asked for.
+        detail: What version 5 needs to know of it besides.
     """
 
-    packet: NtpPacket
-    t4: Stamp
-    interleaved: bool
-
-
-@dataclass(slots=True)
-class Exchange:
-    """A request on its way.
-
-    Attributes:
-        token: The runtime's handle on its socket.
-        transmit: Its transmit timestamp, 64 random bits; the origin of a basic answer.
-        receive: Its receive timestamp, 64 random bits in an interleaved request; the origin of an interleaved
-            answer. 0 when basic mode was asked for.
-        expires: When to stop waiting.
-        t1: Our transmit stamp; None until it is known, or when it was lost.
-        t1_settled: The runtime has said what ``t1`` is.
-        answer: Held until ``t1`` is settled; the answer may come first.
-    """
-
-    token: int
+    data: bytes
+    version: int
     transmit: int
     receive: int
-    expires: Instant[Mono]
-    t1: Stamp | None = None
-    t1_settled: bool = False
-    answer: Answer | None = None
+    detail: object = None
 
     def matches(self, origin: int) -> bool:
         """Whether an answer with this origin timestamp is to this request, bit by bit."""
@@ -159,6 +141,68 @@ class Exchange:
     def is_interleaved(self, origin: int) -> bool:
         """Whether this origin makes the answer interleaved; 0 never does (CVE-2015-8138)."""
         return self.receive != 0 and origin == self.receive
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an answer of any version says.
+
+    Attributes:
+        packet: In the words of version 4.
+        root_delay: As exactly as it is said.
+        root_dispersion: Likewise.
+        pivot: An instant near its timestamps, to settle their era by; None: our clock must do.
+        least_poll: Shortest interval that the server allows, log2 s; None: it does not say.
+        detail: What version 5 says besides.
+    """
+
+    packet: NtpPacket
+    root_delay: Duration
+    root_dispersion: Duration
+    pivot: Instant[Utc] | None = None
+    least_poll: int | None = None
+    detail: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that passed the tests, and when it came.
+
+    Attributes:
+        said: Its content.
+        t4: Our receive stamp.
+        interleaved: Its transmit timestamp is that of the answer before (RFC 9769, 2).
+    """
+
+    said: Answered
+    t4: Stamp
+    interleaved: bool
+
+    @property
+    def packet(self) -> NtpPacket:
+        """Its content in the words of version 4."""
+        return self.said.packet
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request on its way.
+
+    Attributes:
+        token: The runtime's handle on its socket.
+        request: What was sent.
+        expires: When to stop waiting.
+        t1: Our transmit stamp; None until it is known, or when it was lost.
+        t1_settled: The runtime has said what ``t1`` is.
+        answer: Held until ``t1`` is settled; the answer may come first.
+    """
+
+    token: int
+    request: Request
+    expires: Instant[Mono]
+    t1: Stamp | None = None
+    t1_settled: bool = False
+    answer: Answer | None = None
 
 
 def parse_answer(data: bytes, version: int) -> NtpPacket | DropReason:
@@ -250,10 +294,15 @@ def worse(one: StampSource, other: StampSource) -> StampSource:
     return max(one, other, key=_WORSE.index)
 
 
-def server_time(timestamp: int, local: Stamp, scales: Timescales) -> Instant[Tai] | DropReason:
-    """A server's timestamp as TAI; the era is that nearest to our clock, unless that is before the build."""
-    pivot = max(scales.utc(local.at), BUILD_DATE)
-    utc = timestamp_to_utc(timestamp, pivot)
+def server_time(
+    timestamp: int, local: Stamp, scales: Timescales, pivot: Instant[Utc] | None = None
+) -> Instant[Tai] | DropReason:
+    """A server's timestamp as TAI; the era is that nearest to ``pivot``.
+
+    Without one it is that nearest to our clock, unless that is before the build.
+    """
+    near = max(scales.utc(local.at), BUILD_DATE) if pivot is None else pivot
+    utc = timestamp_to_utc(timestamp, near)
     return DropReason.LEAP_SECOND if scales.ambiguous(utc) else scales.tai(utc)
 
 

@@ -31,6 +31,9 @@ class Pairs:
     def __len__(self) -> int:
         return len(self._pairs)
 
+    def __contains__(self, receive: int) -> bool:
+        return receive in self._pairs
+
     def take(self, receive: int) -> int | None:
         """The transmit timestamp saved with a receive timestamp, once; None when there is none (yet)."""
         return self._pairs.pop(receive, None)

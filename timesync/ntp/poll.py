@@ -43,6 +43,7 @@ class Pacing:
         self._lost = 0
         self._near = False
         self._refused = False
+        self._least: int | None = None
         self._sent_at: Instant[Mono] | None = None
         self.next_at: Instant[Mono] = Instant(0)
 
@@ -50,7 +51,8 @@ class Pacing:
     def poll(self) -> int:
         """The poll exponent now (log2 s), without burst."""
         poll = min(max(self._wanted, self._floor) + self._lost // LOST_BEFORE_SLOWER, self._poll_max)
-        return poll if self._near else max(poll, 0)
+        poll = poll if self._near else max(poll, 0)
+        return poll if self._least is None else max(poll, self._least)
 
     @property
     def interval(self) -> Duration:
@@ -62,7 +64,7 @@ class Pacing:
     @property
     def stepped_back(self) -> bool:
         """The server's wish, not ours, sets the interval."""
-        return self._floor > self._wanted
+        return self._floor > self._wanted or (self._least is not None and self._least > self._wanted)
 
     def sent(self, now: Instant[Mono]) -> None:
         """A request leaves; set the timer for the next."""
@@ -105,6 +107,22 @@ class Pacing:
             self._set_timer(self._sent_at)
         return self._floor != before
 
+    def allowed(self, least: int | None) -> None:
+        """The shortest interval that the server of NTPv5 allows, log2 s; None: it has not said any.
+
+        It is obeyed beyond the configured maximum, too, as the draft demands; the caller has limited it.
+        """
+        before, self._least = self._least, least
+        if least is None or self._sent_at is None or least == before:
+            return
+        if self._least_forbids_burst and self._burst_left:
+            self._burst_left = 0
+        self._set_timer(self._sent_at)
+
+    @property
+    def _least_forbids_burst(self) -> bool:
+        return self._least is not None and Duration.from_s(2.0**self._least) > BURST_INTERVAL
+
     def refused(self, *, by_server: bool) -> None:
         """Slow down to an occasional probe, or return from there."""
         self._refused = by_server
@@ -114,7 +132,7 @@ class Pacing:
 
     def burst(self, now: Instant[Mono]) -> bool:
         """Start a burst now; False, and nothing, where the server has asked us to hold back."""
-        if self._refused or self.stepped_back:
+        if self._refused or self.stepped_back or self._least_forbids_burst:
             return False
         self._burst_left = BURST
         self.next_at = now
@@ -122,13 +140,13 @@ class Pacing:
 
     def soon(self, now: Instant[Mono]) -> None:
         """Ask again without waiting for the interval, but not faster than a burst does."""
-        if self._refused or self.stepped_back:
+        if self._refused or self.stepped_back or self._least_forbids_burst:
             return
         earliest = now if self._sent_at is None else max(now, self._sent_at + BURST_INTERVAL)
         self.next_at = min(self.next_at, earliest)
 
     def _start_burst(self, requests: int, after: Instant[Mono]) -> None:
-        if self._refused or self.stepped_back or not self._wants_burst:
+        if self._refused or self.stepped_back or self._least_forbids_burst or not self._wants_burst:
             return
         self._burst_left = max(self._burst_left, requests)
         self._set_timer(after)

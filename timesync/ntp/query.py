@@ -7,7 +7,7 @@ shown rather than acted upon, so that one sees why a client would not use it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from timesync.base.ids import ClockId
@@ -15,7 +15,7 @@ from timesync.base.machine import Done, Dropped, Effect, Entropy, Noted, SendSta
 from timesync.base.measure import Stamp, StampSource
 from timesync.base.time import Duration, Instant, Mono
 from timesync.ntp.authenticator import Authenticator, KeyAuthenticator
-from timesync.ntp.client import HIDDEN_PRECISION, MAX_DELAY, MAX_DISTANCE
+from timesync.ntp.client import MAX_DELAY, MAX_DISTANCE
 from timesync.ntp.client_interleaved import Previous, pair_stamps
 from timesync.ntp.exchange import (
     MAX_RESPONSE,
@@ -27,12 +27,16 @@ from timesync.ntp.exchange import (
     Timescales,
     check_server,
     measure,
-    parse_answer,
     precision_of,
     server_time,
     worse,
 )
-from timesync.wire.ntp import Mode, NtpPacket, encode
+from timesync.ntp.speech import Ask, Speech, Speech4
+from timesync.ntp.v5.negotiation import SpeakV5
+from timesync.ntp.v5.speech import Speak5, Speech5
+from timesync.wire.ntp import NtpPacket
+from timesync.wire.ntp5 import VERSION as NTPV5
+from timesync.wire.ntp5_ext import DRAFTS
 
 ANSWERED: Final = "query-answer"
 """Name of the note after each question; ``Query.outcomes`` has grown by one then."""
@@ -51,27 +55,29 @@ class QuerySettings:
 
     Attributes:
         local: The clock that stamps the packets.
-        version: 3 or 4.
+        version: 3, 4 or 5.
+        drafts: For version 5, the drafts to ask in; until an answer comes a question is asked in one after the other.
         count: Questions; fewer are asked when the server answers with a kiss-o'-death.
         interval: Between two questions.
         timeout: How long an answer is waited for.
-        interleaved: Ask for interleaved mode from the second question on (RFC 9769).
+        interleaved: Ask for interleaved mode (RFC 9769), from the second question on, in version 5 from the first.
     """
 
     local: ClockId
     version: int = 4
+    drafts: tuple[str, ...] = DRAFTS
     count: int = 1
     interval: Duration = _INTERVAL
     timeout: Duration = _TIMEOUT
     interleaved: bool = False
 
     def __post_init__(self) -> None:
-        if self.version not in (3, 4) or self.count < 1:
+        if self.version not in (3, 4, NTPV5) or self.count < 1 or not self.drafts:
             raise ValueError(f"version {self.version}, count {self.count}")
         if self.interval.scaled_ns <= 0 or self.timeout.scaled_ns <= 0:
             raise ValueError("interval and timeout must be positive")
-        if self.interleaved and self.version != 4:
-            raise ValueError("interleaved mode exists in version 4 only")
+        if self.interleaved and self.version == 3:
+            raise ValueError("interleaved mode exists from version 4 on")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +91,7 @@ class Outcome:
         trouble: Why there is no answer, in words; None when one came.
         stamping: Where our stamps were taken, the worse of both; None without a sample.
         interleaved: The sample has the server's own transmit stamp of the answer before.
+        draft: The draft of an answer of NTPv5.
         drops: Datagrams that were refused while waiting, by reason.
     """
 
@@ -94,6 +101,7 @@ class Outcome:
     trouble: str | None = None
     stamping: StampSource | None = None
     interleaved: bool = False
+    draft: str | None = None
     drops: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -153,9 +161,10 @@ class Query:
         self.outcomes: list[Outcome] = []
         self._settings = settings
         self._scales = scales
-        self._entropy = entropy
+        self._speech = _speech(settings, authenticator or KeyAuthenticator(None), scales, entropy)
+        self._asked = 0
+        self._untried = len(settings.drafts) - 1 if settings.version == NTPV5 else 0
         self._limits = Limits(precision, MAX_DELAY)
-        self._authenticator = authenticator or KeyAuthenticator(None)
         self._next_at: Instant[Mono] | None = Instant(0)
         self._token = 0
         self._exchange: Exchange | None = None
@@ -182,6 +191,11 @@ class Query:
             if exchange.answer is not None:
                 exchange.t1_settled = True
                 return self._complete(exchange, exchange.answer)
+            self._speech.lost(exchange.request)
+            if self._untried:
+                # A server that does not know a draft is silent.
+                self._untried -= 1
+                return [Done(exchange.token), *self._ask_in_words(now)]
             waited = self._settings.timeout
             return self._finish(exchange, Outcome(trouble=f"no answer within {waited.s():g} s", drops=self._drops))
         return self._send(now) if self._next_at is not None and now >= self._next_at else []
@@ -191,26 +205,25 @@ class Query:
         exchange = self._exchange
         if exchange is None or exchange.token != token:
             return self._drop(DropReason.LATE)
-        packet = parse_answer(data, self._settings.version)
-        if isinstance(packet, DropReason):
-            return self._drop(packet)
-        if not exchange.matches(packet.origin):
-            return self._drop(DropReason.ORIGIN)
-        forged = self._authenticator.verify(data, packet)
-        if forged is not None:
-            return self._drop(forged)
+        said = self._speech.read(data, exchange.request, stamp)
+        if isinstance(said, DropReason):
+            return self._drop(said)
         if exchange.answer is not None:
             return self._drop(DropReason.DUPLICATE)
+        packet = said.packet
+        self._untried = 0
         outcome = Outcome(packet=packet, drops=self._drops)
         if outcome.kiss is not None:
             if outcome.kiss in _OBEYED_KISSES:
                 self._next_at = None
-            return self._finish(exchange, Outcome(packet=packet, refusal=DropReason.KISS, drops=self._drops))
+            return self._finish(exchange, replace(outcome, refusal=DropReason.KISS))
+        self._speech.accepted(exchange.request, said)
+        outcome = replace(outcome, draft=self._speech.draft)
         if packet.receive == 0 or packet.transmit == 0:
-            return self._finish(exchange, Outcome(packet=packet, refusal=DropReason.ZERO, drops=self._drops))
+            return self._finish(exchange, replace(outcome, refusal=DropReason.ZERO))
         if stamp is None:
-            return self._finish(exchange, Outcome(packet=packet, refusal=DropReason.STAMP, drops=self._drops))
-        exchange.answer = Answer(packet, stamp, exchange.is_interleaved(packet.origin))
+            return self._finish(exchange, replace(outcome, refusal=DropReason.STAMP))
+        exchange.answer = Answer(said, stamp, exchange.request.is_interleaved(packet.origin))
         return self._complete(exchange, exchange.answer) if exchange.t1_settled else []
 
     def on_sent(self, token: int, stamp: Stamp | None, now: Instant[Mono]) -> list[Effect]:  # noqa: ARG002  the Machine protocol
@@ -231,45 +244,32 @@ class Query:
     # -- inside
 
     def _send(self, now: Instant[Mono]) -> list[Effect]:
-        self._token += 1
-        last = self._token == self._settings.count
+        self._asked += 1
+        last = self._asked == self._settings.count
         self._next_at = None if last else now + self._settings.interval
         self._drops = {}
-        origin = self._previous.receive if self._settings.interleaved and self._previous is not None else 0
-        receive = self._random_stamp(origin) if origin else 0
-        transmit = self._random_stamp(origin, receive)
-        header = encode(
-            NtpPacket(
-                version=self._settings.version,
-                mode=Mode.CLIENT,
-                poll=_POLL,
-                precision=HIDDEN_PRECISION,
-                origin=origin,
-                receive=receive,
-                transmit=transmit,
-            )
-        )
-        self._exchange = Exchange(self._token, transmit, receive, now + self._settings.timeout)
-        data = self._authenticator.sign(header)
-        if data is None:
-            self._next_at = None
-            return self._finish(self._exchange, Outcome(trouble="there are no cookies left", drops=self._drops))
-        return [SendStamped(data, self._token)]
+        return self._ask_in_words(now)
 
-    def _random_stamp(self, *others: int) -> int:
-        """64 bits that nobody can guess, not 0 and none of the others."""
-        while True:
-            stamp = int.from_bytes(self._entropy(8), "big")
-            if stamp != 0 and stamp not in others:
-                return stamp
+    def _ask_in_words(self, now: Instant[Mono]) -> list[Effect]:
+        """The question itself."""
+        self._token += 1
+        origin = self._previous.receive if self._settings.interleaved and self._previous is not None else 0
+        request = self._speech.request(Ask(_POLL, origin, self._settings.interleaved))
+        if request is None:
+            self._next_at = self._exchange = None
+            return self._ended(Outcome(trouble="there are no cookies left", drops=self._drops))
+        self._exchange = Exchange(self._token, request, now + self._settings.timeout)
+        return [SendStamped(request.data, self._token)]
 
     def _complete(self, exchange: Exchange, answer: Answer) -> list[Effect]:
         """Answer and transmit stamp are both settled."""
         previous, self._previous = self._previous, None
         refusal = check_server(answer.packet, frozenset(), MAX_DISTANCE)
         stamps_and_sample = self._sample(exchange, answer, previous)
+        draft = self._speech.draft
         if isinstance(stamps_and_sample, DropReason):
-            return self._finish(exchange, Outcome(packet=answer.packet, refusal=stamps_and_sample, drops=self._drops))
+            failed = Outcome(packet=answer.packet, refusal=stamps_and_sample, draft=draft, drops=self._drops)
+            return self._finish(exchange, failed)
         sample, stamping = stamps_and_sample
         outcome = Outcome(
             packet=answer.packet,
@@ -277,6 +277,7 @@ class Query:
             refusal=refusal,
             stamping=stamping,
             interleaved=answer.interleaved,
+            draft=draft,
             drops=self._drops,
         )
         return self._finish(exchange, outcome)
@@ -286,12 +287,13 @@ class Query:
     ) -> tuple[Sample, StampSource] | DropReason:
         """What the timestamps give, and remember them for an interleaved answer."""
         packet, t4, t1 = answer.packet, answer.t4, exchange.t1
-        t2 = server_time(packet.receive, t4, self._scales)
-        t3 = server_time(packet.transmit, t4, self._scales)
+        said = answer.said
+        t2 = server_time(packet.receive, t4, self._scales, said.pivot)
+        t3 = server_time(packet.transmit, t4, self._scales, said.pivot)
         if isinstance(t2, DropReason) or isinstance(t3, DropReason):
             return DropReason.LEAP_SECOND
         # Never ``used``: the same exchange measured again with a better transmit stamp is what is asked for.
-        self._previous = Previous(packet.receive, t1, t2, t4, packet.root_delay, packet.root_dispersion, used=False)
+        self._previous = Previous(packet.receive, t1, t2, t4, said.root_delay, said.root_dispersion, used=False)
         asked = t2
         if answer.interleaved:
             pair = pair_stamps(previous, t1, t2, t4)
@@ -310,9 +312,19 @@ class Query:
 
     def _finish(self, exchange: Exchange, outcome: Outcome) -> list[Effect]:
         self._exchange = None
+        return [Done(exchange.token), *self._ended(outcome)]
+
+    def _ended(self, outcome: Outcome) -> list[Effect]:
         self.outcomes.append(outcome)
-        return [Done(exchange.token), Noted("info", ANSWERED, outcome.trouble or "answered")]
+        return [Noted("info", ANSWERED, outcome.trouble or "answered")]
 
     def _drop(self, reason: DropReason) -> list[Effect]:
         self._drops[reason.value] = self._drops.get(reason.value, 0) + 1
         return [Dropped(reason.value)]
+
+
+def _speech(settings: QuerySettings, authenticator: Authenticator, scales: Timescales, entropy: Entropy) -> Speech:
+    if settings.version != NTPV5:
+        return Speech4(settings.version, authenticator, entropy)
+    words = Speak5(speak=SpeakV5.ALWAYS, drafts=settings.drafts, interleaved=settings.interleaved)
+    return Speech5(words, authenticator, scales, entropy)

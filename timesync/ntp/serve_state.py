@@ -10,6 +10,7 @@ from typing import Final
 from timesync.base.measure import Leap
 from timesync.base.serving import SYSTEM_MAP, CardMap, ServingMap
 from timesync.base.time import NS_PER_S, Duration, Instant, Mono
+from timesync.ntp.v5.serving import Serving
 from timesync.wire.ntp import NTP_TO_UNIX_S, short_from_duration
 
 MASK64: Final = (1 << 64) - 1
@@ -49,6 +50,7 @@ class ServeState:
         serving_map: From kernel timestamps to the served clock's UTC.
         epoch: How many times the served clock had been stepped; a new one makes older timestamps worthless.
         cards: For each interface whose network card stamps packets, from its stamps to kernel timestamps.
+        ntpv5: What clients of NTPv5 are told besides; None: no more than that.
     """
 
     synchronized: bool
@@ -65,6 +67,7 @@ class ServeState:
     serving_map: ServingMap
     epoch: int
     cards: tuple[CardMap, ...] = ()
+    ntpv5: Serving | None = None
 
 
 UNSYNCHRONIZED: Final = ServeState(

@@ -1,4 +1,4 @@
-"""The NTP server (RFC 5905, 9.2 and 14; interleaved mode by RFC 9769), without any IO.
+"""The NTP server (RFC 5905, 9.2 and 14; interleaved mode by RFC 9769; NTPv5 by ``v5.desk``), without any IO.
 
 It keeps no state about a client but its token bucket and, for those that ask in interleaved mode, the
 transmit timestamp of the last reply. It answers only what is surely a client's request, never with more
@@ -23,13 +23,18 @@ from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.counters import Count, ServerCounters
 from timesync.ntp.interleave import RECEIVE_BIT, Pairs
 from timesync.ntp.limit import Clients, LimitReply, RateLimit, Verdict
+from timesync.ntp.sealing import SealingTimes
 from timesync.ntp.serve_state import UNSYNCHRONIZED, Line, ServeState, Template, render
-from timesync.nts.aead import AeadId
+from timesync.ntp.v5.desk import Desk, DeskSettings
+from timesync.ntp.v5.server import Refusal
 from timesync.nts.cookies import CookieJar
 from timesync.nts.master import MasterKeys
 from timesync.nts.serve import NTSN, Authentic, NtsFault, NtsGate, Refused
 from timesync.wire.error import WireError
 from timesync.wire.ntp import HEADER_SIZE, Mode, decode
+from timesync.wire.ntp5 import UPGRADE_DRAFT
+from timesync.wire.ntp5 import VERSION as NTPV5
+from timesync.wire.ntp5_ext import DRAFTS
 from timesync.wire.ntp_over_ptp import NTP_DOMAIN
 
 __all__ = [
@@ -57,12 +62,10 @@ _TAIL: Final = struct.Struct("!bII4sQ")
 _KISS_TAIL: Final = _TAIL.pack(0, 0, 0, b"RATE", 0)
 _NAK_TAIL: Final = _TAIL.pack(0, 0, 0, NTSN, 0)
 
-_ASKED: Final = struct.Struct("!B x B x 4x 4x 4x 8x Q Q Q")
-"""Of a request: leap, version and mode; poll; origin, receive and transmit timestamps."""
+_ASKED: Final = struct.Struct("!B x B x 4x 4x 4x Q Q Q Q")
+"""Of a request: leap, version and mode; poll; reference, origin, receive and transmit timestamps."""
 
-_SEALING_SHARE: Final = 0.05
-_LONGEST_SEALING_NS: Final = 1_000_000
-"""What takes longer was interrupted, and says nothing of the next one."""
+_UPGRADE: Final = UPGRADE_DRAFT.to_bytes(8, "big")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +78,8 @@ class ServerSettings:
         rate_limit: How often one client may ask; None: as often as it likes.
         keys: Symmetric keys that requests may be authenticated with.
         nts: Master keys of the cookies that NTS clients have; None: NTS is not offered.
-        versions: NTP versions that are answered, with the same version.
+        versions: NTP versions that are answered, with the same version: of 1 to 5.
+        drafts: For version 5, the drafts that are spoken.
         interleaved: Whether the interleaved mode is offered (RFC 9769).
         ptp_domain: ``domainNumber`` of NTP over PTP, where that is served.
     """
@@ -86,6 +90,7 @@ class ServerSettings:
     keys: tuple[SymmetricKey, ...] = ()
     nts: MasterKeys | None = None
     versions: frozenset[int] = VERSIONS
+    drafts: tuple[str, ...] = DRAFTS
     interleaved: bool = True
     ptp_domain: int = NTP_DOMAIN
 
@@ -96,6 +101,7 @@ class _Asked(NamedTuple):
     Attributes:
         first: Leap, version and mode.
         poll: As one octet.
+        reference: Raw reference timestamp, by which a client may ask for NTPv5.
         origin: Raw timestamp, as the others.
         receive: In interleaved mode another than ``transmit``.
         transmit: The reply's origin.
@@ -103,6 +109,7 @@ class _Asked(NamedTuple):
 
     first: int
     poll: int
+    reference: int
     origin: int
     receive: int
     transmit: int
@@ -144,8 +151,9 @@ class Server:
     Attributes:
         clients: Who may ask, and how often; the worker's loop reads it too.
         counts: Counters by ``Count``; the worker's loop adds to them too.
-        heads: For each first octet of a request in mode 3 of a version that is served, version and mode of
-            the reply; 0 for all others.
+        heads: For each first octet of a request in mode 3 of a version up to 4 that is served, version and mode
+            of the reply; 0 for all others.
+        upgrade: Reference timestamp of a request in version 4 that asks for NTPv5, as octets, where that is served.
     """
 
     def __init__(self, settings: ServerSettings, rng: Rng, entropy: Entropy | None = None) -> None:
@@ -158,8 +166,13 @@ class Server:
         self._gate: NtsGate | None = None
         if settings.nts is not None and entropy is not None:
             self._gate = NtsGate(CookieJar(settings.nts, entropy), entropy)
-        self._sealing_ns: dict[tuple[AeadId, int], float] = {}
+        self._sealing = SealingTimes()
         self._pairs = Pairs()
+        self._desk: Desk | None = None
+        self.upgrade: bytes | None = None
+        if NTPV5 in settings.versions:
+            self._desk = Desk(_desk_settings(settings), self.counts)
+            self.upgrade = _UPGRADE
         self._state = UNSYNCHRONIZED
         self._template: Template | None = None
         self._last: Template | None = None
@@ -170,6 +183,8 @@ class Server:
             self._pairs.clear()
         self._state = state
         self._template = None
+        if self._desk is not None:
+            self._desk.publish(state)
 
     def rekey(self, keys: MasterKeys) -> None:
         """Open and make cookies with these master keys from now on, where NTS is offered."""
@@ -228,6 +243,9 @@ class Server:
         if verdict is Verdict.DROP:
             return None
         refused = verdict is Verdict.KISS
+        if self._desk is not None and request[0] >> 3 & 7 == NTPV5:
+            answer = self._desk.respond(request, receive_ns, transmit, mono_ns, self._gate, refused=refused)
+            return None if answer is None else Reply(answer.data, answer.stamp_as)
         signature = self._authenticate(request, refused=refused)
         if signature is _UNANSWERED:
             return None
@@ -272,12 +290,19 @@ class Server:
             return _UNANSWERED
         return key
 
+    def refuse5(self, request: bytes, refusal: Refusal) -> Reply | None:
+        """A refusal of a request in version 5, for servers that refuse everybody; None where none is due."""
+        answer = None if self._desk is None else self._desk.refuse(request, refusal)
+        return None if answer is None else Reply(answer.data)
+
     def lines(self, kernel_ns: int, mono_ns: int) -> Mapping[int, Line]:
         """From the stamps of network cards to kernel time, now, by interface."""
         return self.template(kernel_ns, mono_ns).lines
 
     def sent(self, stamp_as: int, kernel_ns: int) -> None:
         """A reply with ``stamp_as`` left at this kernel time."""
+        if self._desk is not None and self._desk.sent(stamp_as, kernel_ns):
+            return
         if self._last is not None:
             self._pairs.complete(stamp_as, self._last.timestamp(kernel_ns) & ~RECEIVE_BIT)
 
@@ -305,14 +330,12 @@ class Server:
     ) -> Reply | None:
         """A reply to a client of NTS.
 
-        What the sealing takes is known from the replies of its kind before, and is in the transmit timestamp; a tenth
-        is left out, since a reply must not be said to leave after it did.
+        What the sealing takes is known from the replies of its kind before, and is in the transmit timestamp.
         """
         assert self._gate is not None
         kind = signature.aead, signature.cookies
-        usual_ns = self._sealing_ns.get(kind, 0.0)
         begun_ns = transmit if isinstance(transmit, int) else transmit()
-        left_ns = begun_ns + int(0.9 * usual_ns)
+        left_ns = begun_ns + self._sealing.foretold_ns(kind)
         make = self._kiss if refused else self._answer
         plain = make(asked, None, template, receive_ns, left_ns)
         data = self._gate.seal(signature, plain.data)
@@ -320,9 +343,7 @@ class Server:
             # A unique identifier that leaves no room for an authenticator cannot be answered at all.
             return None
         if not isinstance(transmit, int):
-            took_ns = transmit() - begun_ns
-            if 0 <= took_ns < _LONGEST_SEALING_NS:
-                self._sealing_ns[kind] = usual_ns + _SEALING_SHARE * (took_ns - usual_ns)
+            self._sealing.took(kind, transmit() - begun_ns)
         self.counts[Count.NTS] += 1
         self.counts[Count.AUTHENTICATED] += 1
         return Reply(data, plain.stamp_as)
@@ -355,11 +376,15 @@ class Server:
         if key is not None:
             counts[Count.AUTHENTICATED] += 1
         head = template.lead | packet.version << 3 | Mode.SERVER
+        tail = template.tail
+        if self.upgrade is not None and packet.version == 4 and packet.reference == UPGRADE_DRAFT:
+            # The client asks whether we speak NTPv5, and this is how to say yes.
+            tail = tail[: -len(self.upgrade)] + self.upgrade
         data = REPLY.pack(
             head,
             template.stratum,
             packet.poll,
-            template.tail,
+            tail,
             origin.to_bytes(8, "big"),
             receive,
             transmit,
@@ -390,4 +415,15 @@ class Server:
 
 def _head(first: int, versions: frozenset[int]) -> int:
     version, mode = first >> 3 & 7, first & 7
-    return version << 3 | Mode.SERVER if mode == Mode.CLIENT and version in versions else 0
+    plain = mode == Mode.CLIENT and version != NTPV5 and version in versions
+    return version << 3 | Mode.SERVER if plain else 0
+
+
+def _desk_settings(settings: ServerSettings) -> DeskSettings:
+    return DeskSettings(
+        drafts=settings.drafts,
+        keys=settings.keys,
+        versions=settings.versions,
+        rate_limit=settings.rate_limit,
+        interleaved=settings.interleaved,
+    )

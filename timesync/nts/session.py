@@ -101,9 +101,13 @@ class NtsSession:
     Args:
         agreed: What came of it.
         entropy: For unique identifiers and nonces.
+
+    Attributes:
+        protocol: The one that keys and cookies are good for (``NextProtocol``).
     """
 
     def __init__(self, agreed: Agreed, entropy: Entropy) -> None:
+        self.protocol = agreed.protocol
         self._entropy = entropy
         self._left = list(agreed.keys)
         self._key = _Key(self._left.pop(0))

@@ -16,6 +16,10 @@ from timesync.base.measure import Leap
 from timesync.base.serving import CardMap, ServingMap
 from timesync.base.time import Duration, Instant
 from timesync.ntp.server import Count, ServerCounters, ServeState
+from timesync.ntp.v5.bloom import BloomFilter
+from timesync.ntp.v5.serving import Scales, Serving
+from timesync.wire.ntp5 import Timescale
+from timesync.wire.ntp5_ext import FILTER_SIZE
 
 # Native alignment: Python then stores a field with one instruction, not octet by octet.
 _SEQUENCE = struct.Struct("@Q")
@@ -23,11 +27,16 @@ _STATE = struct.Struct("=?BB4sqqdqqQbqqdQB")
 _CARD = struct.Struct("=Iqqd")
 MAX_CARDS: Final = 16
 """Interfaces whose network card's stamps are used; those of further ones are the kernel's."""
+_TOLD = struct.Struct(f"=??BB{FILTER_SIZE}s")
+"""Whether clients of NTPv5 are told anything, and reference ids; the served timescale, how many others there are; the
+filter of reference ids."""
+_SHIFT = struct.Struct("=B?q")
 _CHECK = struct.Struct("=I")
 _STATE_AT: Final = 64
-_STATE_SIZE: Final = _STATE.size + MAX_CARDS * _CARD.size
+_CARDS_SIZE: Final = MAX_CARDS * _CARD.size
+_STATE_SIZE: Final = _STATE.size + _CARDS_SIZE + _TOLD.size + len(Timescale) * _SHIFT.size
 _CHECK_AT: Final = _STATE_AT + _STATE_SIZE
-_SLOTS_AT: Final = 1024
+_SLOTS_AT: Final = 2048
 _COUNTERS = struct.Struct(f"@{len(Count)}Q")
 _SLOT: Final = 256
 _TRIES: Final = 1000
@@ -58,7 +67,29 @@ def encode_state(state: ServeState) -> bytes:
         len(cards),
     )
     tail = b"".join(_CARD.pack(card.interface, card.base_ns, card.offset_ns, card.rate) for card in cards)
-    return (head + tail).ljust(_STATE_SIZE, b"\0")
+    return ((head + tail).ljust(_STATE.size + _CARDS_SIZE, b"\0") + _encode_told(state.ntpv5)).ljust(_STATE_SIZE, b"\0")
+
+
+def _encode_told(told: Serving | None) -> bytes:
+    """What clients of NTPv5 are told, apart from what workers know by their settings; its end may be missing."""
+    if told is None:
+        return b""
+    references, shifts = told.references, told.scales.shifts_ns
+    octets = b"" if references is None else references.to_bytes()
+    head = _TOLD.pack(True, references is not None, told.scales.served, len(shifts), octets)
+    return head + b"".join(_SHIFT.pack(scale, shift is not None, shift or 0) for scale, shift in shifts.items())
+
+
+def _decode_told(data: bytes) -> Serving | None:
+    there, with_references, served, count, octets = _TOLD.unpack_from(data)
+    if not there:
+        return None
+    shifts: dict[Timescale, int | None] = {}
+    for index in range(count):
+        scale, known, shift = _SHIFT.unpack_from(data, _TOLD.size + index * _SHIFT.size)
+        shifts[Timescale(scale)] = shift if known else None
+    references = BloomFilter.from_bytes(octets) if with_references else None
+    return Serving(references=references, scales=Scales(Timescale(served), shifts))
 
 
 def decode_state(data: bytes) -> ServeState:
@@ -97,6 +128,7 @@ def decode_state(data: bytes) -> ServeState:
         serving_map=ServingMap(base_ns, offset_ns, rate),
         epoch=epoch,
         cards=tuple(cards),
+        ntpv5=_decode_told(data[_STATE.size + _CARDS_SIZE :]),
     )
 
 

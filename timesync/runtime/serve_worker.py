@@ -59,8 +59,8 @@ READY: Final = b"R"
 OVER_PTP: Final = "p"
 """Behind the number of a socket that is asked by NTP over PTP."""
 
-# First octet, poll, last octet of the origin timestamp, transmit timestamp.
-_REQUEST = "BxB28xB8x8s"
+# First octet, poll, reference timestamp, last octet of the origin timestamp, transmit timestamp.
+_REQUEST = "BxB13x8s7xB8x8s"
 # As timesync.ntp.server.REPLY, with the origin as octets and the transmit timestamp left for Batch.stamp.
 _REPLY = "BBB21s8sQ8x"
 _KNOWN_LOCALS = 1024
@@ -106,6 +106,7 @@ class Lane:
         lead, stratum, tail = template.lead, template.stratum, template.tail
         base, base_ns, factor = template.base, template.base_ns, template.factor
         find, heads, known, mark_bit = server.clients.hosts.get, server.heads, self._known.get, self._mark
+        upgrade = server.upgrade
         lines = template.lines.get
         clients = server.clients
         interval, tolerance = clients.interval_ns, clients.tolerance_ns
@@ -120,10 +121,14 @@ class Lane:
         for index, offset, place, length, control in zip(
             range(got), batch.in_offsets, batch.out_offsets, lengths, controls, strict=False
         ):
-            host, seconds, nanoseconds, card_s, card_ns, info, first, poll, mark, cookie = unpack(inbox, offset)
+            host, seconds, nanoseconds, card_s, card_ns, info, first, poll, reference, mark, cookie = unpack(
+                inbox, offset
+            )
             buckets = find(host)
             head = heads[first]
             plain = head and length == HEADER_SIZE and control == expected and not mark & mark_bit
+            if reference == upgrade:
+                plain = False
             to = known(info)
             if plain and buckets and to:
                 own, network = buckets
@@ -307,6 +312,7 @@ def encode_settings(settings: ServerSettings) -> bytes:
                 and [limit.interval.scaled_ns, limit.burst, limit.reply.value, limit.leak, limit.kiss],
                 "keys": [[key.id, key.algorithm, key.secret.hex()] for key in settings.keys],
                 "versions": sorted(settings.versions),
+                "drafts": settings.drafts,
                 "interleaved": settings.interleaved,
                 "ptp_domain": settings.ptp_domain,
                 "nts": settings.nts and settings.nts.encode().hex(),
@@ -329,6 +335,7 @@ def decode_settings(line: bytes) -> ServerSettings:
         rate_limit=limit,
         keys=tuple(SymmetricKey(number, name, bytes.fromhex(secret)) for number, name, secret in raw["keys"]),
         versions=frozenset(raw["versions"]),
+        drafts=tuple(raw["drafts"]),
         interleaved=raw["interleaved"],
         ptp_domain=raw["ptp_domain"],
         nts=raw["nts"] and MasterKeys.decode(bytes.fromhex(raw["nts"])),

@@ -156,10 +156,6 @@ class RemoteFilter:
         if self._offset == 0 or self._whole is not None:
             self._whole = BloomFilter.from_bytes(bytes(self._data))
 
-    def forget(self) -> None:
-        """It is another server now: start over."""
-        self._offset, self._whole = 0, None
-
 
 def check_chunk(chunk: int) -> int:
     """A size of pieces that a filter can be fetched in. Raises ValueError for others."""

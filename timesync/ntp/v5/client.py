@@ -162,17 +162,20 @@ class Session5:
         """The server's reference ids; None until all pieces have come, and when they are not asked for."""
         return None if self._filter is None else self._filter.whole
 
-    def request(self, draft: str, poll: int, entropy: Entropy, *, interleaved: bool = True) -> Asked5:
+    def request(
+        self, draft: str, poll: int, entropy: Entropy, *, keep: bool = True, interleaved: bool = True
+    ) -> Asked5:
         """The next request.
 
         Args:
             draft: The draft to name (``Negotiation.draft``).
             poll: Our interval, log2 s.
             entropy: For the client cookie.
+            keep: Whether interleaved mode is wanted now, where the settings allow it.
             interleaved: Whether the transmit timestamp of the last answer is still of use; when not, only that of this
                 request's own answer is asked to be kept.
         """
-        wanted = self._settings.interleaved
+        wanted = self._settings.interleaved and keep
         server_cookie = self._server_cookie if wanted and interleaved else 0
         cookie = 0
         while cookie in (0, server_cookie):
@@ -201,7 +204,7 @@ class Session5:
         self,
         data: bytes,
         asked: Asked5,
-        t4: Stamp,
+        t4: Stamp | None,
         scales: Timescales,
         trusted: tuple[Extension, ...] | None = None,
     ) -> Answer5 | DropReason:
@@ -210,7 +213,7 @@ class Session5:
         Args:
             data: The datagram.
             asked: Our request.
-            t4: When it came.
+            t4: When it came, which settles the era of a server that does not say it; None when that is not known.
             scales: The leap table.
             trusted: Where NTS is used, the fields that it has authenticated (``NtsAnswer.fields``).
         """
@@ -248,20 +251,14 @@ class Session5:
             self._filter.received(asked.part, answer.references)
 
     def forget(self) -> None:
-        """Our clock was stepped, or the server is another one now: the next request is in basic mode."""
+        """Our clock was stepped: the next request is in basic mode."""
         self._server_cookie = 0
-
-    def forget_server(self) -> None:
-        """The name stands for another server now: nothing that was known of the old one holds."""
-        self.forget()
-        if self._filter is not None:
-            self._filter.forget()
 
     def _signed(self, data: bytes) -> bytes:
         key = self._settings.key
         return data if key is None else data + _encoded(encode_mac(Mac(key.id, key.digest(data))))
 
-    def _answer(self, packet: Ntp5Packet, asked: Asked5, t4: Stamp, scales: Timescales) -> Answer5 | DropReason:
+    def _answer(self, packet: Ntp5Packet, asked: Asked5, t4: Stamp | None, scales: Timescales) -> Answer5 | DropReason:
         """The header in the words of version 4."""
         interleaved = bool(packet.flags & Flag.INTERLEAVED)
         if interleaved and not asked.server_cookie:
@@ -273,12 +270,14 @@ class Session5:
         pivot: Instant[Utc] | None = None
         receive, transmit = packet.receive, packet.transmit
         if receive and transmit and live:
-            arrived, left, said = _expanded(packet, scales, scales.utc(t4.at))
+            local = BUILD_DATE if t4 is None else scales.utc(t4.at)
+            arrived, left, said = _expanded(packet, scales, local)
             receive, transmit = timestamp_from_utc(arrived), timestamp_from_utc(left)
             pivot = arrived if said else None
         leap = packet.leap if live else Leap.UNKNOWN
         return Answer5(
             packet=NtpPacket(
+                version=VERSION,
                 mode=Mode.SERVER,
                 leap=Leap.NONE if live and leap is Leap.UNKNOWN else leap,
                 stratum=0 if kiss is not None else packet.stratum,

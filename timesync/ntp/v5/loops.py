@@ -6,6 +6,7 @@ each of its members waits for a random while: else all of them would return at o
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Final
 
@@ -50,20 +51,20 @@ class LoopGuard:
         self._wait = 0
         self._quiet = 0
 
-    def update(self, own: ReferenceId, references: BloomFilter | None) -> Standing:
+    def update(self, own: Collection[ReferenceId], references: BloomFilter | None) -> Standing:
         """A valid answer came.
 
         Args:
-            own: Our reference id.
+            own: Our reference ids.
             references: The server's filter; None while it is not whole.
         """
         self.standing = self._judge(own, references)
         return self.standing
 
-    def _judge(self, own: ReferenceId, references: BloomFilter | None) -> Standing:
+    def _judge(self, own: Collection[ReferenceId], references: BloomFilter | None) -> Standing:
         if references is None:
             return Standing.FETCHING
-        if own in references:
+        if any(one in references for one in own):
             if self.standing is not Standing.LOOP:
                 self._wait = int(self._rng.random() * (self._longest + 1))
                 self._longest = min(self._longest * 2, LAST_WAIT)

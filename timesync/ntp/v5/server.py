@@ -15,10 +15,12 @@ from timesync.base.measure import Leap
 from timesync.base.time import NS_PER_S
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.interleave import RECEIVE_BIT, Pairs
+from timesync.ntp.sealing import SealingTimes
 from timesync.ntp.serve_state import UNSYNCHRONIZED, ServeState
-from timesync.ntp.v5.serving import Serving, header
+from timesync.ntp.v5.header import header
+from timesync.ntp.v5.serving import Serving
 from timesync.wire.error import WireError
-from timesync.wire.ntp import Extension, Mac, Mode
+from timesync.wire.ntp import HEADER_SIZE, Extension, Mac, Mode
 from timesync.wire.ntp5 import NEVER, NO_FLAGS, VERSION, Flag, Ntp5Packet, decode, encode, fields_of, timestamp_from_ns
 from timesync.wire.ntp5_ext import (
     DRAFTS,
@@ -46,6 +48,7 @@ MAX_RATE_POLL: Final = 17
 """The longest interval that a client is asked for, log2 s: RFC 5905's MAXPOLL."""
 
 _HEAD_SIZE: Final = 4
+_TRANSMIT_AT: Final = 40
 _MASK64: Final = (1 << 64) - 1
 
 Seal = Callable[[bytes], bytes | None]
@@ -108,11 +111,13 @@ class Reply5:
         data: Its octets.
         stamp_as: When not None, report when it left with ``Server5.sent(stamp_as, kernel_ns)``.
         interleaved: The transmit timestamp in it is of an earlier answer.
+        signed: It has a MAC.
     """
 
     data: bytes
     stamp_as: int | None = None
     interleaved: bool = False
+    signed: bool = False
 
 
 class Server5:
@@ -121,8 +126,7 @@ class Server5:
     Args:
         drafts: Names of the drafts that are answered.
         keys: Symmetric keys that requests may be authenticated with.
-        pairs: Memory for the interleaved mode, which may be shared with the server of the older versions; None: the
-            mode is not offered.
+        pairs: Memory for the interleaved mode; None: the mode is not offered.
     """
 
     def __init__(
@@ -133,6 +137,7 @@ class Server5:
         self._pairs = pairs
         self._state = UNSYNCHRONIZED
         self._serving = Serving()
+        self._sealing = SealingTimes()
 
     def publish(self, state: ServeState, serving: Serving) -> None:
         """Answer from this from now on."""
@@ -198,12 +203,7 @@ class Server5:
         era, receive = timestamp_from_ns(clock_ns + shift_ns)
         fields = self._fields(asked.fields, receive_ns, clock_ns, shift_ns)
         about = header(state, serving, timescale, clock_ns, mono_ns)
-        sent_ns = transmit if isinstance(transmit, int) else transmit()
-        if not 0 <= sent_ns - receive_ns <= OLDEST_NS:
-            return ServerDrop.LATE
         saved, cookie = self._interleave(asked.packet, timestamp_from_ns(clock_ns)[1])
-        # The memory has the served clock's own timescale, whatever its clients ask for.
-        left = timestamp_from_ns(state.serving_map.utc_ns(sent_ns))[1] if saved is None else saved
         packet = replace(
             about,
             era=era,
@@ -211,11 +211,50 @@ class Server5:
             server_cookie=cookie or 0,
             client_cookie=asked.packet.client_cookie,
             receive=receive,
-            transmit=_shifted(left, shift_ns),
             extensions=(asked.draft, *fields),
         )
-        data = _finish(encode(packet), asked, seal)
-        return ServerDrop.LONG if data is None else Reply5(data, cookie, saved is not None)
+        data = self._leave(encode(packet), asked, seal, receive_ns, transmit, saved, shift_ns)
+        if isinstance(data, ServerDrop):
+            return data
+        return Reply5(data, cookie, saved is not None, seal is None and asked.key is not None)
+
+    def _leave(
+        self,
+        clear: bytes,
+        asked: Asked,
+        seal: Seal | None,
+        receive_ns: int,
+        transmit: Callable[[], int] | int,
+        saved: int | None,
+        shift_ns: int,
+    ) -> bytes | ServerDrop:
+        """The whole answer, its transmit timestamp put in as the last thing, or the last before it is sealed.
+
+        Args:
+            clear: Header and fields, without that timestamp.
+            asked: The request.
+            seal: What NTS does.
+            receive_ns: Kernel time of the request's arrival.
+            transmit: Kernel time of the departure.
+            saved: The timestamp of an earlier answer, to be sent instead.
+            shift_ns: How far the timescale of the answer is ahead of the served one, which the memory has.
+        """
+        kind = (seal is not None, asked.key is not None, asked.size)
+        sealed = seal is not None or asked.key is not None
+        whole = None if sealed else _finish(clear, asked, None)
+        begun_ns = transmit if isinstance(transmit, int) else transmit()
+        if not 0 <= begun_ns - receive_ns <= OLDEST_NS:
+            return ServerDrop.LATE
+        sent_ns = begun_ns + (self._sealing.foretold_ns(kind) if sealed else 0)
+        left = timestamp_from_ns(self._state.serving_map.utc_ns(sent_ns))[1] if saved is None else saved
+        stamped = _shifted(left, shift_ns).to_bytes(8, "big")
+        if sealed:
+            whole = _finish(clear[:_TRANSMIT_AT] + stamped + clear[HEADER_SIZE:], asked, seal)
+            if not isinstance(transmit, int):
+                self._sealing.took(kind, transmit() - begun_ns)
+        elif whole is not None:
+            whole = whole[:_TRANSMIT_AT] + stamped + whole[HEADER_SIZE:]
+        return ServerDrop.LONG if whole is None else whole
 
     def refuse(self, request: bytes, refusal: Refusal, seal: Seal | None = None) -> Reply5 | ServerDrop:
         """What tells a client that it gets no time: stratum 0, no timestamps, and no fields but the draft's.
@@ -251,10 +290,12 @@ class Server5:
         data = _finish(encode(packet), asked, seal)
         return ServerDrop.LONG if data is None else Reply5(data)
 
-    def sent(self, stamp_as: int, kernel_ns: int) -> None:
-        """An answer with ``stamp_as`` left at this kernel time."""
-        if self._pairs is not None:
-            self._pairs.complete(stamp_as, timestamp_from_ns(self._state.serving_map.utc_ns(kernel_ns))[1])
+    def sent(self, stamp_as: int, kernel_ns: int) -> bool:
+        """An answer with ``stamp_as`` left at this kernel time; False when nobody may ask for that any more."""
+        if self._pairs is None or stamp_as not in self._pairs:
+            return False
+        self._pairs.complete(stamp_as, timestamp_from_ns(self._state.serving_map.utc_ns(kernel_ns))[1])
+        return True
 
     def _key_of(self, request: bytes, at: int) -> SymmetricKey | None:
         """The key of the MAC in the field number ``at``, when it is right."""
