@@ -269,10 +269,10 @@ CASES: list[Case] = [
     ),
     (
         "wrong number",
-        "sources: [{ntp: a.example, version: 5}]\n",
+        "sources: [{ntp: a.example, version: 6}]\n",
         "1:37",
         "sources[0].version",
-        "none of 3, 4",
+        "none of 3, 4, 5, auto",
         None,
     ),
     (
@@ -384,7 +384,7 @@ CASES: list[Case] = [
         "sources:\n  - ntp: a.example\n    version: 3\n    interleaved: always\n",
         "4:18",
         "sources[0].interleaved",
-        "version 4 only",
+        "from NTP version 4 on",
         None,
     ),
     (

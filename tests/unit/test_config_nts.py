@@ -113,7 +113,7 @@ def test_several_certificates_keep_their_order(desk: Desk) -> None:
     ("source", "complaint"),
     [
         ("{ntp: a, nts: true, key: 3}", "sources[0].key: nts and key are two kinds of authentication; one is used"),
-        ("{ntp: a, nts: true, version: 3}", "sources[0].version: NTS exists in NTP version 4 only (RFC 8915)"),
+        ("{ntp: a, nts: true, version: 3}", "sources[0].version: NTS exists from NTP version 4 on (RFC 8915)"),
         ("{ntp: a, ca: /ca.pem}", "sources[0].ca: only servers with nts: true have certificates"),
         ("{ntp: a, bootstrap: true}", "sources[0].bootstrap: only servers with nts: true have certificates"),
         (

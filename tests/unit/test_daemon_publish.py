@@ -21,6 +21,7 @@ from timesync.daemon.leap_book import LeapBook, LiveTable
 from timesync.daemon.publish import Publisher
 from timesync.gnss.leap_vote import Ballot
 from timesync.host import ServerCounters, ServerSettings, ServeState
+from timesync.ntp.v5.bloom import BloomFilter
 from timesync.servo.view import CoreView, ServoState
 from timesync.sim.hardware import Fault, Hardware, PhcHardware
 
@@ -28,6 +29,9 @@ DECEMBER: Instant[Utc] = Instant.from_ns(1_797_000_000 * 10**9)
 """2026-12-11, in a month that may end with a leap second, while the shipped table is vouched for."""
 LAST_DAY: Instant[Utc] = Instant.from_ns(1_798_718_400 * 10**9)
 """2026-12-31 12:00:00."""
+
+
+REFERENCES = BloomFilter(5)
 
 
 class Service:
@@ -62,7 +66,7 @@ class Bench:
         self.host = self.stand.scene.host
         self.table = LiveTable.of(table or leap_table())
         self.leaps = LeapBook(self.table)
-        self.publisher = Publisher(self.host, self.table, self.leaps, lambda _: None)
+        self.publisher = Publisher(self.host, self.table, self.leaps, lambda _: None, lambda: REFERENCES)
         self.services: list[Service] = []
         self.refusal: OSError | None = None
         self.host.serve_ntp = self._serve  # type: ignore[method-assign, assignment]

@@ -165,6 +165,8 @@ def sources(control: str | None, file: str | None, as_json: bool) -> None:
             out.print(f"{entry['name']}: {entry['reason']}")
         if "nts" in entry["details"]:
             out.print(f"{entry['name']}: {_secured(entry['details']['nts'])}")
+        if entry.get("draft") is not None:
+            out.print(f"{entry['name']}: speaks NTP version {entry['version']}, {entry['draft']} (experimental)")
 
 
 @click.command()

@@ -24,7 +24,7 @@ from timesync.config.ptp_look import following_ports
 from timesync.config.roughtime_checks import check_roughtime, roughtime_doubts
 from timesync.config.schema import Config, PoolSource, default_clock
 from timesync.config.source_checks import check_clock_name, check_sources, clock_names
-from timesync.config.tree import Location, Mapping, find, key_mark, plain
+from timesync.config.tree import Location, Mapping, Scalar, find, key_mark, plain
 from timesync.ntp.auth import WEAK_ALGORITHMS
 
 
@@ -174,6 +174,10 @@ def _check_nts(root: Mapping) -> Iterator[Problem]:
         if elsewhere and value(root, "serve", "nts", "seed") is None:
             message = "another server opens our cookies only with the same seed; name its file as serve.nts.seed"
             yield complain(root, ("serve", "nts", "server"), message)
+        versions = [node.value for node in items(root, "serve", "ntp", "versions") if isinstance(node, Scalar)]
+        if not elsewhere and versions and not {4, 5} & set(versions):
+            message = "NTS needs NTP version 4 or 5, and serve.ntp.versions has neither"
+            yield Problem.at(key_mark(root, ("serve", "nts")), "serve.nts", message)
     for index, _ in enumerate(items(root, "sources")):
         for kind in ("ntp", "pool"):
             text = value(root, "sources", index, kind)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
@@ -28,6 +28,7 @@ from timesync.config.address import (
     parse_listen,
     parse_network,
 )
+from timesync.wire.ntp5_ext import DRAFTS, MAX_DRAFT, check_draft
 
 ERROR_TYPE = "timesync"
 """The type of every error raised here; its context has ``message``, ``suggestion`` and ``step``."""
@@ -393,6 +394,32 @@ class ClockName(Written):
     def describe(self) -> str:
         """See ``Written``."""
         return "name of a clock"
+
+
+@dataclass(frozen=True, slots=True)
+class DraftName(Written):
+    """The name of an Internet-Draft of NTPv5."""
+
+    def parse(self, value: object) -> str:
+        """See ``Written``."""
+        if not isinstance(value, str):
+            raise refusal(f"expected the name of an Internet-Draft, such as {DRAFTS[0]}")
+        try:
+            return check_draft(value)
+        except ValueError as error:
+            raise refusal(str(error)) from None
+
+    def json_schema(self) -> JsonSchemaValue:
+        """See ``Written``."""
+        return {"type": "string", "pattern": "^draft-[a-z0-9-]+-[0-9]{2}$", "maxLength": MAX_DRAFT}
+
+    def describe(self) -> str:
+        """See ``Written``."""
+        return "draft"
+
+
+Drafts = Annotated[tuple[Annotated[str, DraftName()], ...], Field(min_length=1, max_length=8)]
+"""Drafts of NTPv5, the preferred one first."""
 
 
 @dataclass(frozen=True, slots=True)

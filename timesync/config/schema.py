@@ -18,6 +18,7 @@ from timesync.config.csptp import EVENT_PORT, CsptpRateLimit, ServeCsptp
 from timesync.config.fields import (
     AutoCount,
     ClockName,
+    Drafts,
     Frequency,
     KeyNumber,
     Listen,
@@ -53,6 +54,7 @@ from timesync.config.sources import (
     source_kind,
 )
 from timesync.ntp.auth import MIN_SECRET, SECRET_SIZES
+from timesync.wire.ntp5_ext import DRAFTS
 from timesync.wire.ntp_over_ptp import NTP_DOMAIN
 
 __all__ = [
@@ -183,6 +185,10 @@ class ServeNtp(Model):
     """Processes that answer; 0: inside the daemon itself."""
     interleaved: bool = True
     """Answer in interleaved mode (RFC 9769) those who ask for it."""
+    versions: Annotated[tuple[Literal[1, 2, 3, 4, 5], ...], Field(min_length=1, max_length=5)] = (1, 2, 3, 4)
+    """NTP versions that are answered; 5 is a draft and experimental."""
+    drafts: Drafts = DRAFTS
+    """With 5 in `versions`: the drafts of NTPv5 that are answered."""
     timestamping: Literal["auto", "hardware", "software"] = "auto"
     """Who stamps packets: network cards whose PTP hardware clock is in `clocks`, or the kernel; auto: the best one."""
     ptp_listen: Annotated[tuple[Annotated[Endpoint, Listen(EVENT_PORT)], ...], Field(max_length=64)] = ()
@@ -196,6 +202,12 @@ class ServeNtp(Model):
     def _domain_of_ptp(self) -> Self:
         if not self.ptp_listen and "ptp_domain" in self.model_fields_set:
             raise refusal("only messages over PTP have a domain; add ptp_listen", step="ptp_domain")
+        return self
+
+    @model_validator(mode="after")
+    def _drafts_of_version_5(self) -> Self:
+        if "drafts" in self.model_fields_set and 5 not in self.versions:
+            raise refusal("only NTPv5 has drafts; add 5 to versions, too", step="drafts")
         return self
 
 

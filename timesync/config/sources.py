@@ -13,10 +13,11 @@ from timesync.base.time import ZERO, Duration
 from timesync.config.address import NTP_PORT, HostPort
 from timesync.config.csptp import CsptpDomain, HostName
 from timesync.config.device import AutoBaud, AutoSpan, Device, Gpsd, GpsdAddress, PulseDevice, Title
-from timesync.config.fields import ClockName, Path, Poll, PollRange, Remote, Span, Written, refusal
+from timesync.config.fields import ClockName, Drafts, Path, Poll, PollRange, Remote, Span, Written, refusal
 from timesync.config.model import Model
 from timesync.config.ptp import InterfaceName
 from timesync.config.roughtime import ROUGHTIME_PORT, PublicKey, RoughtimeVersion
+from timesync.wire.ntp5_ext import DRAFTS
 from timesync.wire.ntp_over_ptp import NTP_DOMAIN
 
 
@@ -68,8 +69,10 @@ class NtpOptions(SourceOptions):
     """With `transport: ptp`: `domainNumber` of those."""
     key: Annotated[int, Field(ge=1, le=0xFFFF_FFFF)] | None = None
     """The id of the symmetric key, from `keys`, that authenticates both directions."""
-    version: Literal[3, 4] = 4
-    """NTP version of the requests."""
+    version: Literal[3, 4, 5, "auto"] = 4
+    """NTP version of the requests; 5 is a draft and experimental; auto: 4, and 5 where the server says it speaks it."""
+    drafts: Drafts = DRAFTS
+    """With `version` 5 or auto: the drafts of NTPv5 to speak, the preferred one first."""
     nts: bool = False
     """Authenticated by NTS (RFC 8915); the port given is then that of NTS-KE, TCP 4460 unless given."""
     ca: Annotated[str, Path()] | None = None
@@ -78,15 +81,19 @@ class NtpOptions(SourceOptions):
     """With `nts`: while the clock was never right since the start, dates of certificates are judged afterwards."""
 
     @model_validator(mode="after")
-    def _interleaved_is_version_4(self) -> Self:
-        if self.interleaved == "always" and self.version != 4:
-            raise refusal("interleaved mode exists in NTP version 4 only (RFC 9769)", step="interleaved")
+    def _what_versions_have(self) -> Self:
+        if self.interleaved == "always" and self.version == 3:
+            raise refusal("interleaved mode exists from NTP version 4 on (RFC 9769)", step="interleaved")
+        if "drafts" in self.model_fields_set and not self.may_speak_5:
+            raise refusal("only NTPv5 has drafts; write `version: auto` or `version: 5`, too", step="drafts")
         return self
 
     @model_validator(mode="after")
     def _of_ptp(self) -> Self:
         if self.transport == "ptp" and self.nts:
             raise refusal("NTS tells the port of NTP, and nothing of PTP; use key", step="transport")
+        if self.transport == "ptp" and self.may_speak_5:
+            raise refusal("messages over PTP are asked in version 3 or 4", step="version")
         if self.transport != "ptp" and "ptp_domain" in self.model_fields_set:
             raise refusal("only messages over PTP have a domain; add transport: ptp", step="ptp_domain")
         return self
@@ -95,12 +102,17 @@ class NtpOptions(SourceOptions):
     def _one_authentication(self) -> Self:
         if self.nts and self.key is not None:
             raise refusal("nts and key are two kinds of authentication; one is used", step="key")
-        if self.nts and self.version != 4:
-            raise refusal("NTS exists in NTP version 4 only (RFC 8915)", step="version")
+        if self.nts and self.version == 3:
+            raise refusal("NTS exists from NTP version 4 on (RFC 8915)", step="version")
         for step in () if self.nts else ("ca", "bootstrap"):
             if step in self.model_fields_set and getattr(self, step) is not None:
                 raise refusal("only servers with nts: true have certificates", step=step)
         return self
+
+    @property
+    def may_speak_5(self) -> bool:
+        """Whether NTPv5 may be spoken."""
+        return self.version in (5, "auto")
 
 
 class NtpSource(NtpOptions):

@@ -29,6 +29,7 @@ from timesync.daemon.reload import adoptable
 from timesync.daemon.roughtime_group import RoughtimeGroup
 from timesync.host import Host
 from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.v5.bloom import BloomFilter
 from timesync.observe.snapshot import Snapshot
 from timesync.runtime.drive import Alarm
 from timesync.runtime.steer import Helmsman
@@ -85,7 +86,7 @@ class Appliance:
         self._around = Surroundings(host, leap_table, listener, self._answers)
         self._crew = Crew(self._around, self._keeper.calibration)
         self._away: set[ClockId] = set()
-        self._publisher = Publisher(host, leap_table, self._leaps, start.note)
+        self._publisher = Publisher(host, leap_table, self._leaps, start.note, self._references)
         self._outputs = Outputs(self._around)
         self._ticks = 0
         self._stopped = False
@@ -143,6 +144,15 @@ class Appliance:
             self._warnings.pop("serve", None)
         else:
             self._warn("serve", trouble)
+
+    def _references(self) -> BloomFilter:
+        """The reference ids of all that our time is from."""
+        selected = [
+            (source.spec.source, source.spec.reference_id)
+            for source in self.controller.sources()
+            if source.ruling.state is SourceState.SELECTED and source.spec.parent is None
+        ]
+        return self._around.references.served(self._host.entropy, selected)
 
     # -- what sources say
 

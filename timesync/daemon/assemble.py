@@ -19,8 +19,12 @@ from timesync.ntp.client_interleaved import Interleaved
 from timesync.ntp.limit import LimitReply, RateLimit
 from timesync.ntp.pool import RosterSettings
 from timesync.ntp.server import ServerSettings
+from timesync.ntp.v5.negotiation import SpeakV5
+from timesync.ntp.v5.speech import Speak5
 from timesync.servo.command import ClockMemory, ClockSpec, CoreSettings, SourceSpec
 from timesync.servo.steering import SteeringSettings
+from timesync.wire.ntp5 import VERSION as NTPV5
+from timesync.wire.nts_ke import NextProtocol
 
 NtpLike = NtpSource | PoolSource
 
@@ -83,13 +87,33 @@ def client_settings(
         link=LinkId(identity),
         local=clock,
         remote=endpoint,
-        version=source.version,
+        version=3 if source.version == 3 else 4,
         poll_min=source.poll.least,
         poll_max=source.poll.most,
         burst=source.burst,
         interleaved=Interleaved(source.interleaved),
         key=None if source.key is None else keys[source.key],
     )
+
+
+def speak5(source: NtpLike, key: SymmetricKey | None) -> Speak5 | None:
+    """How NTPv5 is spoken to the servers of a source; None where it is not."""
+    if not source.may_speak_5:
+        return None
+    return Speak5(
+        speak=SpeakV5.ALWAYS if source.version == NTPV5 else SpeakV5.AUTO,
+        drafts=source.drafts,
+        interleaved=source.interleaved != "never",
+        key=key,
+    )
+
+
+def ke_protocols(source: NtpLike) -> tuple[int, ...]:
+    """What NTS keys are wanted for, best first."""
+    if not source.may_speak_5:
+        return (NextProtocol.NTPV4,)
+    only = (NextProtocol.NTPV5_DRAFT,)
+    return only if source.version == NTPV5 else (*only, NextProtocol.NTPV4)
 
 
 def source_spec(source: NtpLike, endpoint: Endpoint, clock: ClockId, precision: Duration) -> SourceSpec:
@@ -131,6 +155,8 @@ def server_settings(config: Config, keys: Mapping[int, SymmetricKey]) -> ServerS
         if limit is None
         else RateLimit(interval=limit.interval, burst=limit.burst, reply=LimitReply(limit.reply)),
         keys=tuple(keys.values()),
+        versions=frozenset(serve.versions),
+        drafts=serve.drafts,
         interleaved=serve.interleaved,
         ptp_domain=serve.ptp_domain,
     )

@@ -14,6 +14,7 @@ from timesync.base.time import Duration, Instant, Tai
 from timesync.base.utc import LeapTable
 from timesync.config.sources import SourceOptions
 from timesync.daemon.ptp_quality import Known
+from timesync.daemon.references import References
 from timesync.gnss.event import LeapReport
 from timesync.host import Host
 from timesync.observe.snapshot import SourceFacts
@@ -116,6 +117,7 @@ class Surroundings:
         listener: Takes what is measured and said.
         core: Answers questions.
         receivers: The receivers that run, by the identity of their source.
+        references: Reference ids of NTPv5.
     """
 
     host: Host
@@ -123,6 +125,7 @@ class Surroundings:
     listener: Listener
     core: CoreQuestions
     receivers: dict[SourceId, ReceiverView] = field(default_factory=dict)
+    references: References = field(default_factory=References)
 
 
 class SourceGroup(Protocol):

@@ -76,12 +76,14 @@ class NtpWiring:
         clock: The clock that is measured by kernel timestamps.
         cards: The clocks of network cards that may be measured instead.
         key: The key of the entry, if it has one.
+        loops: Others may take their time from us, so a loop must be looked for (NTPv5).
     """
 
     source: NtpSource | PoolSource
     clock: ClockId
     cards: frozenset[ClockId]
     key: SymmetricKey | None
+    loops: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,8 @@ def source_wiring(source: SourceOptions, config: Config, keys: Mapping[int, Symm
     match source:
         case NtpSource() | PoolSource():
             key = None if source.key is None else keys[source.key]
-            return NtpWiring(source, clock, card_clocks(config, source), key)
+            loops = source.may_speak_5 and config.serve.ntp is not None
+            return NtpWiring(source, clock, card_clocks(config, source), key, loops)
         case PpsSource():
             numbering = config.numbering(source)
             only = None if numbering is None else SourceId(numbering.title)
@@ -204,7 +207,16 @@ def make_group(
         case NtpWiring():
             keys = {} if wiring.key is None else {wiring.key.id: wiring.key}
             finder = _nts_finder(wiring, around) if wiring.source.nts else None
-            return NtpGroup(wiring.source, wiring.clock, around, keys, taken=taken, cards=wiring.cards, finder=finder)
+            return NtpGroup(
+                wiring.source,
+                wiring.clock,
+                around,
+                keys,
+                taken=taken,
+                cards=wiring.cards,
+                finder=finder,
+                loops=wiring.loops,
+            )
         case PulseWiring():
             return PulseGroup(wiring.source, wiring.clock, around, wiring.only, wiring.receiver)
         case DeviceWiring():

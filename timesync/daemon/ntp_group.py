@@ -17,14 +17,18 @@ from timesync.daemon.assemble import (
     roster_settings,
     source_id,
     source_spec,
+    speak5,
 )
 from timesync.daemon.finder import Finder, NameFinder
 from timesync.daemon.group import Surroundings
+from timesync.daemon.references import filter_of_server
 from timesync.daemon.stamping import StampChoice, Stamping
 from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.authenticator import Authenticator, KeyAuthenticator
 from timesync.ntp.client import Client
 from timesync.ntp.over_ptp import OverPtp
 from timesync.ntp.pool import Add, Health, Remove, Resolve, Roster, RosterEffect, health
+from timesync.ntp.v5.speech import Loops, Speech5
 from timesync.observe.snapshot import SourceFacts
 from timesync.runtime.drive import Alarm, Driver, RequestMachine
 
@@ -61,6 +65,7 @@ class NtpGroup:
         taken: Callable[[], Iterable[str]] = tuple,
         cards: Collection[ClockId] = (),
         finder: Finder | None = None,
+        loops: bool = False,
     ) -> None:
         """Nothing is asked before ``start``.
 
@@ -72,11 +77,14 @@ class NtpGroup:
             taken: Addresses that other groups ask now; a server that two entries name is asked by one of them.
             cards: The clocks of network cards that may be measured instead, by ``card_clocks``.
             finder: Knows where the servers are; None: the resolver does.
+            loops: Others may take their time from us: of servers of NTPv5 the reference ids are asked for.
         """
         self.source = source
         self.clock = clock
         self.servers: dict[SourceId, Server] = {}
         self._host = host = around.host
+        self._references = around.references
+        self._loops = loops
         self._leap_table = around.leap_table
         self._keys = keys
         self._taken = taken
@@ -277,6 +285,7 @@ class NtpGroup:
         identity = source_id(self.source, endpoint)
         settings = client_settings(self.source, endpoint, stamping.clock, self._keys)
         precision = stamping.precision(self._host)
+        speech = self._speech(authenticator or KeyAuthenticator(settings.key), settings.key)
         client = Client(
             settings,
             self._leap_table,
@@ -284,6 +293,7 @@ class NtpGroup:
             self._host.entropy,
             precision,
             authenticator,
+            speech,
         )
         # Before its first answer: a server that follows this machine must never be followed back.
         client.set_own_reference_ids(_reference_ids(self._host.own_addresses()))
@@ -303,8 +313,22 @@ class NtpGroup:
             machine, self._host, endpoint, stamping.clock, sink, hardware=stamping.hardware, over_ptp=over_ptp
         )
         self.servers[identity] = Server(endpoint, stamping, client, driver)
+        self._references.follow(
+            identity, lambda: filter_of_server(endpoint.address, None if speech is None else speech.references)
+        )
         self._listener.added(source_spec(self.source, endpoint, stamping.clock, precision))
         driver.start()
+
+    def _speech(self, authenticator: Authenticator, key: SymmetricKey | None) -> Speech5 | None:
+        """How to speak NTPv5 to a server, where that is wanted."""
+        words = speak5(self.source, key)
+        if words is None:
+            return None
+        loops = None
+        if self._loops:
+            names = self._references.names(self._host.entropy, self._host.own_addresses())
+            loops = Loops(names, self._host.rng)
+        return Speech5(words, authenticator, self._leap_table, self._host.entropy, loops)
 
     def _review_stamping(self) -> None:
         """Cards come and go, routes change, and a card may not keep what it promised."""
@@ -336,6 +360,7 @@ class NtpGroup:
         server = self.servers.pop(identity, None)
         if server is not None:
             server.driver.stop()
+            self._references.leave(identity)
             self._listener.removed(identity)
 
     def _hear(self, identity: SourceId, effect: Effect) -> None:

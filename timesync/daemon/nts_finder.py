@@ -13,6 +13,7 @@ from timesync.base.machine import Effect, Measured, Noted, Status
 from timesync.base.measure import Measurement
 from timesync.base.time import ZERO, Duration, Instant, Mono, Utc
 from timesync.config.sources import NtpSource, PoolSource
+from timesync.daemon.assemble import ke_protocols
 from timesync.daemon.group import Surroundings
 from timesync.daemon.nts_stored import LastTime, StoredSession
 from timesync.gnss.rollover import BUILT
@@ -21,7 +22,7 @@ from timesync.ntp.authenticator import Authenticator, NtsAuthenticator
 from timesync.nts import retry
 from timesync.nts.bootstrap import Provisional, date_floor
 from timesync.nts.certificates import CertificateError, utc_text
-from timesync.nts.ke_client import Agreed
+from timesync.nts.ke_client import Agreed, KeOffer
 from timesync.nts.saved import SavedSession
 from timesync.nts.session import NtsSession
 from timesync.nts.tls import TlsFacts
@@ -201,7 +202,8 @@ class NtsFinder:
         except CertificateError as error:
             raise OSError(f"{self._source.ca}: {error}") from error
         floor = self._floor() if self._source.bootstrap else None
-        remote = KeRemote(server=name, port=port, trust=trust, floor=floor)
+        offer = KeOffer(protocols=ke_protocols(self._source))
+        remote = KeRemote(server=name, port=port, trust=trust, floor=floor, offer=offer)
         return await establish(network, remote, self._utc())
 
     async def _take(self, result: Established, waits: retry.KeRetry, ke_server: str) -> Endpoint | KeFailure:
@@ -339,6 +341,7 @@ class NtsFinder:
                 "ke_server": known.ke_server,
                 "aead": session.keys[0].aead.name,
                 "cookies": len(session.cookies),
+                "ntp_version": known.authenticator.version,
                 "provisional": known.provisional is not None,
                 "starving": known.authenticator.starving,
                 "trouble": known.trouble,
@@ -357,6 +360,10 @@ class NtsFinder:
         if saved is None:
             return None
         agreed = saved.agreed
+        if agreed.protocol not in ke_protocols(self._source):
+            # The entry wants another NTP version now.
+            self._stored.used()
+            return None
         server = name if agreed.server is None else agreed.server
         endpoints = await self._host.resolve(server, agreed.port or NTP_PORT)
         if not endpoints:

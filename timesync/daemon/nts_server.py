@@ -28,10 +28,14 @@ from timesync.nts.master import (
     seeded_keys,
 )
 from timesync.observe.snapshot import MasterKeyFacts, NtsFacts
+from timesync.wire.ntp5 import VERSION as NTPV5
+from timesync.wire.nts_ke import NextProtocol
 
 _FILE: Final = "nts-master.keys"
 _ROTATION: Final = RotationSettings()
 _NTP_PORT: Final = 123
+_PROTOCOLS: Final = ((NTPV5, NextProtocol.NTPV5_DRAFT), (4, NextProtocol.NTPV4))
+"""What cookies may be for, by NTP version: a client that speaks version 5 shall have that."""
 
 
 class CookieKeys:
@@ -213,10 +217,13 @@ class NtsServer:
 
 def _spec(config: Config, serve: ServeNts) -> NtsSpec:
     port = told_port(() if config.serve.ntp is None else config.serve.ntp.listen)
+    # What another server speaks is not known here, but version 4 is what NTS was made for.
+    spoken = (4,) if serve.server is not None or config.serve.ntp is None else config.serve.ntp.versions
     return NtsSpec(
         listen=serve.listen,
         certificates=[(pair.certificate, pair.private_key) for pair in serve.pairs],
         offer=KeServerSettings(
+            protocols=tuple(protocol for version, protocol in _PROTOCOLS if version in spoken),
             server=None if serve.server is None else serve.server.host,
             port=port if serve.server is None else serve.server.port,
         ),

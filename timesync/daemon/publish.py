@@ -10,7 +10,7 @@ from timesync.base.machine import Noted
 from timesync.base.measure import Leap
 from timesync.base.serving import ServingMap
 from timesync.base.smear import NO_SMEAR, Smear, changes, smear
-from timesync.base.time import Duration, Instant, Tai
+from timesync.base.time import Duration, Instant, Tai, Utc
 from timesync.base.utc import LeapTable
 from timesync.config.schema import Config
 from timesync.daemon.assemble import server_settings
@@ -18,9 +18,12 @@ from timesync.daemon.leap_book import LeapBook
 from timesync.daemon.nts_server import NtsServer
 from timesync.host import ClockError, Host, NtpService, ServerCounters, ServeState
 from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.v5.bloom import BloomFilter
+from timesync.ntp.v5.serving import Serving, scales_at
 from timesync.runtime.drive import Alarm
 from timesync.servo.view import CoreView
 from timesync.wire.ntp import timestamp_from_utc
+from timesync.wire.ntp5 import VERSION as NTPV5
 
 _SERVE_VALID = Duration.from_s(10)
 """A server whose daemon says nothing for so long declares itself unsynchronized."""
@@ -38,8 +41,18 @@ _SOON = Duration.from_s(2)
 class Publisher:
     """The NTP server of an appliance, and what it is told."""
 
-    def __init__(self, host: Host, table: LeapTable, leaps: LeapBook, note: Callable[[Noted], None]) -> None:
+    def __init__(
+        self,
+        host: Host,
+        table: LeapTable,
+        leaps: LeapBook,
+        note: Callable[[Noted], None],
+        references: Callable[[], BloomFilter],
+    ) -> None:
+        """``references`` gives the reference ids that clients of NTPv5 are told."""
         self._host = host
+        self._references = references
+        self._ntpv5 = False
         self.nts = NtsServer(host, table, note)
         self._table = table
         self._leaps = leaps
@@ -79,6 +92,7 @@ class Publisher:
         self._smear = self._leaps.smear = None if serve is None else serve.leap_smear
         self._stamping = "software" if serve is None else serve.timestamping
         self._over_ptp = serve is not None and bool(serve.ptp_listen)
+        self._ntpv5 = serve is not None and NTPV5 in serve.versions
         cookies, trouble = self.nts.open(config)
         if serve is None:
             return trouble
@@ -142,7 +156,14 @@ class Publisher:
             serving_map=_smeared(clock.serving_map(), self._table.utc(at).ns(), now),
             epoch=clock.epoch,
             cards=self._host.card_maps(over_ptp=self._over_ptp) if self._stamping != "software" else (),
+            ntpv5=self._told(self._table.utc(at), now) if self._ntpv5 else None,
         )
+
+    def _told(self, utc: Instant[Utc], now: Smear) -> Serving:
+        """What clients of NTPv5 are told besides."""
+        ahead = None if self._smear is None else now.ahead
+        scales = scales_at(self._leaps.believed, utc, ahead=ahead, smearing=now.active)
+        return Serving(references=self._references(), scales=scales)
 
     def _watch_smear(self, at: Instant[Tai]) -> None:
         """Publish when the map changes its course: as a smear begins and ends, and as the kernel repeats a second."""

@@ -79,6 +79,8 @@ def _about_source(entry: Mapping[str, Any], *, keyed: bool) -> list[str]:
             f"{entry['sent']} requests were sent to {entry['address']}, {entry['received']} valid answers came; "
             f"of the last eight requests {entry['reach']} were answered."
         )
+    if entry["draft"] is not None:
+        lines.append(f"It speaks NTP version {entry['version']}, which is experimental: {entry['draft']}.")
     secured = entry["details"].get("nts")
     silent = keyed and entry["sent"] >= _SILENT_REQUESTS and not entry["received"]
     if silent and secured is not None:

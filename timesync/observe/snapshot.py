@@ -293,6 +293,8 @@ class Snapshot:
             "leap": None if status is None else _LEAP_WORDS[status.leap],
             "authenticated": status is not None and status.authenticated,
             "interleaved": status is not None and status.interleaved,
+            "version": None if status is None else status.version,
+            "draft": None if status is None else status.draft,
             "timestamping": _timestamping(status),
             "last_sample_age_s": age,
             "samples": view.samples,
@@ -308,7 +310,7 @@ def _unresolved(name: str, kind: str, reason: str) -> dict[str, Any]:
     """A configured source that cannot run, in the shape of a source."""
     fields = dict.fromkeys(
         ("address", "clock", "offset_s", "uncertainty_s", "error_bound_s", "delay_s", "jitter_s", "poll_s", "stratum",
-         "reference_id", "leap", "timestamping", "last_sample_age_s"),
+         "reference_id", "leap", "version", "draft", "timestamping", "last_sample_age_s"),
     )  # fmt: skip
     zeros = dict.fromkeys(("reach", "samples", "outliers", "sent", "received"), 0)
     flags = dict.fromkeys(("authenticated", "interleaved"), False)
