@@ -32,12 +32,13 @@ def request(
     first: int = 0x23,
     stratum: int = 0,
     poll: int = 6,
+    reference: int = 0,
     origin: int = 0,
     receive: int = 0,
     transmit: int = 0x0123_4567_89AB_CDEF,
 ) -> bytes:
     """48 octets; 0x23 is leap 0, version 4, mode 3."""
-    return _HEADER.pack(first, stratum, poll, 0, 0, 0, bytes(4), 0, origin, receive, transmit)
+    return _HEADER.pack(first, stratum, poll, 0, 0, 0, bytes(4), reference, origin, receive, transmit)
 
 
 @dataclass(frozen=True)

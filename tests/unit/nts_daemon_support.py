@@ -138,7 +138,7 @@ class FarServer:
 
     def open(self) -> None:
         """Answer NTP."""
-        settings = ServerSettings(allow=(ip_network("0.0.0.0/0"),), nts=self.keys)
+        settings = ServerSettings(allow=(ip_network("0.0.0.0/0"),), nts=self.keys, versions=frozenset({3, 4, 5}))
         self.service: SimNtpService = self.host.serve_ntp(settings, [Endpoint(self.address, self._port)], None)
         answer = self.service.on_request
 

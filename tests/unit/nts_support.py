@@ -85,7 +85,7 @@ def fields_of(packet: bytes) -> list[tuple[int, bytes]]:
     while position < len(packet):
         kind, length = struct.unpack_from("!HH", packet, position)
         found.append((kind, packet[position + 4 : position + length]))
-        position += length
+        position += length + 3 & ~3
     assert position == len(packet)
     return found
 

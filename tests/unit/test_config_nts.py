@@ -127,6 +127,17 @@ def test_what_contradicts_itself_in_a_source_is_said(source: str, complaint: str
     assert complaint in problems(text)
 
 
+@pytest.mark.parametrize(("versions", "fine"), [("[3]", False), ("[4]", True), ("[5]", True), ("[1, 2]", False)])
+def test_nts_needs_a_version_that_has_it(desk: Desk, versions: str, fine: bool) -> None:
+    desk.pair("cert", desk.identity())
+    text = SERVE.replace("ntp: {}", f"ntp: {{versions: {versions}}}")
+    if fine:
+        assert desk.load(text).config.serve.nts is not None
+    else:
+        complaint = "serve.nts: NTS needs NTP version 4 or 5, and serve.ntp.versions has neither"
+        assert [complaint] == desk.problems(text)
+
+
 def test_nts_without_an_ntp_server_is_refused(desk: Desk) -> None:
     desk.pair("cert", desk.identity())
     found = desk.problems(SERVE.replace("  ntp: {}\n", ""))

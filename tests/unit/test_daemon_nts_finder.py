@@ -50,6 +50,42 @@ def test_keys_come_first_then_authenticated_measurements(scene: NtsScene) -> Non
     assert len(far.cookies) == len(set(far.cookies)), "a cookie used twice lets others follow a client"
 
 
+@pytest.mark.parametrize(
+    ("version", "spoken", "agreed"), [(4, (0x8001, 0), 4), ("auto", (0x8001, 0), 5), ("auto", (0,), 4), (5, (0,), None)]
+)
+def test_the_version_is_that_which_key_establishment_agrees_on(
+    scene: NtsScene, version: object, spoken: tuple[int, ...], agreed: int | None
+) -> None:
+    far, group = scene.server(), scene.group(version=version)
+    far.settings = KeServerSettings(protocols=spoken)
+    found: list[int] = []
+
+    async def story() -> None:
+        group.start()
+        await scene.wait(60)
+        found.extend(said["ntp_version"] for said in scene.nts(group))
+
+    scene.play(story)
+    assert ([] if agreed is None else [agreed]) == found
+    spoken_in = {status.version for status in scene.statuses.values() if status.authenticated}
+    assert (set() if agreed is None else {agreed}) == spoken_in
+
+
+def test_stored_keys_of_another_version_are_not_used(scene: NtsScene) -> None:
+    far, group = scene.server(), scene.group()
+
+    async def story() -> None:
+        group.start()
+        await scene.wait(60)
+        scene.stop(group)
+        scene.group(version=5).start()
+        await scene.wait(60)
+
+    far.settings = KeServerSettings(protocols=(0, 0x8001))
+    scene.play(story)
+    assert 2 == len(far.asked_at)
+
+
 def test_a_server_of_an_unknown_authority_gives_no_keys_and_is_not_asked_in_a_hurry(scene: NtsScene) -> None:
     far, group = scene.server(), scene.group()
     far.show(make_identity("elsewhere", NAME, issuer=make_identity("Other CA", authority=True)))

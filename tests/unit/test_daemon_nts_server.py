@@ -205,6 +205,17 @@ def test_keys_go_to_both_servers_and_change_in_both(scene: Scene) -> None:
     assert scene.pass_days(1) is None
 
 
+def test_keys_are_for_ntpv5_where_that_is_served_here(scene: Scene) -> None:
+    for served, versions, protocols in (
+        (serve(), (1, 2, 3, 4), (0,)),
+        (serve(), (4, 5), (0x8001, 0)),
+        (serve(), (5,), (0x8001,)),
+        (serve(server=HostPort("ntp.example.org", 123)), (4, 5), (0,)),
+    ):
+        scene.open(served, ntp={"versions": versions})
+        assert protocols == scene.services[-1].spec.offer.protocols
+
+
 def test_clients_are_told_another_port_and_another_server(scene: Scene) -> None:
     scene.open(serve(), ntp={"listen": ("0.0.0.0:1123",)})
     assert (None, 1123) == (scene.services[-1].spec.offer.server, scene.services[-1].spec.offer.port)

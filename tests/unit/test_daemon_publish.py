@@ -22,8 +22,10 @@ from timesync.daemon.publish import Publisher
 from timesync.gnss.leap_vote import Ballot
 from timesync.host import ServerCounters, ServerSettings, ServeState
 from timesync.ntp.v5.bloom import BloomFilter
+from timesync.ntp.v5.serving import Scales, Serving
 from timesync.servo.view import CoreView, ServoState
 from timesync.sim.hardware import Fault, Hardware, PhcHardware
+from timesync.wire.ntp5 import Timescale
 
 DECEMBER: Instant[Utc] = Instant.from_ns(1_797_000_000 * 10**9)
 """2026-12-11, in a month that may end with a leap second, while the shipped table is vouched for."""
@@ -135,6 +137,24 @@ def test_the_view_is_told_with_the_time_it_is_good_for() -> None:
     bench.run(act)
     assert bench.services[0].closed
     assert not bench.publisher.running
+
+
+def test_clients_of_ntpv5_are_told_reference_ids_and_timescales_where_that_is_served() -> None:
+    plain = {Timescale.TAI: 37 * 10**9}
+    for extra, scales in (
+        ("", None),
+        (", versions: [4, 5]", Scales(Timescale.UTC, plain)),
+        (", versions: [5], leap_smear: 24h", Scales(Timescale.SMEARED, {Timescale.UTC: 0, **plain})),
+    ):
+        bench = Bench(extra)
+
+        def act(bench: Bench = bench, scales: Scales | None = scales) -> None:
+            bench.open()
+            told = bench.state.ntpv5
+            expected = None if scales is None else Serving(references=REFERENCES, scales=scales)
+            assert expected == told
+
+        bench.run(act)
 
 
 def test_an_unsynchronized_clock_is_told_as_one() -> None:

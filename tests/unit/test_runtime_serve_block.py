@@ -2,15 +2,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from ntp_server_support import state
 
 from timesync.base.measure import Leap
-from timesync.base.serving import ServingMap
+from timesync.base.serving import CardMap, ServingMap
 from timesync.base.time import Duration, Instant
 from timesync.ntp.server import Count, ServerCounters
-from timesync.runtime.serve_block import _STATE_AT, SharedBlock, decode_state, encode_state
+from timesync.ntp.v5.bloom import BloomFilter
+from timesync.ntp.v5.serving import Scales, Serving
+from timesync.runtime.serve_block import _STATE_AT, MAX_CARDS, SharedBlock, decode_state, encode_state
+from timesync.wire.ntp5 import Timescale
 
 FULL = state(
     leap=Leap.DELETE,
@@ -33,6 +37,21 @@ def block() -> Iterator[SharedBlock]:
 
 def test_a_state_comes_back_whole() -> None:
     assert decode_state(encode_state(FULL)) == FULL
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        Serving(),
+        Serving(references=BloomFilter((1 << 4095) | 5)),
+        Serving(scales=Scales(Timescale.SMEARED, {Timescale.UTC: None, Timescale.TAI: -37 * 10**9, Timescale.UT1: 3})),
+    ],
+)
+def test_what_clients_of_ntpv5_are_told_comes_back(told: Serving) -> None:
+    cards = tuple(CardMap(index, 1 << 62, -(10**18), 1.5) for index in range(MAX_CARDS))
+    full = replace(FULL, ntpv5=told, cards=cards)
+    assert decode_state(encode_state(full)) == full
+    assert len(encode_state(FULL)) == len(encode_state(full))
 
 
 def test_another_mapping_of_the_same_memory_sees_the_state_once(block: SharedBlock) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from linux_support import await_kernel_stamps
+from ntp5_support import message
 from ntp_server_support import EVERYBODY, live_state, ns_of, request
 
 from timesync.base.ids import Endpoint
@@ -144,6 +145,34 @@ def test_both_paths_give_the_same_octets(to: str, seed: int, monkeypatch: pytest
         assert server.counters().limited > 0
 
 
+def test_who_asks_whether_ntpv5_is_spoken_is_told_by_the_slow_path() -> None:
+    mark = int.from_bytes(b"NTP5DRFT", "big")
+    settings = ServerSettings(allow=EVERYBODY, versions=frozenset({3, 4, 5}))
+    for offered, expected in ((settings, b"NTP5DRFT"), (replace(settings, versions=frozenset({3, 4})), None)):
+        with lane("127.0.0.1", offered) as (fast, _, port), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+            made.connect(("127.0.0.1", port))
+            made.setblocking(False)
+            for reference in (0, mark, mark + 1, mark):
+                made.send(request(reference=reference))
+                fast.drain()
+            replies = drain(made)
+            marked = [reply[16:24] == b"NTP5DRFT" for reply in replies]
+            assert ([False, True, False, True] if expected else [False] * 4) == marked
+
+
+def test_the_fast_path_leaves_version_5_alone() -> None:
+    settings = ServerSettings(allow=EVERYBODY, versions=frozenset({4, 5}))
+    with lane("127.0.0.1", settings) as (fast, server, port), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.connect(("127.0.0.1", port))
+        made.setblocking(False)
+        for data in (request(), request(), request(first=0x2B), message()):
+            made.send(data)
+            fast.drain()
+        assert [48, 48, len(message())] == [len(reply) for reply in drain(made)]
+        counted = server.counters()
+        assert (2, 1, 1) == (counted.version_4, counted.version_5, counted.bad), "without a draft it is nobody's"
+
+
 def test_the_fast_path_keeps_to_the_limit_of_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
     limit = RateLimit(interval=Duration.from_s(10_000), burst=2, reply=LimitReply.DROP)
     with lane("127.0.0.1", replace(SETTINGS, rate_limit=limit)) as (fast, server, port), ExitStack() as stack:
@@ -255,7 +284,8 @@ def test_no_reply_says_that_it_leaves_later_than_it_does(
         ServerSettings(),
         ServerSettings(
             allow=(ip_network("2001:db8::/32"),),
-            versions=frozenset({3}),
+            versions=frozenset({3, 5}),
+            drafts=("draft-ietf-ntp-ntpv5-08",),
             interleaved=False,
             rate_limit=RateLimit(interval=Duration(3), burst=9, reply=LimitReply.KOD, leak=16, kiss=2),
         ),

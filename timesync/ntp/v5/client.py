@@ -350,10 +350,14 @@ def _encoded(field: Extension) -> bytes:
 
 
 def _kiss(packet: Ntp5Packet, own_poll: int) -> bytes | None:
-    """The kiss code of version 4 that says the same; ``Poll`` has taken their place."""
+    """The kiss code of version 4 that says the same; ``Poll`` has taken their place.
+
+    A server does not know our interval, so one that asks for a shorter one, and tells no time, asks for a longer one.
+    """
     if packet.poll == NEVER:
         return DENY
-    return RATE if packet.stratum == 0 and packet.poll > own_poll else None
+    no_time = packet.receive == 0 and packet.transmit == 0
+    return RATE if packet.stratum == 0 and (no_time or packet.poll > own_poll) else None
 
 
 def _short(time32: int) -> int:
