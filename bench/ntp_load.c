@@ -2,8 +2,12 @@
  *
  * usage: ntp_load ADDRESS PORT SECONDS MAXIMUM SOCKETS WINDOW FIRST [FILE]
  *
- * FILE holds a request that is sent as it is, over and over, such as one with NTS, which cannot be changed once it is
- * sealed. A good reply to it has its transmit timestamp as origin, a stratum, and is longer than a header.
+ * FILE holds requests that are sent as they are, in turn, such as those with NTS, which cannot be changed once they are
+ * sealed: in front of each its length in two octets, the higher first. All have the same length and the same transmit
+ * timestamp. A good reply has that as origin, a stratum, is longer than a header, and no longer than the request.
+ *
+ * It looks for replies every PAUSE and never waits for one: a server would otherwise pay for waking it up, with each
+ * reply, which on a virtual machine costs more than the reply.
  *
  * Socket i is bound to 127.0.0.(FIRST+i) for an IPv4 target, so that a server that spreads clients by address spreads
  * them. It stops after SECONDS or MAXIMUM requests, whichever comes first, and prints "sent replies bad seconds".
@@ -13,7 +17,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +24,9 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, LENGTH = 48, LONGEST = 1280, SOCKETS = 64 };
+enum { BATCH = 64, LENGTH = 48, LONGEST = 1280, SOCKETS = 64, REQUESTS = 4096 };
+static const struct timespec PAUSE = {.tv_nsec = 100 * 1000};
+static const double LOST = 0.2; /* seconds without any reply */
 
 struct lane {
     int fd;
@@ -38,15 +43,19 @@ static double now(void) {
 
 static unsigned char out[BATCH][LONGEST], in[BATCH][LONGEST];
 static size_t length = LENGTH;
-static int fixed;
+static unsigned char fixed[REQUESTS][LONGEST];
+static int fixed_count, next_fixed;
 static struct iovec out_vector[BATCH], in_vector[BATCH];
 static struct mmsghdr out_message[BATCH], in_message[BATCH];
 
 static int send_some(struct lane *lane, int count, int index) {
     for (int i = 0; i < count; i++) {
         unsigned long cookie = ((unsigned long)(index + 1) << 48) + (unsigned long)++lane->sequence;
-        if (fixed)
+        if (fixed_count) {
+            out_vector[i].iov_base = fixed[next_fixed];
+            next_fixed = (next_fixed + 1) % fixed_count;
             continue;
+        }
         out[i][0] = 4 << 3 | 3;
         memcpy(&out[i][40], &cookie, 8);
     }
@@ -55,24 +64,26 @@ static int send_some(struct lane *lane, int count, int index) {
 }
 
 static int is_fine(int lane, unsigned i) {
-    if (fixed)
+    if (fixed_count)
         return in_message[i].msg_len > LENGTH && in_message[i].msg_len <= length && (in[i][0] & 7) == 4 && in[i][1] &&
-               !memcmp(&in[i][24], &out[0][40], 8);
+               !memcmp(&in[i][24], &fixed[0][40], 8);
     unsigned long cookie;
     memcpy(&cookie, &in[i][24], 8);
     return in_message[i].msg_len == LENGTH && (in[i][0] & 7) == 4 && cookie >> 48 == (unsigned)(lane + 1);
 }
 
-static int read_request(const char *name) {
+static int read_requests(const char *name) {
     FILE *file = fopen(name, "rb");
     if (!file)
         return -1;
-    length = fread(out[0], 1, LONGEST, file);
+    for (int high; fixed_count < REQUESTS && (high = fgetc(file)) != EOF; fixed_count++) {
+        size_t size = (size_t)high << 8 | (size_t)fgetc(file);
+        if (size > LONGEST || (fixed_count && size != length) || fread(fixed[fixed_count], 1, size, file) != size)
+            return -1;
+        length = size;
+    }
     fclose(file);
-    for (int i = 1; i < BATCH; i++)
-        memcpy(out[i], out[0], length);
-    fixed = 1;
-    return length >= LENGTH ? 0 : -1;
+    return fixed_count && length >= LENGTH ? 0 : -1;
 }
 
 int main(int argc, char **argv) {
@@ -95,8 +106,8 @@ int main(int argc, char **argv) {
         fprintf(stderr, "ntp_load: out of range\n");
         return 2;
     }
-    if (argc == 9 && read_request(argv[8])) {
-        fprintf(stderr, "ntp_load: %s holds no request\n", argv[8]);
+    if (argc == 9 && read_requests(argv[8])) {
+        fprintf(stderr, "ntp_load: %s holds no requests\n", argv[8]);
         return 2;
     }
     for (int i = 0; i < BATCH; i++) {
@@ -106,7 +117,6 @@ int main(int argc, char **argv) {
         in_message[i].msg_hdr = (struct msghdr){.msg_iov = &in_vector[i], .msg_iovlen = 1};
     }
     struct lane lanes[SOCKETS] = {0};
-    struct pollfd polls[SOCKETS];
     for (int i = 0; i < count; i++) {
         lanes[i].fd = socket(v6 ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0);
         struct sockaddr_in own = {.sin_family = AF_INET};
@@ -116,14 +126,14 @@ int main(int argc, char **argv) {
             perror("ntp_load: socket");
             return 1;
         }
-        polls[i] = (struct pollfd){.fd = lanes[i].fd, .events = POLLIN};
     }
     long sent = 0, replies = 0, bad = 0;
     double start = now(), clock = start;
     while ((clock = now()) - start < limit) {
+        int waiting = 0;
         for (int i = 0; i < count; i++) {
             struct lane *lane = &lanes[i];
-            if (lane->outstanding && clock - lane->heard > 0.02)
+            if (lane->outstanding && clock - lane->heard > LOST)
                 lane->outstanding = 0; /* lost: start a new window */
             int room = window - lane->outstanding;
             if (room * 2 >= window && sent < maximum) {
@@ -133,15 +143,12 @@ int main(int argc, char **argv) {
                 lane->outstanding += done;
                 sent += done;
             }
+            waiting += lane->outstanding;
         }
-        if (poll(polls, count, 5) <= 0) {
-            if (sent >= maximum)
-                break;
-            continue;
-        }
+        if (!waiting && sent >= maximum)
+            break;
+        nanosleep(&PAUSE, NULL);
         for (int i = 0; i < count; i++) {
-            if (!(polls[i].revents & (POLLIN | POLLERR)))
-                continue;
             int got = recvmmsg(lanes[i].fd, in_message, BATCH, MSG_DONTWAIT, NULL);
             if (got < 0)
                 continue;
