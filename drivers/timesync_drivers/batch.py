@@ -15,7 +15,7 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from timesync_drivers import abi
 
@@ -26,6 +26,7 @@ _NAME_ROOM = 32
 _CONTROL_ROOM = 128
 _IN_SLOT = _NAME_ROOM + _CONTROL_ROOM + (PAYLOAD_SIZE + 7 & ~7)
 _OUT_CONTROL_ROOM = 48
+_OUT_SLOT = _OUT_CONTROL_ROOM + (PAYLOAD_SIZE + 7 & ~7)
 
 _WORD = abi.LONG_SIZE
 _HEAD = _WORD + 8  # struct cmsghdr: a size_t and two ints
@@ -102,14 +103,13 @@ _FAMILIES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """One datagram of a batch, taken apart.
 
     Attributes:
         data: The payload.
         host: The sender's packed address.
-        address: The sender as Python's sockets have it.
+        port: The sender's.
         stamp_ns: Kernel receive timestamp, CLOCK_REALTIME; None when the kernel gave none.
         card_ns: The network card's, on its own clock; 0 when it gave none.
         info: The packet info, for ``Batch.split``; None when the kernel gave none.
@@ -117,7 +117,7 @@ class Arrival:
 
     data: bytes
     host: bytes
-    address: tuple[str, int] | tuple[str, int, int, int]
+    port: int
     stamp_ns: int | None
     card_ns: int
     info: bytes | None
@@ -150,32 +150,36 @@ class Batch:
         stamp = f"{_HEAD}xqq16xqq"
         self.unpack = struct.Struct(f"={kind.name}{stamp}{_HEAD}x{kind.info_size}s{left}x{request}").unpack_from
         self._info = struct.Struct(kind.info)
+        self._port = struct.Struct("!H").unpack_from
         self.in_offsets = [slot * _IN_SLOT for slot in range(slots)]
 
-        reply_size = struct.calcsize(f"!{reply}")
-        out_slot = _OUT_CONTROL_ROOM + (reply_size + 7 & ~7)
-        self.outbox = bytearray(out_slot * slots)
+        self._reply_size = reply_size = struct.calcsize(f"!{reply}")
+        self.outbox = bytearray(_OUT_SLOT * slots)
         local = _HEAD + kind.info_offset
         size = 8 if family == socket.AF_INET else 16
         self.pack = struct.Struct(f"!{size}s{_OUT_CONTROL_ROOM - local - size}x{reply}").pack_into
         self.stamp = struct.Struct("!Q").pack_into
         end = _OUT_CONTROL_ROOM + reply_size
-        self.stamp_offsets = [slot * out_slot + end - 8 for slot in range(slots)]
-        self.out_offsets = [slot * out_slot + local for slot in range(slots)]
+        self.stamp_offsets = [slot * _OUT_SLOT + end - 8 for slot in range(slots)]
+        self.out_offsets = [slot * _OUT_SLOT + local for slot in range(slots)]
 
         self._in_headers = (_Mmsghdr * slots)()
         self._out_headers = (_Mmsghdr * slots)()
         self._vectors = (_Iovec * (2 * slots))()
-        self._point(slots, out_slot, reply_size)
+        self._point(slots, reply_size)
         self._in_view = memoryview(self._in_headers).cast("B")
         self._pristine = bytes(self._in_view)
         self._lengths = self._in_view.cast("I")[_Mmsghdr.length.offset // 4 :: _MMSGHDR // 4]
         self._controls = self._in_view.cast("L")[_CONTROL_LENGTH // _WORD :: _MMSGHDR // _WORD]
+        self._in_payloads = memoryview(self.inbox)
+        vectors = memoryview(self._vectors).cast("B").cast("L")
+        self._out_sizes = vectors[3::4]  # base and length of the way in, base and length of the way out
+        self._local_size = size
         self._in_address = ctypes.addressof(self._in_headers)
         self._out_address = ctypes.addressof(self._out_headers)
         self._slots = slots
 
-    def _point(self, slots: int, out_slot: int, reply_size: int) -> None:
+    def _point(self, slots: int, reply_size: int) -> None:
         """Fill in the addresses; they stay, because an exported buffer keeps its bytearray from moving."""
         inbox = ctypes.addressof(ctypes.c_char.from_buffer(self.inbox))
         outbox = ctypes.addressof(ctypes.c_char.from_buffer(self.outbox))
@@ -183,7 +187,7 @@ class Batch:
         head = struct.Struct("@Nii")
         for slot in range(slots):
             name = inbox + slot * _IN_SLOT
-            out = outbox + slot * out_slot
+            out = outbox + slot * _OUT_SLOT
             vector, out_vector = self._vectors[2 * slot], self._vectors[2 * slot + 1]
             vector.base, vector.length = name + _NAME_ROOM + _CONTROL_ROOM, PAYLOAD_SIZE
             out_vector.base, out_vector.length = out + _OUT_CONTROL_ROOM, reply_size
@@ -193,7 +197,7 @@ class Batch:
             self._out_headers[slot].header = _Msghdr(
                 name, kind.name_size, ctypes.addressof(out_vector), 1, out, kind.info_space, 0
             )
-            head.pack_into(self.outbox, slot * out_slot, _HEAD + kind.info_size, kind.level, kind.kind)
+            head.pack_into(self.outbox, slot * _OUT_SLOT, _HEAD + kind.info_size, kind.level, kind.kind)
 
     def split(self, info: bytes) -> tuple[bytes, int]:
         """The local address, as in ``ServingSocket.reply``, and the index of the interface in a packet info."""
@@ -211,9 +215,9 @@ class Batch:
             return 0
         raise OSError(code, os.strerror(code))
 
-    def sizes(self) -> tuple[list[int], list[int]]:
-        """Lengths of the payloads and of the control data of all slots."""
-        return self._lengths.tolist(), self._controls.tolist()
+    def sizes(self, got: int) -> tuple[list[int], list[int]]:
+        """Lengths of the payloads and of the control data of so many slots."""
+        return self._lengths[:got].tolist(), self._controls[:got].tolist()
 
     def send(self, descriptor: int, start: int, count: int) -> int:
         """Send the replies of so many slots from ``start`` on; how many of them the kernel took.
@@ -222,6 +226,23 @@ class Batch:
         """
         sent: int = _sendmmsg(descriptor, self._out_address + start * _MMSGHDR, count, socket.MSG_DONTWAIT)
         return max(sent, 0)
+
+    def send_one(self, descriptor: int, slot: int, local: bytes, data: bytes) -> bool:
+        """Send this to the sender of one slot from a local address, as in ``pack``; whether the kernel took it.
+
+        Raises ValueError for more than ``PAYLOAD_SIZE`` octets.
+        """
+        size, start = len(data), slot * _OUT_SLOT + _OUT_CONTROL_ROOM
+        if size > PAYLOAD_SIZE:
+            raise ValueError(f"a reply of {size} octets")
+        place = self.out_offsets[slot]
+        outbox = self.outbox
+        outbox[place : place + self._local_size] = local
+        outbox[start : start + size] = data
+        self._out_sizes[slot] = size
+        sent = self.send(descriptor, slot, 1)
+        self._out_sizes[slot] = self._reply_size
+        return sent == 1
 
     def arrival(self, slot: int) -> Arrival:
         """All of one datagram, for the slow path."""
@@ -238,11 +259,14 @@ class Batch:
             alone = control == self._family.info_space
             info = bytes(self.inbox[found : found + self._family.info_size]) if alone else None
         payload = offset + _NAME_ROOM + _CONTROL_ROOM
-        data = bytes(self.inbox[payload : payload + length])
-        return Arrival(data, host, self._address(offset, host), stamp_ns, card_ns, info)
+        data = self._in_payloads[payload : payload + length].tobytes()
+        return Arrival(data, host, self._port(self.inbox, offset + 2)[0], stamp_ns, card_ns, info)
 
-    def _address(self, offset: int, host: bytes) -> tuple[str, int] | tuple[str, int, int, int]:
-        (port,) = struct.unpack_from("!H", self.inbox, offset + 2)
+    def address(self, slot: int) -> tuple[str, int] | tuple[str, int, int, int]:
+        """The sender of one datagram, as Python's sockets have it."""
+        offset = slot * _IN_SLOT
+        host, *_ = self.unpack(self.inbox, offset)
+        (port,) = self._port(self.inbox, offset + 2)
         if self._family.name_size == 16:
             return socket.inet_ntop(socket.AF_INET, host), port
         (scope,) = struct.unpack_from("=I", self.inbox, offset + 24)

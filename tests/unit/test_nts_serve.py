@@ -23,7 +23,7 @@ from nts_support import (
 from timesync.nts.aead import AeadId
 from timesync.nts.cookies import CookieJar
 from timesync.nts.keys import SessionKeys
-from timesync.nts.serve import Authentic, NtsFault, NtsGate, Refused
+from timesync.nts.serve import Authentic, NtsFault, NtsGate, Refused, any_parts, usual_parts
 from timesync.nts.session import NtsAnswer, NtsSession
 
 KEYS = keys_for(AeadId.AES_SIV_CMAC_256)
@@ -229,6 +229,64 @@ def test_nonsense_inside_the_ciphertext_gets_nothing() -> None:
     before = REQUEST_HEAD + field(0x0104, UNIQUE_ID) + field(0x0204, cookie)
     request = hand_authenticator(15, KEYS.c2s, bytes(16), bytes.fromhex("0304 0003"), before)
     assert Refused(NtsFault.FORMAT) == gate.examine(request)
+
+
+# -- the short way for the usual request, against the long one
+
+
+def shapes(aead: AeadId) -> list[bytes]:
+    """Requests like those of clients, and unlike them in each way that has a place in the packet."""
+    keys = keys_for(aead)
+    cookie = bench(keys)[2]
+    usual = hand_request(keys, cookie)
+    fifth = bytes([0x2B]) + usual[1:]
+    made = [usual, fifth, *(hand_request(keys, cookie, placeholders=count) for count in range(1, 8))]
+    made += [hand_request(keys, cookie, unique_id=bytes(size)) for size in (28, 36)]
+    # The same sizes in another order, and other fields in the same places.
+    id_field, cookie_field, nonce = usual[48:84], usual[84 : 88 + len(cookie)], bytes(12 if aead >= 30 else 16)
+    made.append(hand_authenticator(aead, keys.c2s, nonce, b"", usual[:48] + cookie_field + id_field))
+    made.append(hand_authenticator(aead, keys.c2s, nonce, b"", usual[:48] + field(0xF323, bytes(32)) + cookie_field))
+    made.append(hand_authenticator(aead, keys.c2s, nonce, b"", usual[:48] + id_field + field(0x0304, cookie)))
+    for packet in (usual, fifth):
+        for place in range(48, len(packet)):
+            for bit in (1, 4, 0x80):
+                changed = bytearray(packet)
+                changed[place] ^= bit
+                made.append(bytes(changed))
+        made += [packet[:size] for size in range(48, len(packet), 4)]
+        made += [packet + bytes(more) for more in (4, 8, 16, 24, 28)]
+    return made
+
+
+@pytest.mark.parametrize("aead", list(AeadId))
+def test_both_ways_to_take_a_request_apart_find_the_same(aead: AeadId) -> None:
+    short = 0
+    for request in shapes(aead):
+        parts = usual_parts(request)
+        if parts is not None:
+            short += 1
+            assert parts == (*any_parts(request)[:6], ()), request.hex()  # type: ignore[index]
+            assert not any_parts(request)[6]  # type: ignore[index]
+    assert short > 100
+
+
+@pytest.mark.parametrize("aead", list(AeadId))
+def test_the_usual_request_goes_the_short_way_and_others_the_long_one(aead: AeadId) -> None:
+    keys = keys_for(aead)
+    cookie = bench(keys)[2]
+    assert usual_parts(hand_request(keys, cookie)) is not None
+    assert usual_parts(hand_request(keys, cookie, placeholders=1)) is None
+    assert usual_parts(REQUEST_HEAD) is None
+
+
+@pytest.mark.parametrize("aead", list(AeadId))
+def test_both_ways_come_to_the_same_verdict(aead: AeadId, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = bench(keys_for(aead))[0]
+    requests = shapes(aead)
+    either = [gate.examine(request) for request in requests]
+    monkeypatch.setattr("timesync.nts.serve.usual_parts", lambda _: None)
+    assert either == [gate.examine(request) for request in requests]
+    assert sum(isinstance(one, Authentic) for one in either) >= 8
 
 
 # -- NTS NAK

@@ -123,7 +123,7 @@ class MisbehavingServer(Server):
         self._heard(host, port, f"refused with {code.decode()}")
         if request[0] >> 3 & 7 == NTPV5:
             return self.refuse5(request, _REFUSALS5[code])
-        return replace(reply, data=_kiss(reply.data, code), stamp_as=None)
+        return Reply(_kiss(reply.data, code))
 
 
 def _kiss(reply: bytes, code: bytes) -> bytes:

@@ -113,4 +113,4 @@ def respond(
     if reply is None:
         return None
     server.counts[Count.OVER_PTP] += 1
-    return replace(reply, data=wrap(reply.data, carried.form, server.ptp_domain))
+    return reply._replace(data=wrap(reply.data, carried.form, server.ptp_domain))

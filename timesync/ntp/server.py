@@ -62,7 +62,7 @@ _TAIL: Final = struct.Struct("!bII4sQ")
 _KISS_TAIL: Final = _TAIL.pack(0, 0, 0, b"RATE", 0)
 _NAK_TAIL: Final = _TAIL.pack(0, 0, 0, NTSN, 0)
 
-_ASKED: Final = struct.Struct("!B x B x 4x 4x 4x Q Q Q Q")
+_ASKED: Final = struct.Struct("!B x B x 4x 4x 4x 8s 8s 8s 8s")
 """Of a request: leap, version and mode; poll; reference, origin, receive and transmit timestamps."""
 
 _UPGRADE: Final = UPGRADE_DRAFT.to_bytes(8, "big")
@@ -101,18 +101,19 @@ class _Asked(NamedTuple):
     Attributes:
         first: Leap, version and mode.
         poll: As one octet.
-        reference: Raw reference timestamp, by which a client may ask for NTPv5.
-        origin: Raw timestamp, as the others.
+        reference: Raw timestamp, as the others: as on the wire, since it is mostly only repeated. By it a client may
+            ask for NTPv5.
+        origin: In interleaved mode, a receive timestamp of ours.
         receive: In interleaved mode another than ``transmit``.
         transmit: The reply's origin.
     """
 
     first: int
     poll: int
-    reference: int
-    origin: int
-    receive: int
-    transmit: int
+    reference: bytes
+    origin: bytes
+    receive: bytes
+    transmit: bytes
 
     @property
     def version(self) -> int:
@@ -131,8 +132,7 @@ _Signature = SymmetricKey | Authentic | Refused | _Unanswered | None
 """With what a request is authenticated; None: with nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A datagram to send back, from the address that the request was sent to.
 
     Attributes:
@@ -167,12 +167,12 @@ class Server:
         if settings.nts is not None and entropy is not None:
             self._gate = NtsGate(CookieJar(settings.nts, entropy), entropy)
         self._sealing = SealingTimes()
-        self._pairs = Pairs()
         self._desk: Desk | None = None
         self.upgrade: bytes | None = None
         if NTPV5 in settings.versions:
             self._desk = Desk(_desk_settings(settings), self.counts)
             self.upgrade = _UPGRADE
+        self._pairs = Pairs()
         self._state = UNSYNCHRONIZED
         self._template: Template | None = None
         self._last: Template | None = None
@@ -229,7 +229,7 @@ class Server:
         """
         counts = self.counts
         counts[Count.RECEIVED] += 1
-        if len(request) < HEADER_SIZE or not self._is_request(request[0], port):
+        if len(request) < HEADER_SIZE or not (self.heads[request[0]] or self._is_request(request[0], port)):
             counts[Count.BAD] += 1
             return None
         host = ip_address(source).packed if isinstance(source, str) else source
@@ -238,11 +238,12 @@ class Server:
             counts[Count.DENIED] += 1
             return None
         verdict = self.clients.judge(buckets, receive_ns)
+        refused = False
         if verdict is not Verdict.ANSWER:
             counts[Count.LIMITED] += 1
-        if verdict is Verdict.DROP:
-            return None
-        refused = verdict is Verdict.KISS
+            if verdict is Verdict.DROP:
+                return None
+            refused = True
         if self._desk is not None and request[0] >> 3 & 7 == NTPV5:
             answer = self._desk.respond(request, receive_ns, transmit, mono_ns, self._gate, refused=refused)
             return None if answer is None else Reply(answer.data, answer.stamp_as)
@@ -254,16 +255,18 @@ class Server:
         if not 0 <= sent_ns - receive_ns <= OLDEST_NS:
             self._count_unless(refused, Count.LATE)
             return None
-        asked = _Asked(*_ASKED.unpack_from(request))
-        match signature:
-            case Refused():
-                return self._nak(asked, signature, template, receive_ns, sent_ns)
-            case Authentic():
-                return self._protected(asked, signature, template, receive_ns, transmit, refused=refused)
-            case _ if refused:
-                return self._kiss(asked, signature, template, receive_ns, sent_ns)
-            case _:
-                return self._answer(asked, signature, template, receive_ns, sent_ns)
+        asked = _Asked._make(_ASKED.unpack_from(request))
+        if isinstance(signature, Authentic):
+            return self._protected(asked, signature, template, receive_ns, sent_ns, transmit, refused=refused)
+        if isinstance(signature, Refused):
+            return self._nak(asked, signature, template, receive_ns, sent_ns)
+        make = self._kiss if refused else self._answer
+        plain = make(asked, template, receive_ns, sent_ns)
+        if signature is None:
+            return plain
+        if not refused:
+            counts[Count.AUTHENTICATED] += 1
+        return Reply(signature.sign(plain.data), plain.stamp_as)
 
     def _authenticate(self, request: bytes, *, refused: bool) -> _Signature:
         """With what a request is authenticated: a key, NTS, nothing; what is not answered is counted here."""
@@ -324,28 +327,28 @@ class Server:
         signature: Authentic,
         template: Template,
         receive_ns: int,
+        begun_ns: int,
         transmit: Callable[[], int] | int,
         *,
         refused: bool,
     ) -> Reply | None:
-        """A reply to a client of NTS.
+        """A reply to a client of NTS, whose making begins at ``begun_ns``.
 
         What the sealing takes is known from the replies of its kind before, and is in the transmit timestamp.
         """
         assert self._gate is not None
         kind = signature.aead, signature.cookies
-        begun_ns = transmit if isinstance(transmit, int) else transmit()
-        left_ns = begun_ns + self._sealing.foretold_ns(kind)
         make = self._kiss if refused else self._answer
-        plain = make(asked, None, template, receive_ns, left_ns)
+        plain = make(asked, template, receive_ns, begun_ns + self._sealing.foretold_ns(kind))
         data = self._gate.seal(signature, plain.data)
         if data is None:
             # A unique identifier that leaves no room for an authenticator cannot be answered at all.
             return None
         if not isinstance(transmit, int):
             self._sealing.took(kind, transmit() - begun_ns)
-        self.counts[Count.NTS] += 1
-        self.counts[Count.AUTHENTICATED] += 1
+        counts = self.counts
+        counts[Count.NTS] += 1
+        counts[Count.AUTHENTICATED] += 1
         return Reply(data, plain.stamp_as)
 
     def _nak(self, asked: _Asked, refused: Refused, template: Template, receive_ns: int, sent_ns: int) -> Reply:
@@ -355,49 +358,36 @@ class Server:
         packet = self._stratum_0(asked, _NAK_TAIL, template, receive_ns, sent_ns)
         return Reply(NtsGate.nak(refused.unique_id, packet))
 
-    def _answer(
-        self, packet: _Asked, key: SymmetricKey | None, template: Template, receive_ns: int, sent_ns: int
-    ) -> Reply:
+    def _answer(self, asked: _Asked, template: Template, receive_ns: int, sent_ns: int) -> Reply:
+        """The time, with no authentication yet."""
         receive = template.timestamp(receive_ns) | RECEIVE_BIT
         transmit = template.timestamp(sent_ns) & ~RECEIVE_BIT
-        origin = packet.transmit
+        first, poll, reference, named, theirs, origin = asked
         stamp_as: int | None = None
-        if self._settings.interleaved and packet.origin & RECEIVE_BIT:
+        counts = self.counts
+        if named[7] & RECEIVE_BIT and self._settings.interleaved:
             # RFC 9769, 2: a request in interleaved mode names a receive timestamp of ours, and its own
             # receive and transmit timestamps differ.
-            saved = self._pairs.take(packet.origin) if packet.receive != packet.transmit else None
+            saved = self._pairs.take(int.from_bytes(named, "big")) if theirs != origin else None
             if saved is not None:
-                origin, transmit = packet.receive, saved
-                self.counts[Count.INTERLEAVED] += 1
+                origin, transmit = theirs, saved
+                counts[Count.INTERLEAVED] += 1
             stamp_as = receive = self._pairs.reserve(receive)
-        counts = self.counts
+        version = first >> 3 & 7
         counts[Count.ANSWERED] += 1
-        counts[Count.VERSION_1 + packet.version - 1] += 1
-        if key is not None:
-            counts[Count.AUTHENTICATED] += 1
-        head = template.lead | packet.version << 3 | Mode.SERVER
+        counts[Count.VERSION_1 + version - 1] += 1
+        head = template.lead | version << 3 | Mode.SERVER
         tail = template.tail
-        if self.upgrade is not None and packet.version == 4 and packet.reference == UPGRADE_DRAFT:
+        if reference == self.upgrade and version == 4:
             # The client asks whether we speak NTPv5, and this is how to say yes.
-            tail = tail[: -len(self.upgrade)] + self.upgrade
-        data = REPLY.pack(
-            head,
-            template.stratum,
-            packet.poll,
-            tail,
-            origin.to_bytes(8, "big"),
-            receive,
-            transmit,
-        )
-        return Reply(data if key is None else key.sign(data), stamp_as)
+            tail = tail[: -len(reference)] + reference
+        data = REPLY.pack(head, template.stratum, poll, tail, origin, receive, transmit)
+        return Reply(data, stamp_as)
 
-    def _kiss(
-        self, packet: _Asked, key: SymmetricKey | None, template: Template, receive_ns: int, sent_ns: int
-    ) -> Reply:
+    def _kiss(self, asked: _Asked, template: Template, receive_ns: int, sent_ns: int) -> Reply:
         """A kiss-o'-death RATE."""
         self.counts[Count.KOD] += 1
-        data = self._stratum_0(packet, _KISS_TAIL, template, receive_ns, sent_ns)
-        return Reply(data if key is None else key.sign(data))
+        return Reply(self._stratum_0(asked, _KISS_TAIL, template, receive_ns, sent_ns))
 
     @staticmethod
     def _stratum_0(packet: _Asked, tail: bytes, template: Template, receive_ns: int, sent_ns: int) -> bytes:
@@ -407,7 +397,7 @@ class Server:
             0,
             packet.poll,
             tail,
-            packet.transmit.to_bytes(8, "big"),
+            packet.transmit,
             template.timestamp(receive_ns) | RECEIVE_BIT,
             template.timestamp(sent_ns) & ~RECEIVE_BIT,
         )

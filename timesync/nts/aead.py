@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Any, Final, NamedTuple
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV, AESSIV
@@ -58,63 +58,83 @@ def padded_nonce_size(aead: AeadId) -> int:
     return nonce_size(aead)
 
 
-class Aead(Protocol):
-    """One key, ready for use; making it costs more than using it."""
+Cipher = Any
+"""What ``cryptography`` makes of a key; the arguments of its methods differ, and are for ``Family`` only."""
+
+
+class Family(NamedTuple):
+    """How an AEAD is used, without an object of ours for each key: a server has two new keys in every packet.
+
+    Attributes:
+        cipher: Makes a cipher of a key of the right size; that costs more than to use it.
+        seal: As ``Aead.seal``, with the cipher first.
+        open: As ``Aead.open``, with the cipher first.
+    """
+
+    cipher: Callable[[bytes], Cipher]
+    seal: Callable[[Cipher, bytes, bytes, bytes], bytes]
+    open: Callable[[Cipher, bytes, bytes, bytes], bytes | None]
+
+
+def _seal_siv(cipher: Cipher, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+    sealed: bytes = cipher.encrypt(plaintext, [associated, nonce])
+    return sealed
+
+
+def _open_siv(cipher: Cipher, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes | None:
+    if not nonce or len(ciphertext) < TAG_SIZE:
+        return None
+    try:
+        opened: bytes = cipher.decrypt(ciphertext, [associated, nonce])
+    except InvalidTag:
+        return None
+    return opened
+
+
+def _seal_gcm_siv(cipher: Cipher, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+    sealed: bytes = cipher.encrypt(nonce, plaintext, associated)
+    return sealed
+
+
+def _open_gcm_siv(cipher: Cipher, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes | None:
+    if len(nonce) != 12 or len(ciphertext) < TAG_SIZE:
+        return None
+    try:
+        opened: bytes = cipher.decrypt(nonce, ciphertext, associated)
+    except InvalidTag:
+        return None
+    return opened
+
+
+_SIV: Final = Family(AESSIV, _seal_siv, _open_siv)
+_GCM_SIV: Final = Family(AESGCMSIV, _seal_gcm_siv, _open_gcm_siv)
+
+FAMILIES: Final[Mapping[AeadId, Family]] = {aead: _SIV if is_siv(aead) else _GCM_SIV for aead in AeadId}
+
+
+class Aead:
+    """One key, ready for use: see ``make_aead``."""
+
+    __slots__ = ("_cipher", "_family")
+
+    def __init__(self, family: Family, key: bytes) -> None:
+        self._family = family
+        self._cipher = family.cipher(key)
 
     def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
         """The ciphertext with its tag."""
-        ...
+        return self._family.seal(self._cipher, nonce, plaintext, associated)
 
     def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes | None:
         """The plaintext; None when anything is not as it was sealed, or the nonce has no possible size."""
-        ...
-
-
-class _Siv:
-    __slots__ = ("_cipher",)
-
-    def __init__(self, key: bytes) -> None:
-        self._cipher = AESSIV(key)
-
-    def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
-        return self._cipher.encrypt(plaintext, [associated, nonce])
-
-    def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes | None:
-        if not nonce or len(ciphertext) < TAG_SIZE:
-            return None
-        try:
-            return self._cipher.decrypt(ciphertext, [associated, nonce])
-        except InvalidTag:
-            return None
-
-
-class _GcmSiv:
-    __slots__ = ("_cipher",)
-
-    def __init__(self, key: bytes) -> None:
-        self._cipher = AESGCMSIV(key)
-
-    def seal(self, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
-        return self._cipher.encrypt(nonce, plaintext, associated)
-
-    def open(self, nonce: bytes, ciphertext: bytes, associated: bytes) -> bytes | None:
-        if len(nonce) != 12 or len(ciphertext) < TAG_SIZE:
-            return None
-        try:
-            return self._cipher.decrypt(nonce, ciphertext, associated)
-        except InvalidTag:
-            return None
-
-
-MAKERS: Final[Mapping[AeadId, Callable[[bytes], Aead]]] = {aead: _Siv if is_siv(aead) else _GcmSiv for aead in AeadId}
-"""How an AEAD is made of a key of its size; ``make_aead`` also looks at the size."""
+        return self._family.open(self._cipher, nonce, ciphertext, associated)
 
 
 def make_aead(aead: AeadId, key: bytes) -> Aead:
     """An AEAD with its key. Raises ValueError when the key has not its size."""
     if len(key) != _KEY_SIZES[aead]:
         raise ValueError(f"{aead.name} needs a key of {_KEY_SIZES[aead]} octets, not {len(key)}")
-    return MAKERS[aead](key)
+    return Aead(FAMILIES[aead], key)
 
 
 def supported(aead: int) -> AeadId | None:

@@ -113,7 +113,7 @@ class Lane:
         network_interval, network_tolerance = clients.network_interval_ns, clients.network_tolerance_ns
         unpack, inbox, pack, outbox = batch.unpack, batch.inbox, batch.pack, batch.outbox
         expected = batch.control_size
-        lengths, controls = batch.sizes()
+        lengths, controls = batch.sizes(got)
         oldest = now - OLDEST_NS
         heads_sent: list[int] = []
         note = heads_sent.append
@@ -160,7 +160,8 @@ class Lane:
             if start < index:
                 self._send(template, start, index)
             start = index + 1
-            self._answer_one(index)
+            # Without the control data as expected ``info`` is what an earlier datagram left there.
+            self._answer_one(index, to if control == expected else None)
         if start < got:
             self._send(template, start, got)
         server.counts[Count.HARDWARE] += by_card
@@ -193,12 +194,12 @@ class Lane:
         for head in set(heads):
             counts[Count.VERSION_1 + (head >> 3) - 1] += heads.count(head)
 
-    def _answer_one(self, slot: int) -> None:
-        """The slow path, which decides everything anew."""
-        arrival = self._batch.arrival(slot)
-        server = self._server
-        local, interface = (None, 0) if arrival.info is None else self._place(arrival.info)
-        if local is not None and not is_unicast(local):
+    def _answer_one(self, slot: int, to: tuple[bytes, int] | None = None) -> None:
+        """The slow path, which decides everything anew but ``to``, where it was sent, when that is known."""
+        batch, server = self._batch, self._server
+        arrival = batch.arrival(slot)
+        local, interface = to or ((None, 0) if arrival.info is None else self._place(arrival.info))
+        if to is None and local is not None and not is_unicast(local):
             server.counts[Count.RECEIVED] += 1
             server.counts[Count.BAD] += 1
             return
@@ -207,13 +208,20 @@ class Lane:
         line = server.lines(now_ns, mono_ns).get(interface)
         wire = line.received(stamp_ns, arrival.card_ns) if line is not None and arrival.card_ns else None
         received_ns = stamp_ns if wire is None else wire
-        reply = self._respond(arrival.data, arrival.host, arrival.address[1], received_ns, departure_ns, mono_ns)
+        reply = self._respond(arrival.data, arrival.host, arrival.port, received_ns, departure_ns, mono_ns)
         if reply is None:
             return
-        server.counts[Count.HARDWARE] += wire is not None
-        # A transmit stamp of the card beside a receive stamp of the kernel would add what lies between to the delay.
-        by = 0 if wire is None else interface
-        if not self._socket.reply(reply.data, arrival.address, local, reply.stamp_as, by):
+        if wire is not None:
+            server.counts[Count.HARDWARE] += 1
+        data, stamp_as = reply
+        if local is None or stamp_as is not None:
+            # A transmit stamp of the card beside a receive stamp of the kernel would add what lies between to the
+            # delay.
+            by = 0 if wire is None else interface
+            sent = self._socket.reply(data, batch.address(slot), local, stamp_as, by)
+        else:
+            sent = batch.send_one(self._descriptor, slot, local, data)
+        if not sent:
             server.counts[Count.UNSENT] += 1
 
     def _respond(
