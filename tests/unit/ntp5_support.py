@@ -21,7 +21,7 @@ NOW_NS = 1_790_000_000 * S
 
 NTP_NOW = (1_790_000_000 + 2_208_988_800) << 32
 COOKIE = 0x0123456789ABCDEF
-DRAFT = b"draft-ietf-ntp-ntpv5-09"
+DRAFT = b"draft-ietf-ntp-ntpv5-08"
 
 HEAD = (
     "first",

@@ -18,7 +18,7 @@ from timesync.daemon.references import References, filter_of_server
 from timesync.ntp.v5.bloom import ReferenceId, filter_of, served_filter
 from timesync.observe.control import ask
 
-NEWEST, OLDER = "draft-ietf-ntp-ntpv5-09", "draft-ietf-ntp-ntpv5-07"
+FIRST, OLDER = "draft-ietf-ntp-ntpv5-08", "draft-ietf-ntp-ntpv5-07"
 
 
 def daemon_file(path: Path, sources: str, serve: str) -> Path:
@@ -97,7 +97,7 @@ def test_keys_of_nts_are_for_version_5_where_both_want_it(tmp_path: Path) -> Non
         done = CliRunner().invoke(cli, secured)
         assert 0 == done.exit_code, done.output
         (one,) = json.loads(done.output)["answers"]
-        assert (5, NEWEST) == (one["version"], one["draft"])
+        assert (5, FIRST) == (one["version"], one["draft"])
         counted = status(tmp_path / "far" / "c.sock")["serving"]["counters"]
         assert counted["nts"] == counted["version_4"] + counted["version_5"]
 
@@ -109,7 +109,7 @@ def test_a_query_in_version_5_shows_what_it_is_told(tmp_path: Path, option: str,
         done = CliRunner().invoke(cli, arguments)
         assert 0 == done.exit_code, done.output
         answers = json.loads(done.output)["answers"]
-        assert [(5, NEWEST, True)] * 3 == [(one["version"], one["draft"], one["usable"]) for one in answers]
+        assert [(5, FIRST, True)] * 3 == [(one["version"], one["draft"], one["usable"]) for one in answers]
         assert [False, True, True] == [one["interleaved"] for one in answers]
         assert all(abs(one["offset_s"]) < 0.01 for one in answers)
         words = CliRunner().invoke(cli, ["query", where, "--version", "5", "--draft", OLDER]).output
@@ -135,7 +135,7 @@ def test_a_query_asks_in_one_draft_after_the_other(tmp_path: Path) -> None:
 
 
 def test_only_version_5_has_drafts() -> None:
-    done = CliRunner().invoke(cli, ["query", "127.0.0.1", "--draft", NEWEST])
+    done = CliRunner().invoke(cli, ["query", "127.0.0.1", "--draft", FIRST])
     assert 2 == done.exit_code
     assert "needs --version 5" in done.output
 

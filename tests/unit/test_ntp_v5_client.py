@@ -111,7 +111,7 @@ def test_an_answer_in_the_words_of_version_4() -> None:
         ({"timescale": 3}, DropReason.TIMESCALE),
         ({"timescale": 4}, DropReason.TIMESCALE),
         ({"fields": []}, DropReason.DRAFT),
-        ({"fields": [(0xF5FF, b"draft-ietf-ntp-ntpv5-08")]}, DropReason.DRAFT),
+        ({"fields": [(0xF5FF, b"draft-ietf-ntp-ntpv5-09")]}, DropReason.DRAFT),
         ({"fields": [DRAFT_FIELD, DRAFT_FIELD]}, DropReason.DRAFT),
     ],
 )

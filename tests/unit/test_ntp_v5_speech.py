@@ -32,7 +32,7 @@ from timesync.nts.master import KeyStore
 from timesync.nts.session import NtsSession
 from timesync.wire.nts_ke import NextProtocol
 
-NEWEST, OLDER = DRAFT.decode(), "draft-ietf-ntp-ntpv5-08"
+FIRST, SECOND = DRAFT.decode(), "draft-ietf-ntp-ntpv5-09"
 OWN, OTHER = ReferenceId.random(entropy(1)), ReferenceId.random(entropy(2))
 KEY = SymmetricKey(7, "AES128", b"sixteen octets!!")
 MARK = b"NTP5DRFT"
@@ -136,7 +136,7 @@ def test_a_server_that_says_so_in_version_4_is_asked_in_version_5() -> None:
     assert sample.quality is not None
     assert (2, Leap.NONE) == (sample.quality.stratum, sample.quality.leap)
     assert (STATE.root_delay, STATE.root_dispersion) == (sample.quality.root_delay, sample.quality.root_dispersion)
-    assert (5, NEWEST, None) == (story.status().version, story.status().draft, story.status().excluded)
+    assert (5, FIRST, None) == (story.status().version, story.status().draft, story.status().excluded)
     assert [] == notes(story.talk())
 
 
@@ -169,16 +169,16 @@ def test_silence_in_version_5_leads_back() -> None:
 
 
 def test_drafts_are_tried_in_turn_and_that_of_the_server_stays() -> None:
-    story = Talk(SpeakV5.ALWAYS, serves={"drafts": (OLDER,)})
+    story = Talk(SpeakV5.ALWAYS, serves={"drafts": (SECOND,)})
     assert [] == measured(story.talk())
     assert 1 == len(measured(story.talk()))
-    assert (5, OLDER) == (story.status().version, story.status().draft)
+    assert (5, SECOND) == (story.status().version, story.status().draft)
     assert 3 == len(measured(story.go_on(3)))
-    assert [OLDER.encode()] == parts(story.asked)[0xF5FF]
+    assert [SECOND.encode()] == parts(story.asked)[0xF5FF]
 
 
 def test_who_is_told_to_speak_version_5_never_speaks_another() -> None:
-    story = Talk(SpeakV5.ALWAYS, words={"drafts": (NEWEST,)}, serves={"versions": frozenset({4})})
+    story = Talk(SpeakV5.ALWAYS, words={"drafts": (FIRST,)}, serves={"versions": frozenset({4})})
     for _ in range(12):
         assert [] == measured(story.talk())
         assert 5 == story.version

@@ -17,8 +17,11 @@ from timesync.base.time import Duration
 from timesync.wire.error import WireError
 from timesync.wire.ntp import Extension, Mac
 
-DRAFTS: Final = ("draft-ietf-ntp-ntpv5-09", "draft-ietf-ntp-ntpv5-08", "draft-ietf-ntp-ntpv5-07")
-"""Drafts that are spoken unless others are configured, the preferred one first; on the wire they are one."""
+DRAFTS: Final = ("draft-ietf-ntp-ntpv5-08", "draft-ietf-ntp-ntpv5-09", "draft-ietf-ntp-ntpv5-07")
+"""Drafts that are spoken unless others are configured, in the order in which they are tried; on the wire they are one.
+
+The one that ntpd-rs speaks is the first: it does not answer the others.
+"""
 
 FIRST_DRAFT: Final = 6
 """Draft -06 moved header fields; what is older cannot be spoken with this codec."""
