@@ -33,6 +33,7 @@ COMMANDS: dict[str, Lazy] = {
     "ports": Lazy("timesync.cli.reading:ports", "The PTP ports."),
     "ptp": Lazy("timesync.cli.ptp:ptp", "Look at PTP on the network: `ptp nodes` lists who talks."),
     "gptp-check": Lazy("timesync.cli.gptp_check:gptp_check", "What of gPTP's requirements the ports meet."),
+    "top": Lazy("timesync.cli.top:top", "All of that live, in the terminal."),
     "why": Lazy("timesync.cli.reading:why", "Why the clock is as it is, or why a source is not used."),
     "wait": Lazy("timesync.cli.wait:wait", "Wait until the running daemon is synchronised."),
     "query": Lazy("timesync.cli.query:query", "Ask an NTP server once, and show what it says."),

@@ -17,10 +17,11 @@ from timesync.cli.render import ExitCode, fail, json_option, print_json
 from timesync.cli.show import UNKNOWN, ago, console, count, ppm, signed, span, with_uncertainty
 
 _GOOD_FOR = {"locked": ("locked",), "holdover": ("locked", "holdover")}
-_COLOURS = {
+COLOURS = {
     "locked": "bold green", "selected": "green", "holdover": "bold yellow", "acquiring": "bold yellow",
     "falseticker": "red", "unreachable": "red", "freerun": "bold red", "fault": "bold red",
 }  # fmt: skip
+"""Of states."""
 
 
 @click.command()
@@ -69,7 +70,7 @@ def verdict(state: Mapping[str, Any]) -> str:
 
 def _print_status(state: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> None:
     out = console()
-    out.print(Text(verdict(state), style=_COLOURS.get(state["state"], "")))
+    out.print(Text(verdict(state), style=COLOURS.get(state["state"], "")))
     out.print(f"  {_sentence(state['reason'])}")
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
@@ -151,7 +152,7 @@ def sources(control: str | None, file: str | None, as_json: bool) -> None:
     for entry in content["sources"]:
         table.add_row(
             entry["name"],
-            Text(entry["state"], style=_COLOURS.get(entry["state"], "")),
+            Text(entry["state"], style=COLOURS.get(entry["state"], "")),
             _cell(signed, entry["offset_s"]),
             _cell(span, entry["uncertainty_s"]),
             _cell(span, entry["delay_s"]),
@@ -181,7 +182,7 @@ def clocks(control: str | None, file: str | None, as_json: bool) -> None:
     out = console()
     for entry in content["clocks"]:
         steered = "disciplined" if entry["disciplined"] else "only measured"
-        out.print(Text(f"{entry['name']} ({entry['kind']}): {entry['state']}", style=_COLOURS.get(entry["state"], "")))
+        out.print(Text(f"{entry['name']} ({entry['kind']}): {entry['state']}", style=COLOURS.get(entry["state"], "")))
         facts = Table.grid(padding=(0, 2))
         facts.add_column(style="dim", no_wrap=True)
         facts.add_column(overflow="fold")

@@ -100,6 +100,9 @@ class ControlServer:
             self._server.close()
             for writer in self._streaming:
                 writer.transport.abort()
+            # They notice by themselves; a loop that ends before would cancel them, and complain of each.
+            while self._streaming:
+                await asyncio.sleep(0)
             _remove(Path(self._path))
             self._server = None
 
