@@ -219,3 +219,26 @@ def test_nobody_there(tmp_path: Path) -> None:
         dead.bind(str(tmp_path / "d.sock"))
     with pytest.raises(ControlError, match="no timesync runs here: nobody answers"):
         ask(str(tmp_path / "d.sock"), "status")
+
+
+def test_the_end_of_the_server_ends_streams_without_a_word(tmp_path: Path) -> None:
+    complaints: list[dict[str, Any]] = []
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        ended: list[str] = []
+        server = ControlServer(
+            str(tmp_path / "s"), {}, {"watch": lambda request, writer: lambda: ended.append("ended")}
+        )
+        await server.start()
+        peers = [await asyncio.open_unix_connection(str(tmp_path / "s")) for _ in range(3)]
+        for reader, writer in peers:
+            writer.write(b'{"command": "watch"}\n')
+            assert b"hello\n" == await reader.readline()
+        await server.stop()
+        assert ["ended"] * 3 == ended
+        for _, writer in peers:
+            writer.close()
+
+    asyncio.run(main())
+    assert [] == complaints

@@ -56,6 +56,7 @@ class ControlServer:
         self._commands = commands
         self._streams = streams or {}
         self._streaming: set[asyncio.StreamWriter] = set()
+        self._no_streams = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._open = 0
 
@@ -101,8 +102,8 @@ class ControlServer:
             for writer in self._streaming:
                 writer.transport.abort()
             # They notice by themselves; a loop that ends before would cancel them, and complain of each.
-            while self._streaming:
-                await asyncio.sleep(0)
+            if self._streaming:
+                await self._no_streams.wait()
             _remove(Path(self._path))
             self._server = None
 
@@ -145,6 +146,7 @@ class ControlServer:
     ) -> None:
         """Let a stream flow until the peer closes its end; whatever it says has no meaning."""
         self._streaming.add(writer)
+        self._no_streams.clear()
         try:
             while await reader.read(MAX_REQUEST):
                 pass
@@ -155,6 +157,8 @@ class ControlServer:
             end()
             # Not to wait for a peer that does not read.
             writer.transport.abort()
+            if not self._streaming:
+                self._no_streams.set()
 
     def _stream(self, name: str) -> Stream:
         if len(self._streaming) >= MAX_STREAMS:
