@@ -134,19 +134,25 @@ class Observer:
         descriptors = {name: bound.fileno() for name, bound in self._sockets.items()}
         settings = Settings(observe, _directory(observe), descriptors, _secrets(observe))
         self._child = child = Child(_MODULE, socket.SOCK_STREAM, list(descriptors.values()))
-        reader, writer = await asyncio.open_connection(sock=child.control)
-        watcher = Watcher(writer, stream.KINDS)
         try:
+            reader, writer = await asyncio.open_connection(sock=child.control)
             writer.write(settings_frame(settings))
             writer.write(stream.encode(self._hello()))
+            watcher = Watcher(writer, stream.KINDS)
             self._broadcaster.add(watcher)
-            await self._hear(reader)
+            try:
+                await self._hear(reader)
+            finally:
+                self._broadcaster.remove(watcher)
+                # Not to wait for what it has not read: closing is how it is told to end.
+                writer.transport.abort()
             return f"ended with {await _reaped(child)}"
         finally:
-            self._broadcaster.remove(watcher)
-            # Not to wait for what it has not read: closing is how it is told to end.
-            writer.transport.abort()
-            child.end()
+            # It may take its time, to write its history; the clocks may not wait for it.
+            child.let_go()
+            if await _reaped(child) is None:
+                child.kill()
+                await _reaped(child)
             self._child = None
 
     async def _hear(self, reader: asyncio.StreamReader) -> None:
@@ -159,7 +165,7 @@ class Observer:
 
 
 async def _reaped(child: Child) -> int | None:
-    """The exit code of a process that has closed its socket; None when it does not end."""
+    """The exit code of a process whose socket is closed, two seconds at most; None when it does not end."""
     for _ in range(_PATIENCE):
         code = child.code()
         if code is not None:
