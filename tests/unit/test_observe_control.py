@@ -227,14 +227,18 @@ def test_the_end_of_the_server_ends_streams_without_a_word(tmp_path: Path) -> No
     async def main() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
         ended: list[str] = []
-        server = ControlServer(
-            str(tmp_path / "s"), {}, {"watch": lambda request, writer: lambda: ended.append("ended")}
-        )
+
+        def watch(request: Mapping[str, Any], writer: asyncio.StreamWriter) -> Callable[[], None]:
+            writer.write(b"hello\n")
+            return lambda: ended.append("ended")
+
+        server = ControlServer(str(tmp_path / "s"), {}, {"watch": watch})
         await server.start()
         peers = [await asyncio.open_unix_connection(str(tmp_path / "s")) for _ in range(3)]
         for reader, writer in peers:
             writer.write(b'{"command": "watch"}\n')
-            assert b"hello\n" == await reader.readline()
+            async with asyncio.timeout(10):
+                assert b"hello\n" == await reader.readline()
         await server.stop()
         assert ["ended"] * 3 == ended
         for _, writer in peers:
