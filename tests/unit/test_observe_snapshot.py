@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from timesync.observe.snapshot import reference_text
+from timesync.base.ids import ClockId
+from timesync.base.measure import Leap
+from timesync.base.rate import Rate
+from timesync.base.time import UNITS_PER_S, ZERO, Instant
+from timesync.observe.snapshot import Snapshot, reference_text
+from timesync.servo.view import ClockView, CoreView, ServoState
 
 
 @pytest.mark.parametrize(
@@ -33,3 +40,64 @@ from timesync.observe.snapshot import reference_text
 )
 def test_a_reference_id_for_people(reference_id: bytes, stratum: int, expected: str) -> None:
     assert expected == reference_text(reference_id, stratum)
+
+
+BENCH = ClockId("bench")
+CLOCK = ClockView(
+    clock=BENCH,
+    disciplined=True,
+    state=ServoState.HOLDOVER,
+    offset_s=None,
+    offset_uncertainty_s=None,
+    error_bound_s=None,
+    frequency=Rate(0.0),
+    frequency_uncertainty=Rate(0.0),
+    steering=Rate(0.0),
+    wander=1e-9,
+    steps=0,
+    fed_by=(),
+)
+CORE = CoreView(
+    at=Instant(100 * UNITS_PER_S),
+    served=BENCH,
+    state=ServoState.HOLDOVER,
+    reason="no usable source",
+    stratum=3,
+    reference_id=b"GPS\0",
+    leap=Leap.NONE,
+    root_delay=ZERO,
+    root_dispersion=ZERO,
+    dispersion_rate=0.0,
+    reference_time=None,
+    sources=(),
+    links=(),
+    clocks=(CLOCK,),
+    fed_at=Instant(40 * UNITS_PER_S),
+)
+
+
+def snapshot(core: CoreView) -> Snapshot:
+    return Snapshot(
+        core=core,
+        kinds={BENCH: "virtual"},
+        facts={},
+        unresolved={},
+        started=Instant(0),
+        tai_utc=37,
+        served=(),
+        counters=None,
+        addresses=("192.0.2.1",),
+        celsius={BENCH: 41.5},
+    )
+
+
+def test_holdover_is_as_old_as_the_last_word_of_a_source() -> None:
+    assert 60.0 == snapshot(CORE).status()["holdover_s"]
+    assert snapshot(replace(CORE, state=ServoState.LOCKED)).status()["holdover_s"] is None
+    assert snapshot(replace(CORE, fed_at=None)).status()["holdover_s"] is None
+
+
+def test_temperature_and_addresses_are_told() -> None:
+    status = snapshot(CORE).status()
+    assert [41.5] == [clock["celsius"] for clock in status["clocks"]]
+    assert ["192.0.2.1"] == status["serving"]["addresses"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from itertools import chain
 
 from timesync.base.fence import Fence
@@ -86,6 +87,8 @@ class Appliance:
         self._around = Surroundings(host, leap_table, listener, self._answers)
         self._crew = Crew(self._around, self._keeper.calibration)
         self._away: set[ClockId] = set()
+        self._celsius: dict[str, float] = {}
+        self._own = host.own_addresses()
         self._publisher = Publisher(host, leap_table, self._leaps, start.note, self._references)
         self._outputs = Outputs(self._around)
         self._ticks = 0
@@ -270,11 +273,11 @@ class Appliance:
             self._crew.clocks_came()
 
     def _review(self) -> None:
-        own = self._host.own_addresses()
+        self._own = self._host.own_addresses()
         outvoted = {
             source.spec.source for source in self.controller.sources() if source.ruling.state is SourceState.FALSETICKER
         }
-        self._crew.review(outvoted, own)
+        self._crew.review(outvoted, self._own)
         self._check_clocks()
 
     def _check_clocks(self) -> None:
@@ -312,11 +315,13 @@ class Appliance:
             try:
                 celsius = self._host.devices.temperature(clock.thermometer)
             except OSError as error:
+                self._celsius.pop(ClockId(name), None)
                 text = f"the thermometer {clock.thermometer} cannot be read: {error.strerror or error}"
                 if self._warnings.get(f"temperature:{name}") != text:
                     self._warn(f"temperature:{name}", text)
                 continue
             self._warnings.pop(f"temperature:{name}", None)
+            self._celsius[ClockId(name)] = celsius
             self._helmsman.perform(self.controller.on_temperature(ClockId(name), celsius, self._helmsman.now()))
 
     def _check_leap_table(self) -> None:
@@ -372,6 +377,8 @@ class Appliance:
             started=self._started,
             tai_utc=self._leaps.today(view.served, self._served_reading())[1],
             served=self._publisher.addresses,
+            addresses=tuple(sorted(address for address in self._own if not ip_address(address).is_loopback)),
+            celsius=dict(self._celsius),
             csptp=self._outputs.csptp(),
             nts=self._publisher.nts.facts(),
             counters=self._publisher.counters,

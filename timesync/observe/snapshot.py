@@ -17,7 +17,7 @@ from timesync.ptp.extras import Heard
 from timesync.ptp.outlook import PTP_REFERENCE
 from timesync.ptp.unicast.client import ServerView
 from timesync.ptp.view import PortView
-from timesync.servo.view import CoreView, SourceView
+from timesync.servo.view import CoreView, ServoState, SourceView
 
 SCHEMA = 1
 """Version of the JSON; it goes up when a field changes its meaning or goes."""
@@ -148,6 +148,8 @@ class Snapshot:
         csptp: Where CSPTP is served.
         nts: The NTS server; None when there is none.
         witnesses: Roughtime servers.
+        addresses: The machine's own, without loopback: under which others may know it.
+        celsius: Temperature of each clock's oscillator that has a thermometer.
     """
 
     core: CoreView
@@ -163,6 +165,8 @@ class Snapshot:
     csptp: tuple[CsptpFacts, ...] = ()
     nts: NtsFacts | None = None
     witnesses: tuple[roughtime.RoughtimeFacts, ...] = ()
+    addresses: tuple[str, ...] = ()
+    celsius: Mapping[str, float] = field(default_factory=dict)
 
     def status(self) -> dict[str, Any]:
         """The object of ``timesync status --json``."""
@@ -172,6 +176,7 @@ class Snapshot:
             "schema": SCHEMA,
             "state": core.state.value,
             "reason": core.reason,
+            "holdover_s": _holdover_s(core),
             "served_clock": core.served,
             "stratum": core.stratum,
             "reference_id": reference_text(core.reference_id, core.stratum),
@@ -184,6 +189,7 @@ class Snapshot:
             "clocks": self.clocks()["clocks"],
             "serving": {
                 "ntp": list(self.served),
+                "addresses": list(self.addresses),
                 "counters": None if self.counters is None else counters(self.counters),
                 "csptp": [_csptp(facts) for facts in self.csptp],
                 "nts": [] if self.nts is None else list(self.nts.listen),
@@ -206,6 +212,7 @@ class Snapshot:
                 "frequency_uncertainty_ppm": _finite(clock.frequency_uncertainty.ppm()),
                 "steering_ppm": clock.steering.ppm(),
                 "wander": clock.wander,
+                "celsius": self.celsius.get(clock.clock),
                 "disciplined": clock.disciplined,
                 "steps": clock.steps,
                 "fed_by": list(clock.fed_by),
@@ -361,6 +368,13 @@ def _nts(facts: NtsFacts) -> dict[str, Any]:
         ],
         "refused": [{"file": one.file, "why": one.why} for one in facts.refused],
     }
+
+
+def _holdover_s(core: CoreView) -> float | None:
+    """How long the served clock has been in holdover; None when it is not."""
+    if core.state is not ServoState.HOLDOVER or core.fed_at is None:
+        return None
+    return (core.at - core.fed_at).s()
 
 
 def _finite(value: float) -> float | None:

@@ -102,6 +102,7 @@ def overview(controller: Controller, now: Now) -> CoreView:
         sources=_views(controller, now, links=False),
         links=_views(controller, now, links=True),
         clocks=tuple(view_clock(controller, m, now) for m in controller.clocks.values()),
+        fed_at=standing.fed_at,
     )
 
 

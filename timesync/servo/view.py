@@ -117,6 +117,7 @@ class CoreView:
         sources: One view each, in the order of configuration.
         links: Comparisons between clocks of this machine, seen from the clock that may follow.
         clocks: One view each.
+        fed_at: When a source last fed that clock; None before the first.
     """
 
     at: Instant[Mono]
@@ -133,3 +134,4 @@ class CoreView:
     sources: tuple[SourceView, ...]
     links: tuple[SourceView, ...]
     clocks: tuple[ClockView, ...]
+    fed_at: Instant[Mono] | None = None
