@@ -23,7 +23,7 @@ NOBODY = 65534
 # linux/landlock.h; the numbers of the system calls are the same on every architecture that Python runs on.
 _LANDLOCK_CREATE, _LANDLOCK_ADD, _LANDLOCK_RESTRICT = 444, 445, 446
 _LANDLOCK_VERSION = 1
-_PATH_BENEATH = 1
+_PATH_BENEATH, _NET_PORT = 1, 2
 _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 1, 1 << 2, 1 << 3
 _REMOVE_DIR, _REMOVE_FILE, _MAKE_DIR, _MAKE_REG = 1 << 4, 1 << 5, 1 << 7, 1 << 8
 _REFER, _TRUNCATE = 1 << 13, 1 << 14
@@ -119,7 +119,8 @@ def forbid_files(readable: Iterable[str], writable: Iterable[str] = (), *, conne
     Args:
         readable: What may be read.
         writable: Where files may be made, changed and removed as well.
-        connect: TCP connections may be made; none may be taken but on sockets that listen already.
+        connect: TCP connections may be made, from a port that the kernel chooses; none may be taken at a port of
+            one's own choice.
     """
     version = _libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION))
     if version < 1:
@@ -139,6 +140,10 @@ def forbid_files(readable: Iterable[str], writable: Iterable[str] = (), *, conne
             _allow(ruleset, path, _READING & files)
         for path in writable:
             _allow(ruleset, path, _KEEPING & files)
+        if connect and ports & _BIND_TCP:
+            # Port 0 is any free one: libraries bind to it before they connect.
+            rule = struct.pack("=2Q", _BIND_TCP, 0)
+            _landlock(_LANDLOCK_ADD, ctypes.c_int(ruleset), ctypes.c_int(_NET_PORT), rule, ctypes.c_uint32(0))
         _landlock(_LANDLOCK_RESTRICT, ctypes.c_int(ruleset), ctypes.c_uint32(0))
     finally:
         os.close(ruleset)

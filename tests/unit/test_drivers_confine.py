@@ -133,19 +133,25 @@ def test_tcp_connections_are_made_only_where_that_is_allowed() -> None:
     tried = """
 import socket
 listening = socket.create_server(("127.0.0.1", 0))
+with socket.create_server(("127.0.0.1", 0)) as free:
+    port = free.getsockname()[1]
 drop_capabilities()
 import sys
 assert forbid_files(sys.path, connect={})
 where = listening.getsockname()
-for attempt in (lambda: socket.create_connection(where), lambda: socket.create_server(("127.0.0.1", 0))):
+for attempt in (
+    lambda: socket.create_connection(where),
+    lambda: socket.create_connection(where, source_address=("", 0)),
+    lambda: socket.create_server(("127.0.0.1", port)),
+):
     try:
         attempt()
         print("done")
     except PermissionError:
         print("denied")
 """
-    assert "denied\ndenied\n" == child(tried.format(False)).stdout
-    assert "done\ndenied\n" == child(tried.format(True)).stdout
+    assert "denied\n" * 3 == child(tried.format(False)).stdout
+    assert "done\ndone\ndenied\n" == child(tried.format(True)).stdout
 
 
 @needs_landlock
