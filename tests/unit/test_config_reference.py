@@ -64,7 +64,7 @@ def test_the_json_schema_takes_the_examples(name: str) -> None:
         "clocks: {e: {phc: eth0}}\nsources: [{pps: e, channel: 1, pin: null}, {ntp: a, timestamping: hardware}]\n",
         "clocks: {e: {phc: eth0, discipline: false}}\nsources: [{phc: e, clock: system}]\n",
         "observe: {metrics: '127.0.0.1:9975', web: {listen: '[::1]:8080', hosts: [time.example]}, measurements: /m}\n",
-        "observe: {mqtt: {broker: mqtts://b, username: a, password_file: /p}, chronyc: {socket: /run/chrony/s}}\n",
+        "observe: {mqtt: {broker: mqtts://b, username: a, name: c}, chronyc: {socket: /run/chrony/s}}\n",
         "sources: [{ntp: a, version: auto, drafts: [draft-ietf-ntp-ntpv5-08]}]\nserve: {ntp: {versions: [4, 5]}}\n",
         "sources: [{sock: /run/a.sock}, {shm: 255}]\nserve: {sock: /run/b.sock, shm: 0, ntp: {leap_smear: 24h}}\n",
     ],

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
 from timesync.base.time import Instant
-from timesync.config import yaml
+from timesync.config import mqtt_files, yaml
 from timesync.config.checks import check, doubts
 from timesync.config.explain import explain
 from timesync.config.fields import Secret, SecretText, refusal
@@ -129,6 +129,10 @@ def finish(
         wrong, doubtful, unread = _examine_nts(config, root, private_keys=private_keys)
         problems += wrong
         cause = cause or unread
+        wrong, doubted, unread = _examine_mqtt(config, root)
+        problems += wrong
+        doubtful += doubted
+        cause = cause or unread
     if problems or config is None:
         raise ConfigError(_in_order(problems), cause)
     origins = {format_path(location): scalar.mark for location, scalar in leaves(root)}
@@ -234,6 +238,15 @@ def _examine_nts(
 
     found = examine(config, root, Instant.from_ns(time.time_ns()), _read_judged, private_keys=private_keys)
     return found.errors, found.doubts, found.cause
+
+
+def _examine_mqtt(config: Config, root: Mapping) -> tuple[list[Problem], list[Problem], OSError | None]:
+    """The same for the files of a connection to an MQTT broker."""
+    mqtt = config.observe.mqtt
+    if mqtt is None:
+        return [], [], None
+    wrong, cause = mqtt_files.examine(mqtt, root, _read_judged)
+    return wrong, list(mqtt_files.doubts(mqtt, root)), cause
 
 
 def _read_secrets(config: Config, root: Mapping) -> tuple[dict[int, Key], list[Problem], OSError | None]:

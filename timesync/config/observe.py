@@ -22,7 +22,8 @@ CHRONYC_PORT = 323
 MQTT_PORT = 1883
 MQTTS_PORT = 8883
 
-_TOPIC = re.compile(r"[^\x00-\x1f+#/][^\x00-\x1f+#]{0,99}")
+# A level that begins with $ is the broker's own, and no wildcard matches it (MQTT 3.1.1, 4.7.2).
+_TOPIC = re.compile(r"[^\x00-\x1f\x7f+#/$][^\x00-\x1f\x7f+#]{0,99}")
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)
 
 
@@ -59,6 +60,20 @@ class BrokerUrl:
         return f"{'mqtts' if self.tls else 'mqtt'}://{self.remote}"
 
 
+def parse_broker(text: str) -> BrokerUrl:
+    """``mqtt://host[:port]``, or ``mqtts://`` with TLS. Raises AddressError."""
+    scheme, found, rest = text.partition("://")
+    if not found or scheme not in ("mqtt", "mqtts"):
+        raise AddressError("expected the URL of a broker, such as mqtt://localhost:1883, or mqtts:// with TLS")
+    if "@" in rest:
+        raise AddressError("user and password are not part of the URL; they are a user name and a file apart")
+    try:
+        remote = parse_host_port(rest.removesuffix("/"), MQTTS_PORT if scheme == "mqtts" else MQTT_PORT)
+    except AddressError as error:
+        raise AddressError(error.message, error.suggestion and f"{scheme}://{error.suggestion}") from None
+    return BrokerUrl(remote, scheme == "mqtts")
+
+
 @dataclass(frozen=True, slots=True)
 class Broker(Written):
     """The URL of an MQTT broker, without user and path."""
@@ -67,15 +82,10 @@ class Broker(Written):
         """See ``Written``."""
         if isinstance(value, BrokerUrl):
             return value
-        scheme, found, rest = value.partition("://") if isinstance(value, str) else ("", "", "")
-        if not found or scheme not in ("mqtt", "mqtts"):
-            raise refusal("expected the URL of a broker, such as mqtt://localhost:1883, or mqtts:// with TLS")
-        if "@" in rest:
-            raise refusal("user and password are not written in the URL but as `username` and `password_file`")
         try:
-            return BrokerUrl(parse_host_port(rest, MQTTS_PORT if scheme == "mqtts" else MQTT_PORT), scheme == "mqtts")
+            return parse_broker(value if isinstance(value, str) else "")
         except AddressError as error:
-            raise refusal(error.message, error.suggestion and f"{scheme}://{error.suggestion}") from None
+            raise refusal(error.message, error.suggestion) from None
 
     def json_schema(self) -> JsonSchemaValue:
         """See ``Written``."""
@@ -88,21 +98,30 @@ class Broker(Written):
 
 @dataclass(frozen=True, slots=True)
 class Topic(Written):
-    """The first part of MQTT topics."""
+    """The first part of MQTT topics, or one level of them.
+
+    Attributes:
+        level: It is one level, which has no slash in it.
+    """
+
+    level: bool = False
 
     def parse(self, value: object) -> str:
         """See ``Written``."""
         if not isinstance(value, str) or not _TOPIC.fullmatch(value) or value.endswith("/"):
-            raise refusal("a topic is text without + and #, and without / at its ends")
+            raise refusal("a topic is text without + and #, without / at its ends and without $ in front")
+        if self.level and "/" in value:
+            raise refusal("the name is one level of a topic, which has no / in it")
         return value
 
     def json_schema(self) -> JsonSchemaValue:
         """See ``Written``."""
-        return {"type": "string", "minLength": 1, "maxLength": 100, "pattern": "^[^+#/]"}
+        pattern = "^[^+#/$][^+#/]*$" if self.level else "^[^+#/$]"
+        return {"type": "string", "minLength": 1, "maxLength": 100, "pattern": pattern}
 
     def describe(self) -> str:
         """See ``Written``."""
-        return "topic"
+        return "name" if self.level else "topic"
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +239,7 @@ class Mqtt(Model):
     """The broker; mqtts:// is TLS. The port is 1883, 8883 with TLS, unless given."""
     topic: Annotated[str, Topic()] = "timesync"
     """The first part of all topics; the appliance's name is the second."""
-    name: Annotated[str, Topic()] | None = None
+    name: Annotated[str, Topic(level=True)] | None = None
     """The appliance's name, different from that of all others at this broker; absent: the host's."""
     home_assistant: bool = False
     """Announce the appliance to Home Assistant (MQTT discovery)."""
@@ -231,13 +250,13 @@ class Mqtt(Model):
     username: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     """Who we are for the broker."""
     password_file: Annotated[str, Path()] | None = None
-    """A file that holds the password in its first line; only its owner may read it."""
+    """A file that holds the password in its first line; others may not read it."""
     ca: Annotated[str, Path()] | None = None
     """With mqtts: a PEM file of certificates to trust instead of the system's."""
     certificate: Annotated[str, Path()] | None = None
     """With mqtts: our own certificate, in PEM form."""
     private_key: Annotated[str, Path()] | None = None
-    """With `certificate`: its key, in PEM form."""
+    """With `certificate`: its key, in PEM form, without a passphrase; others may not read it."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
