@@ -14,6 +14,7 @@ from typing import Final
 
 from timesync.base.ids import Endpoint
 from timesync.base.machine import Noted
+from timesync.config import mqtt_files
 from timesync.config.observe import Observe
 from timesync.observe import stream
 from timesync.observe.broadcast import Broadcaster, Watcher
@@ -30,9 +31,6 @@ STABLE_S: Final = 60.0
 
 _REAP_S: Final = 0.01
 _PATIENCE: Final = 200
-_MAX_SECRET: Final = 65_536
-_SECRETS: Final = ("password_file", "certificate", "private_key")
-"""Keys of ``observe.mqtt`` whose files need not be readable by the observer."""
 
 
 class Observer:
@@ -132,7 +130,7 @@ class Observer:
     async def _run(self, observe: Observe) -> str:
         """From its start to its end; how it ended, in words. Raises OSError."""
         descriptors = {name: bound.fileno() for name, bound in self._sockets.items()}
-        settings = Settings(observe, _directory(observe), descriptors, _secrets(observe))
+        settings = Settings(observe, _directory(observe), descriptors, _secrets(observe, self._note))
         self._child = child = Child(_MODULE, socket.SOCK_STREAM, list(descriptors.values()))
         try:
             reader, writer = await asyncio.open_connection(sock=child.control)
@@ -221,12 +219,16 @@ def _given(path: Path) -> bool:
     return True
 
 
-def _secrets(observe: Observe) -> dict[str, bytes]:
-    """The files that are not for everybody's eyes. Raises OSError."""
+def _secrets(observe: Observe, note: Callable[[Noted], None]) -> dict[str, bytes]:
+    """What stands in files that need not be readable by the observer; one that cannot be read is said and left out."""
     found = {}
-    for key in _SECRETS if observe.mqtt is not None else ():
+    for key in mqtt_files.FILES if observe.mqtt is not None else ():
         path = getattr(observe.mqtt, key)
-        if path is not None:
+        if path is None:
+            continue
+        try:
             with Path(path).open("rb") as file:
-                found[key] = file.read(_MAX_SECRET)
+                found[key] = file.read(mqtt_files.MAX_FILE)
+        except OSError as error:
+            note(Noted("warning", "observe-mqtt", f"observe.mqtt.{key}: {path}: {error.strerror or error}"))
     return found

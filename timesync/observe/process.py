@@ -16,7 +16,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from timesync.observe import stream
@@ -45,17 +45,32 @@ CERTIFICATES: Final = ("/etc/ssl/certs", "/usr/share/ca-certificates", "/usr/loc
 
 _CHUNK: Final = 1 << 16
 
-PARTS: Final[Mapping[str, str]] = {}
+PARTS: Final[Mapping[str, str]] = {
+    "mqtt": "timesync.observe.mqtt.part:MqttPart",
+}
 """What each key of ``observe`` starts, as ``module:class``; imported only where it is configured."""
+
+
+def _wanted(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """The parts that are configured: key, module and class."""
+    for key, target in PARTS.items():
+        if getattr(settings.observe, key) is not None and (key not in ONLY_TCP or key in settings.sockets):
+            module, _, attribute = target.partition(":")
+            yield key, module, attribute
+
+
+def _import_all(settings: Settings) -> None:
+    """Import what will be needed while it can be read: the interpreter may be where only root may look."""
+    for _, module, _ in _wanted(settings):
+        # Said when the part is begun.
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
 
 
 async def _begin(desk: Desk) -> list[Part]:
     """Start the parts that are configured."""
     parts: list[Part] = []
-    for key, target in PARTS.items():
-        if getattr(desk.settings.observe, key) is None or (key in ONLY_TCP and key not in desk.settings.sockets):
-            continue
-        module, _, attribute = target.partition(":")
+    for key, module, attribute in _wanted(desk.settings):
         try:
             part: Part = getattr(importlib.import_module(module), attribute)(desk)
             await part.start()
@@ -71,14 +86,12 @@ def confine(settings: Settings) -> None:
     os.nice(NICENESS)
     become_nobody()
     drop_capabilities()
-    measurements, mqtt = settings.observe.measurements, settings.observe.mqtt
+    measurements = settings.observe.measurements
     readable = [*sys.path, *LIBRARIES, *_certificates()]
     writable = [] if settings.directory is None else [settings.directory]
     if measurements is not None:
         writable.append(measurements.directory)
-    if mqtt is not None and mqtt.ca is not None:
-        readable.append(mqtt.ca)
-    forbid_files(readable, writable, connect=mqtt is not None)
+    forbid_files(readable, writable, connect=settings.observe.mqtt is not None)
     forbid_inspection()
 
 
@@ -91,6 +104,7 @@ def _certificates() -> list[str]:
 async def _serve(control: socket.socket, parent: int) -> None:
     reader, writer = await asyncio.open_connection(sock=control)
     settings = await read_settings(reader)
+    _import_all(settings)
     confine(settings)
     die_with_parent(parent)
     hub = Hub()
@@ -112,7 +126,10 @@ def main(arguments: Sequence[str]) -> None:
     # A terminal and a service manager signal the whole group; the daemon says when to stop.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    asyncio.run(_serve(socket.socket(fileno=control), parent))
+    with asyncio.Runner() as runner:
+        runner.run(_serve(socket.socket(fileno=control), parent))
+        # Now, and not when its threads have ended: one that looks up a name cannot be told to stop.
+        os._exit(0)
 
 
 if __name__ == "__main__":
