@@ -36,6 +36,7 @@ COMMANDS: dict[str, Lazy] = {
     "top": Lazy("timesync.cli.top:top", "All of that live, in the terminal."),
     "why": Lazy("timesync.cli.reading:why", "Why the clock is as it is, or why a source is not used."),
     "wait": Lazy("timesync.cli.wait:wait", "Wait until the running daemon is synchronised."),
+    "fleet": Lazy("timesync.cli.fleet:fleet", "All appliances that publish to an MQTT broker, side by side."),
     "query": Lazy("timesync.cli.query:query", "Ask an NTP server once, and show what it says."),
     "testserver": Lazy("timesync.cli.testserver:testserver", "An NTP server that misbehaves, to try clients with."),
     "simulate": Lazy("timesync.cli.simulate:simulate_command", "The daemon in simulated time, judged by the truth."),
