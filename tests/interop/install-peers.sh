@@ -11,6 +11,7 @@ cache="${TIMESYNC_PEERS:-${XDG_CACHE_HOME:-$HOME/.cache}/timesync/peers}"
 version=4 # goes up when the list of packages changes
 stamp="$cache/version-$version"
 signing="$cache/linuxptp-signing-1" # a newer ptp4l with what it needs; the number goes up when that changes
+mosquitto="$cache/mosquitto-1" # the MQTT broker and its tools; the number goes up when that changes
 roughly="$cache/roughly-0.3.0" # a Roughtime server from PyPI, in an environment of its own
 fetch_roughly() {
     echo "tests/interop: fetching roughly from PyPI into $roughly"
@@ -26,12 +27,12 @@ fetch_roughly() {
     rm -rf "$roughly"
     mv "$roughly.new" "$roughly"
 }
-if [ -e "$stamp" ] && [ -d "$signing" ]; then
+if [ -e "$stamp" ] && [ -d "$signing" ] && [ -d "$mosquitto" ]; then
     [ -d "$roughly" ] || fetch_roughly
     exit 0
 fi
 if [ "$(id -u)" -ne 0 ]; then
-    echo "tests/interop: chrony, ntpsec, gpsd, linuxptp and tshark are not all in $cache, and only root can fetch them by apt-get" >&2
+    echo "tests/interop: chrony, ntpsec, gpsd, linuxptp, tshark and mosquitto are not all in $cache, and only root can fetch them by apt-get" >&2
     exit 1
 fi
 
@@ -108,11 +109,37 @@ apart() {
         -o Dir::Cache::archives="$work/archives" "$@"
 }
 
+fetch_mosquitto() {
+    echo "tests/interop: fetching mosquitto by apt-get into $mosquitto (1 MB; nothing is installed)"
+    rm -rf "$mosquitto.new"
+    mkdir -p "$mosquitto.new/archives/partial"
+    download_mosquitto() {
+        apt-get install -y -qq --no-install-recommends --download-only --reinstall -o APT::Sandbox::User=root \
+            -o Dir::Cache::archives="$mosquitto.new/archives" mosquitto mosquitto-clients >"$cache/mosquitto.log" 2>&1
+    }
+    if ! download_mosquitto; then
+        apt-get update -qq >"$cache/mosquitto.log" 2>&1 || true
+        if ! download_mosquitto; then
+            cat "$cache/mosquitto.log" >&2
+            echo "tests/interop: apt-get could not download it (see above)" >&2
+            exit 1
+        fi
+    fi
+    for package in "$mosquitto.new"/archives/*.deb; do
+        dpkg -x "$package" "$mosquitto.new/root"
+    done
+    rm -rf "$mosquitto.new/archives" "$mosquitto"
+    mv "$mosquitto.new" "$mosquitto"
+}
+
 if [ ! -e "$stamp" ]; then
     fetch_all
 fi
 if [ ! -d "$signing" ]; then
     fetch_signing
+fi
+if [ ! -d "$mosquitto" ]; then
+    fetch_mosquitto
 fi
 if [ ! -d "$roughly" ]; then
     fetch_roughly

@@ -46,7 +46,19 @@ def missing() -> str | None:
     for name in ("ip", "setpriv"):
         if shutil.which(name) is None:
             return f"the program {name} is not installed"
-    for name in ("chronyd", "chronyc", "ntpd", "ntpq", "ntpdate", "ntpdig", "gpsd", "gpsdctl", "ptp4l", "tshark"):
+    for name in (
+        "chronyd",
+        "chronyc",
+        "ntpd",
+        "ntpq",
+        "ntpdate",
+        "ntpdig",
+        "gpsd",
+        "gpsdctl",
+        "ptp4l",
+        "tshark",
+        "mosquitto",
+    ):
         if shutil.which(name, path=peer_environment()["PATH"]) is None:
             return f"{name} is not there: run tests/interop/install-peers.sh as root, or bin/test interop"
     if not ROUGHLY.exists():
@@ -59,8 +71,9 @@ def missing() -> str | None:
 def peer_environment() -> dict[str, str]:
     """An environment in which the unpacked programs find themselves, their libraries and modules."""
     root = PEERS / "root"
-    programs = [root / where for where in ("usr/sbin", "usr/bin", "sbin", "bin")]
-    libraries = [root / "usr/lib" / TRIPLET, root / "lib" / TRIPLET]
+    roots = (root, PEERS / "mosquitto-1" / "root")
+    programs = [one / where for one in roots for where in ("usr/sbin", "usr/bin", "sbin", "bin")]
+    libraries = [one / where / TRIPLET for one in roots for where in ("usr/lib", "lib")]
     path = ":".join([*map(str, programs), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     return {
         "PATH": path,
@@ -298,15 +311,19 @@ OURS = [sys.executable, "-m", "timesync.cli.main"]
 
 
 @contextmanager
-def timesync(node: Node, directory: Path, configuration: str, *, clock: bool = False) -> Iterator[Timesync]:
+def timesync(
+    node: Node, directory: Path, configuration: str, *, clock: bool = False, observe: str = ""
+) -> Iterator[Timesync]:
     """``timesync run`` with this configuration, to which socket and state directory are added.
 
-    It may set the system clock only when ``clock`` says so.
+    It may set the system clock only when ``clock`` says so; ``observe`` is more of that section, as ``key: value, ``.
     """
     directory.mkdir(parents=True, exist_ok=True)
     file, log = directory / "timesync.yaml", directory / "timesync.log"
     # Relative to the file, so that the path of the socket fits where the test's own directory is a long one.
-    file.write_text(f"{configuration}\nobserve: {{control: control.sock, state: state, log: {{level: debug}}}}\n")
+    file.write_text(
+        f"{configuration}\nobserve: {{{observe}control: control.sock, state: state, log: {{level: debug}}}}\n"
+    )
     command = node.command([*OURS, "run", "-c", file], clock=clock)
     with running(command, log, our_environment()) as process:
         daemon = Timesync(file, log)
