@@ -105,7 +105,7 @@ def test_what_is_wrong_is_said_and_ends_with_1(published: dict[str, tuple[dict[s
     assert "a and b contradict each other: 1.50 s apart" in said
     assert "b is in holdover for 90.0 s: no source." in said
     assert "c is silent: offline" in said
-    assert "d is in acquiring: comparing." in said
+    assert "d is acquiring: comparing." in said
     assert "d: warning: no card" in said
     assert "leap seconds are old" not in said, "what somebody silent said is old"
 

@@ -206,7 +206,8 @@ def _sentences(overview: Overview) -> list[tuple[str, str]]:
             lines.append((f"{one.name} is silent: {one.silent}{since}.", "red"))
         elif said is not None and (one.holdover or not one.synchronised):
             alone = f" for {span(said.holdover_s)}" if one.holdover and said.holdover_s is not None else ""
-            lines.append((f"{one.name} is in {said.state}{alone}: {said.reason}.", "yellow"))
+            state = f"in holdover{alone}" if one.holdover else said.state
+            lines.append((f"{one.name} is {state}: {said.reason}.", "yellow"))
         if one.ahead_s is not None:
             lines.append(
                 (f"{one.name}: its system clock is ahead of this machine's by {span(one.ahead_s)} or more.", "yellow")

@@ -24,7 +24,7 @@ KEEPALIVE_S: Final = 20
 
 TIMEOUT_S: Final = 10.0
 FIRST_BACKOFF_S: Final = 1.0
-MAX_BACKOFF_S: Final = 60.0
+MAX_BACKOFF_S: Final = 30.0
 STABLE_S: Final = 60.0
 """A connection that lasted this long ended for a new reason: the next one is tried without delay."""
 
