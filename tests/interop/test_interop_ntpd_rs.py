@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from interop_import import imported
 from interop_ntpd_rs import FORKY, TRIXIE, NtpdRs, Release, key_server, ntpd_rs, server, source, trusting
 from interop_nts import Authority
 from interop_sntp import SntpClient
@@ -246,3 +247,10 @@ def test_ntpd_rs_takes_us_for_an_nts_pool(tmp_path: Path) -> None:
                 assert len(client.metrics()["ntp_source_nts_cookies_available"]) == 1
                 assert client.metric("ntp_source_nts_cookies_available") == COOKIES
             assert daemon.counters()["nts_nak"] == 0
+
+
+def test_the_configuration_that_debian_ships_becomes_one_of_ours(release: Release, tmp_path: Path) -> None:
+    text = imported(release.root / "etc/ntpd-rs/ntp.toml", tmp_path / "t.yaml")
+    assert "pool: ntpd-rs.pool.ntp.org" in text
+    assert "minimum_sources: 3" in text
+    assert "not known here" not in text

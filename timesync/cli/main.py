@@ -42,6 +42,7 @@ COMMANDS: dict[str, Lazy] = {
     "simulate": Lazy("timesync.cli.simulate:simulate_command", "The daemon in simulated time, judged by the truth."),
     "doctor": Lazy("timesync.cli.doctor:doctor", "Check the machine for what a configuration needs."),
     "check": Lazy("timesync.cli.check:check", "Find every error in a configuration file."),
+    "import": Lazy("timesync.cli.import_config:import_command", "Configurations of chrony, ptp4l and others, as ours."),
     "profiles": Lazy("timesync.cli.profiles:profiles", "List the shipped profiles, or show one."),
 }
 """Every sub-command. To add one: write ``timesync/cli/<name>.py`` and a line here."""

@@ -14,10 +14,11 @@ _SAFE = re.compile(r"[A-Za-z0-9_./][A-Za-z0-9_./-]*(:[0-9]+)?", re.ASCII)
 _NOTE_COLUMN = 48
 
 
-def write(tree: Mapping, note: Callable[[Mark], str]) -> Iterator[str]:
-    """The lines of a text that reads as ``tree``; ``note`` gives the comment behind each value."""
+def write(tree: Mapping, note: Callable[[Mark], str | None]) -> Iterator[str]:
+    """The lines of a text that reads as ``tree``; ``note`` gives the comment behind each value, None for none."""
     for line, mark in _lines(tree, 0):
-        yield line if mark is None else f"{line:{_NOTE_COLUMN}}  # {note(mark)}"
+        comment = None if mark is None else note(mark)
+        yield line if comment is None else f"{line:{_NOTE_COLUMN}}  # {comment}"
 
 
 def _lines(node: Node, depth: int) -> Iterator[tuple[str, Mark | None]]:

@@ -1,0 +1,1 @@
+"""Configurations of other time programs as ours: pure translators, one for each format."""
