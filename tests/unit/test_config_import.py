@@ -182,7 +182,7 @@ def test_an_nts_server(tmp_path: Path) -> None:
     assert config.serve.nts is not None
     assert ["192.0.2.1:1123", "[::]:1123"] == list(map(str, config.serve.ntp.listen))
     assert config.serve.ntp.leap_smear is not None
-    assert 62500 == config.serve.ntp.leap_smear.s()  # chrony.conf(5) says 17 hours 22 minutes of such a line, too
+    assert 62500 == config.serve.ntp.leap_smear.s()  # so says chrony.conf(5) of this very line
     assert (f"{tmp_path}/time.pem", 100) == (config.serve.nts.certificate, config.serve.nts.connections)
     assert [f"{tmp_path}/clock.key"] == [pair.private_key for pair in config.serve.nts.more]
 
@@ -429,6 +429,17 @@ def test_what_cannot_be_read_is_2(text: str | None, options: tuple[str, ...], wo
     result = run(file, *options)
     assert (2, "") == (result.exit_code, result.stdout)
     assert words in result.stderr
+
+
+def test_files_beside_the_file_are_found_below_another_root_too(tmp_path: Path) -> None:
+    disk = tmp_path / "disk" / "etc"
+    disk.mkdir(parents=True)
+    (disk / "chrony.conf").write_text("include more.conf\ninclude /etc/third.conf\n")
+    (disk / "more.conf").write_text("server a.example.net iburst\n")
+    (disk / "third.conf").write_text("server b.example.net iburst\n")
+    result = run(disk / "chrony.conf", "--format", "chrony", "--root", tmp_path / "disk")
+    assert 0 == result.exit_code
+    assert ["a.example.net", "b.example.net"] == re.findall(r"- ntp: (\S+)", result.stdout)
 
 
 def test_a_file_that_configures_nothing_passes_check(tmp_path: Path) -> None:

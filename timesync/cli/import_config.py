@@ -88,20 +88,24 @@ class Files:
     """
 
     def __init__(self, root: str) -> None:
-        self._root = root.rstrip("/")
+        self._root = os.path.abspath(root).rstrip("/")  # noqa: PTH100 (the name, not what links lead to)
 
     def read(self, path: str) -> Source | None:
         """See ``lines.Reader``."""
         try:
-            return _source(f"{self._root}{path}" if path.startswith("/") else path, path)
+            return _source(f"{self._below(path)}{path}", path)
         except (OSError, ConfigError):
             return None
 
     def matching(self, pattern: str) -> list[str]:
         """See ``lines.Reader``."""
-        below = self._root if pattern.startswith("/") else ""
+        below = self._below(pattern)
         found = sorted(glob.glob(f"{glob.escape(below)}{pattern}"))  # noqa: PTH207 (a pattern from / on)
         return [path.removeprefix(below) for path in found if Path(path).is_file()]
+
+    def _below(self, path: str) -> str:
+        """What stands before a path; what is named relative to a file below the root is there already."""
+        return "" if not path.startswith("/") or path.startswith(f"{self._root}/") else self._root
 
 
 def _source(place: str, name: str) -> Source:
