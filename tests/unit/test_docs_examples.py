@@ -15,6 +15,7 @@ IDENTITY = make_identity("time", "time.example.org")
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_PASSWORD_FILE = re.compile(r"password_file: ([\w.-]+)")
 _KEY_FILE = re.compile(r"\balgorithm: ([\w-]+), file: ([\w.-]+\.key)\b")
 _PEM_FILE = re.compile(r"\b(ca|certificate|private_key): +(\S+\.pem)\b")
 _LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)]*)?\)")
@@ -43,6 +44,10 @@ def test_a_configuration_in_the_documentation_is_without_error(text: str, tmp_pa
         key = tmp_path / name
         key.write_text(f"HEX:{bytes(range(SECRET_OCTETS.get(algorithm, 32))).hex()}\n")
         key.chmod(0o600)
+    for name in _PASSWORD_FILE.findall(text):
+        password = tmp_path / name
+        password.write_text("secret\n")
+        password.chmod(0o600)
     done = CliRunner().invoke(cli, ["check", str(file)])
     assert 0 == done.exit_code, done.output
 
