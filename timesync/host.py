@@ -283,6 +283,10 @@ class NtsKeService(Protocol):
         """What could not be taken when it was last tried."""
         ...
 
+    def counters(self) -> Mapping[str, int]:
+        """What became of connections and requests since the start, by name."""
+        ...
+
     def publish(self, keys: MasterKeys) -> None:
         """Make cookies under these master keys from now on."""
         ...

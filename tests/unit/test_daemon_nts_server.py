@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -41,6 +41,9 @@ class Service:
         self.certificates: list[ServedCertificate] = []
         self.refused: list[RefusedCertificate] = []
         self.addresses: Sequence[Endpoint] = spec.listen
+
+    def counters(self) -> Mapping[str, int]:
+        return {"connections": 5, "established": 3}
 
     def publish(self, keys: MasterKeys) -> None:
         self.keys = keys
@@ -278,6 +281,7 @@ def test_the_status_knows_the_age_of_the_key_and_the_end_of_the_certificates(sce
     assert (6.0, 18.0, 3, False) == (key.age.s() / 3600, key.changes_in.s() / 3600, key.old, key.seeded)
     assert 16.75 == left.s() / 86_400
     assert scene.services[-1].refused == list(found.refused)
+    assert {"connections": 5, "established": 3} == found.counters
     scene.services[-1].certificates = []
     assert "every client is refused" in scene.server.troubles()[-1]
     scene.server.close()

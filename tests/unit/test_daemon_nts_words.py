@@ -154,12 +154,14 @@ def test_the_object_of_an_nts_server_has_all_that_is_known() -> None:
         master_key=key,
         certificates=((served, Duration.from_s(5)),),
         refused=(RefusedCertificate("/e.pem", "is empty"),),
+        counters={"connections": 9, "established": 4},
     )
     assert {
         "listen": ["0.0.0.0:4460"],
         "master_key": {"age_s": 60.0, "changes_in_s": 30.0, "old": 7, "seeded": True},
         "certificates": [{"file": "/c.pem", "names": ["a.example.org"], "expires_in_s": 5.0}],
         "refused": [{"file": "/e.pem", "why": "is empty"}],
+        "counters": {"connections": 9, "established": 4},
     } == _snapshot(nts=facts).status()["nts"]
     assert _snapshot().status()["nts"] is None
 

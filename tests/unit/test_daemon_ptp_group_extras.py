@@ -15,6 +15,8 @@ from timesync.base.time import ZERO, Duration
 from timesync.config.load import loads
 from timesync.daemon.ptp_group import PtpGroup
 from timesync.daemon.ptp_quality import Known
+from timesync.observe.ptp_instances import instance_object
+from timesync.ptp.view import InstanceView
 from timesync.servo.view import ServoState, SourceView
 from timesync.sim.hardware import Hardware
 from timesync.sim.ptp_network import CardModel, PtpSegment
@@ -127,6 +129,22 @@ def test_one_step_is_sent_where_it_is_wanted_and_the_card_can(*, able: bool, por
     assert len(syncs) >= 3
     assert {not one_step} == {Flags.TWO_STEP in one.header.flags for one in syncs}
     assert one_step == (follow_ups == [])
+
+
+def test_an_instance_shows_its_data_sets_as_soon_as_it_has_an_identity() -> None:
+    bench = Bench("profile: default-e2e, domain: 7", "udp4")
+    assert bench.group.seen() is None
+    shown: list[InstanceView | None] = []
+
+    bench.stand.play(bench, 8, (7.5, lambda: shown.append(bench.group.seen())))
+
+    (view,) = shown
+    assert view is not None
+    told = instance_object(view)
+    # Locked to a primary reference, and followed by itself alone.
+    assert (7, 6, 0, ["eth0"]) == tuple(told[key] for key in ("domain", "clock_class", "steps_removed", "ports"))
+    assert told["identity"] == told["grandmaster"]["identity"]
+    assert (37, True) == tuple(told["time_properties"][key] for key in ("utc_offset_s", "time_traceable"))
 
 
 def test_studios_are_told_each_second_by_the_clock_that_is_given_out() -> None:

@@ -1,17 +1,14 @@
-"""Words of the snapshot."""
+"""What the snapshot says, and in which words."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 import pytest
+from snapshot_support import SYSTEM, TAI_UTC, UTC_NS, holding, snapshot
 
-from timesync.base.ids import ClockId
-from timesync.base.measure import Leap
-from timesync.base.rate import Rate
-from timesync.base.time import UNITS_PER_S, ZERO, Instant
-from timesync.observe.snapshot import Snapshot, reference_text
-from timesync.servo.view import ClockView, CoreView, ServoState
+from timesync.observe.snapshot import reference_text
+from timesync.servo.view import ServoState
 
 
 @pytest.mark.parametrize(
@@ -42,62 +39,73 @@ def test_a_reference_id_for_people(reference_id: bytes, stratum: int, expected: 
     assert expected == reference_text(reference_id, stratum)
 
 
-BENCH = ClockId("bench")
-CLOCK = ClockView(
-    clock=BENCH,
-    disciplined=True,
-    state=ServoState.HOLDOVER,
-    offset_s=None,
-    offset_uncertainty_s=None,
-    error_bound_s=None,
-    frequency=Rate(0.0),
-    frequency_uncertainty=Rate(0.0),
-    steering=Rate(0.0),
-    wander=1e-9,
-    steps=0,
-    fed_by=(),
-)
-CORE = CoreView(
-    at=Instant(100 * UNITS_PER_S),
-    served=BENCH,
-    state=ServoState.HOLDOVER,
-    reason="no usable source",
-    stratum=3,
-    reference_id=b"GPS\0",
-    leap=Leap.NONE,
-    root_delay=ZERO,
-    root_dispersion=ZERO,
-    dispersion_rate=0.0,
-    reference_time=None,
-    sources=(),
-    links=(),
-    clocks=(CLOCK,),
-    fed_at=Instant(40 * UNITS_PER_S),
-)
-
-
-def snapshot(core: CoreView) -> Snapshot:
-    return Snapshot(
-        core=core,
-        kinds={BENCH: "virtual"},
-        facts={},
-        unresolved={},
-        started=Instant(0),
-        tai_utc=37,
-        served=(),
-        counters=None,
-        addresses=("192.0.2.1",),
-        celsius={BENCH: 41.5},
-    )
-
-
 def test_holdover_is_as_old_as_the_last_word_of_a_source() -> None:
-    assert 60.0 == snapshot(CORE).status()["holdover_s"]
-    assert snapshot(replace(CORE, state=ServoState.LOCKED)).status()["holdover_s"] is None
-    assert snapshot(replace(CORE, fed_at=None)).status()["holdover_s"] is None
+    now = snapshot()
+    assert (None, None) == tuple(now.status()[key] for key in ("holdover_s", "holdover_left_s"))
+    assert (120.0, 3480.0) == tuple(holding(now).status()[key] for key in ("holdover_s", "holdover_left_s"))
+    unfed = replace(now.core, state=ServoState.HOLDOVER, fed_at=None)
+    assert replace(now, core=unfed).status()["holdover_s"] is None
 
 
 def test_temperature_and_addresses_are_told() -> None:
-    status = snapshot(CORE).status()
-    assert [41.5] == [clock["celsius"] for clock in status["clocks"]]
+    status = replace(snapshot(), celsius={SYSTEM: 41.5}, addresses=("192.0.2.1",)).status()
+    assert [41.5, None] == [clock["celsius"] for clock in status["clocks"]]
     assert ["192.0.2.1"] == status["serving"]["addresses"]
+
+
+def test_what_is_told_of_the_reference_and_of_leap_seconds() -> None:
+    status = snapshot().status()
+    assert ("ntp.example", "192.0.2.7", "c0000207") == tuple(
+        status[key] for key in ("reference", "reference_id", "reference_id_hex")
+    )
+    # TAI inside, UTC for those who watch.
+    assert UTC_NS - 2_000_000_000 == status["updated_utc_ns"]
+    assert (TAI_UTC, 2_592_000.0) == tuple(status[key] for key in ("tai_utc_offset_s", "leap_table_left_s"))
+    assert {SYSTEM: 0.75, "phc:eth0": 0.0} == {one["name"]: one["stepped_s"] for one in status["clocks"]}
+
+
+def test_the_register_of_reach_and_what_a_source_says_of_its_root() -> None:
+    first, pulse, *_, late, rough = snapshot().sources()["sources"]
+    assert (5, 0b1110_1100, 8e-3, 9e-4) == tuple(
+        first[key] for key in ("reach", "reach_register", "root_delay_s", "root_dispersion_s")
+    )
+    assert pulse["reach_register"] is None
+    assert set(first) == set(late) == set(rough)
+
+
+def test_a_ptp_instance_has_its_data_sets() -> None:
+    (instance,) = snapshot().status()["ptp"]
+    assert {
+        "identity": "aabbcc.fffe.ddee01",
+        "domain": 24,
+        "number_ports": 2,
+        "time_receiver_only": False,
+        "priority1": 127,
+        "priority2": 126,
+        "clock_class": 187,
+        "accuracy": 0x25,
+        "variance": 0x4E5D,
+        "steps_removed": 2,
+        "parent": "aabbcc.fffe.ddee02-3",
+        "grandmaster": {
+            "identity": "aabbcc.fffe.ddee02",
+            "priority1": 100,
+            "priority2": 101,
+            "clock_class": 6,
+            "accuracy": 0x21,
+            "variance": 0x4E20,
+        },
+        "time_properties": {
+            "utc_offset_s": 37,
+            "utc_offset_valid": True,
+            "leap61": True,
+            "leap59": False,
+            "ptp_timescale": True,
+            "time_traceable": True,
+            "frequency_traceable": False,
+            "time_source": 0x20,
+        },
+        "path_trace": True,
+        "path": ["aabbcc.fffe.ddee02"],
+        "ports": ["eth0", "eth1"],
+    } == instance

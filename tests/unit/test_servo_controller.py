@@ -35,6 +35,7 @@ def test_five_seconds_are_stepped_once_and_never_again(seed: int) -> None:
     clock = bench.clocks[SYSTEM]
     bench.run(60)
     assert (1, ServoState.LOCKED) == (clock.steps, bench.state())
+    assert 5.0 == pytest.approx(bench.controller.clocks[SYSTEM].corrections.stepped.s(), abs=0.01)
     worst = 0.0
 
     def watch() -> None:

@@ -36,6 +36,9 @@ def test_a_follower_is_one_stratum_further_than_its_source() -> None:
     assert (SourceState.SELECTED, ("s0",)) == (source.state, clock.fed_by)
     assert 1e-5 == pytest.approx(clock.frequency.ratio, abs=1e-8)
     assert view.reference_time is not None
+    assert (source.source, None) == (view.reference, view.holdover_left)
+    # As it says of itself.
+    assert (0.01, 0.002) == (source.root_delay_s, source.root_dispersion_s)
 
 
 @pytest.mark.parametrize(
@@ -69,9 +72,14 @@ def test_holdover_keeps_the_stratum_and_freerun_does_not() -> None:
     bench.run(70)
     view = overview(bench.controller, bench.now())
     assert (ServoState.HOLDOVER, 3) == (view.state, view.stratum)
+    assert view.fed_at is not None
+    assert view.holdover_left is not None
+    assert 25 < view.holdover_left.s() < 35
+    assert 100.0 == pytest.approx((view.at - view.fed_at + view.holdover_left).s())
     bench.run(100)
     view = overview(bench.controller, bench.now())
     assert (ServoState.FREERUN, 16, Leap.UNKNOWN) == (view.state, view.stratum, view.leap)
+    assert (None, None) == (view.reference, view.holdover_left)
 
 
 def test_a_source_of_stratum_fifteen_makes_no_server() -> None:

@@ -362,7 +362,9 @@ class Appliance:
         """The appliance, now."""
         view = self.view()
         facts = self._crew.facts().items()
+        ptp = [group for group in self._crew if isinstance(group, PtpGroup)]
         rough = (group.witnesses() for group in self._crew if isinstance(group, RoughtimeGroup))
+        table = self._around.leap_table
         # Only hardware can be missing.
         kinds: dict[str, str] = dict.fromkeys(self._host.missing, "phc")
         kinds.update((clock, handle.kind) for clock, handle in self._host.clocks.items())
@@ -373,9 +375,11 @@ class Appliance:
             facts={identity: replace(known, status=self._statuses.get(identity)) for identity, known in facts},
             unresolved=self._crew.stuck(),
             witnesses=tuple(chain.from_iterable(rough)),
-            ports=tuple(port for group in self._crew if isinstance(group, PtpGroup) for port in group.ports()),
+            ports=tuple(port for group in ptp for port in group.ports()),
+            instances=tuple(filter(None, (group.seen() for group in ptp))),
             started=self._started,
             tai_utc=self._leaps.today(view.served, self._served_reading())[1],
+            leap_table_left=None if table.expires is None else table.expires - table.utc(self._served_reading()),
             served=self._publisher.addresses,
             addresses=tuple(sorted(address for address in self._own if not ip_address(address).is_loopback)),
             celsius=dict(self._celsius),

@@ -182,6 +182,7 @@ class NtsServer:
             master_key=self._cookies.facts(now),
             certificates=() if service is None else tuple((one, one.expires - now) for one in service.certificates),
             refused=() if service is None else tuple(service.refused),
+            counters={} if service is None else service.counters(),
         )
 
     def troubles(self) -> tuple[str, ...]:

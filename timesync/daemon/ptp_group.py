@@ -29,7 +29,7 @@ from timesync.ptp.extras import Heard
 from timesync.ptp.instance import Instance
 from timesync.ptp.link import LinkMemory
 from timesync.ptp.states import PortState
-from timesync.ptp.view import PortView
+from timesync.ptp.view import InstanceView, PortView
 from timesync.runtime.drive import Alarm
 from timesync.servo.command import SourceSpec
 from timesync.servo.view import ServoState
@@ -403,6 +403,10 @@ class PtpGroup(DeviceGroup):
         if self.instance is None:
             return None
         return next(port for port in self.instance.view().ports if port.number == place.number)
+
+    def seen(self) -> InstanceView | None:
+        """The instance, for the status; None while it has no identity."""
+        return None if self.instance is None else self.instance.view()
 
     def ports(self) -> list[PortFacts]:
         """For ``timesync ports``."""

@@ -7,6 +7,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 from timesync import __version__
@@ -17,6 +18,7 @@ from timesync.daemon.observer import Observer
 from timesync.observe import stream
 from timesync.observe.broadcast import Broadcaster, Watcher
 from timesync.observe.control import ControlError
+from timesync_drivers.usage import usage
 
 STATE_S: Final = 1.0
 
@@ -58,7 +60,7 @@ class Watching:
             self._broadcaster.tell(stream.event(noted, time.time_ns()))
 
     def _state(self) -> dict[str, Any]:
-        return stream.state(self._appliance.snapshot(), time.time_ns())
+        return stream.state(self._appliance.snapshot(), time.time_ns(), asdict(usage()))
 
     async def run(self) -> None:
         """Tell the state once a second, for as long as it is not cancelled."""

@@ -56,7 +56,10 @@ def entry(facts: RoughtimeFacts) -> dict[str, Any]:
 
     A span has no standard deviation, and a server of Roughtime no stratum: such fields are null.
     """
-    unknown = ("uncertainty_s", "jitter_s", "stratum", "reference_id", "leap", "timestamping")
+    unknown = (
+        "uncertainty_s", "jitter_s", "stratum", "reference_id", "leap", "version", "draft", "timestamping",
+        "reach_register", "root_delay_s", "root_dispersion_s",
+    )  # fmt: skip
     return {
         "name": facts.name,
         "kind": "roughtime",

@@ -13,10 +13,11 @@ from timesync.base.time import Duration, Instant, Mono
 from timesync.host import RefusedCertificate, ServedCertificate, ServerCounters
 from timesync.observe import roughtime
 from timesync.observe.ptp_extras import heard_object, rate_object
+from timesync.observe.ptp_instances import instance_object
 from timesync.ptp.extras import Heard
 from timesync.ptp.outlook import PTP_REFERENCE
 from timesync.ptp.unicast.client import ServerView
-from timesync.ptp.view import PortView
+from timesync.ptp.view import InstanceView, PortView
 from timesync.servo.view import CoreView, ServoState, SourceView
 
 SCHEMA = 1
@@ -122,12 +123,14 @@ class NtsFacts:
         master_key: Of its cookies.
         certificates: What is served, and how long each is still valid; negative when it is over.
         refused: What cannot be served.
+        counters: What became of connections and requests, by name.
     """
 
     listen: tuple[str, ...]
     master_key: MasterKeyFacts
     certificates: tuple[tuple[ServedCertificate, Duration], ...] = ()
     refused: tuple[RefusedCertificate, ...] = ()
+    counters: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +153,9 @@ class Snapshot:
         witnesses: Roughtime servers.
         addresses: The machine's own, without loopback: under which others may know it.
         celsius: Temperature of each clock's oscillator that has a thermometer.
+        instances: PTP instances.
+        leap_table_left: For so long the table of leap seconds is vouched for, negative when it has expired; None when
+            it does not say.
     """
 
     core: CoreView
@@ -167,6 +173,8 @@ class Snapshot:
     witnesses: tuple[roughtime.RoughtimeFacts, ...] = ()
     addresses: tuple[str, ...] = ()
     celsius: Mapping[str, float] = field(default_factory=dict)
+    instances: tuple[InstanceView, ...] = ()
+    leap_table_left: Duration | None = None
 
     def status(self) -> dict[str, Any]:
         """The object of ``timesync status --json``."""
@@ -177,14 +185,19 @@ class Snapshot:
             "state": core.state.value,
             "reason": core.reason,
             "holdover_s": _holdover_s(core),
+            "holdover_left_s": None if core.holdover_left is None else core.holdover_left.s(),
             "served_clock": core.served,
             "stratum": core.stratum,
+            "reference": core.reference,
             "reference_id": reference_text(core.reference_id, core.stratum),
+            "reference_id_hex": core.reference_id.hex(),
+            "updated_utc_ns": None if core.reference_time is None else core.reference_time.ns() - self.tai_utc * 10**9,
             "leap": _LEAP_WORDS[core.leap],
             "root_delay_s": core.root_delay.s(),
             "root_dispersion_s": core.root_dispersion.s(),
             "error_bound_s": served.error_bound_s,
             "tai_utc_offset_s": self.tai_utc,
+            "leap_table_left_s": None if self.leap_table_left is None else self.leap_table_left.s(),
             "uptime_s": (core.at - self.started).s(),
             "clocks": self.clocks()["clocks"],
             "serving": {
@@ -195,6 +208,7 @@ class Snapshot:
                 "nts": [] if self.nts is None else list(self.nts.listen),
             },
             "nts": None if self.nts is None else _nts(self.nts),
+            "ptp": [instance_object(view) for view in self.instances],
             "warnings": list(self.warnings),
         }
 
@@ -215,6 +229,7 @@ class Snapshot:
                 "celsius": self.celsius.get(clock.clock),
                 "disciplined": clock.disciplined,
                 "steps": clock.steps,
+                "stepped_s": clock.stepped.s(),
                 "fed_by": list(clock.fed_by),
                 "links": [self._link(view) for view in self.core.links if view.clock == clock.clock],
             }
@@ -289,11 +304,14 @@ class Snapshot:
             "state": view.state.value,
             "reason": view.reason,
             "reach": 0 if status is None else status.reach.bit_count(),
+            "reach_register": None if status is None else status.reach,
             "offset_s": view.offset_s,
             "uncertainty_s": view.uncertainty_s,
             "error_bound_s": view.error_bound_s,
             "delay_s": view.delay_s,
             "jitter_s": view.jitter_s,
+            "root_delay_s": view.root_delay_s,
+            "root_dispersion_s": view.root_dispersion_s,
             "poll_s": None if status is None else status.poll_s,
             "stratum": None if status is None else status.stratum,
             "reference_id": None if status is None else reference_text(status.reference_id, status.stratum),
@@ -317,7 +335,8 @@ def _unresolved(name: str, kind: str, reason: str) -> dict[str, Any]:
     """A configured source that cannot run, in the shape of a source."""
     fields = dict.fromkeys(
         ("address", "clock", "offset_s", "uncertainty_s", "error_bound_s", "delay_s", "jitter_s", "poll_s", "stratum",
-         "reference_id", "leap", "version", "draft", "timestamping", "last_sample_age_s"),
+         "reference_id", "leap", "version", "draft", "timestamping", "last_sample_age_s", "reach_register",
+         "root_delay_s", "root_dispersion_s"),
     )  # fmt: skip
     zeros = dict.fromkeys(("reach", "samples", "outliers", "sent", "received"), 0)
     flags = dict.fromkeys(("authenticated", "interleaved"), False)
@@ -367,6 +386,7 @@ def _nts(facts: NtsFacts) -> dict[str, Any]:
             {"file": one.file, "names": list(one.names), "expires_in_s": left.s()} for one, left in facts.certificates
         ],
         "refused": [{"file": one.file, "why": one.why} for one in facts.refused],
+        "counters": dict(facts.counters),
     }
 
 

@@ -39,12 +39,13 @@ def hello(version: str, host: str, pid: int) -> dict[str, Any]:
     return {"type": HELLO, "schema": SCHEMA, "version": version, "host": host, "pid": pid}
 
 
-def state(snapshot: Snapshot, utc_ns: int) -> dict[str, Any]:
+def state(snapshot: Snapshot, utc_ns: int, process: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The appliance at one moment.
 
     Args:
         snapshot: Its state.
         utc_ns: UTC by the system clock, as in logs; ns since 1970.
+        process: What the daemon takes of the machine, ``timesync_drivers.usage.Usage``; None: not known.
     """
     return {
         "type": STATE,
@@ -52,6 +53,7 @@ def state(snapshot: Snapshot, utc_ns: int) -> dict[str, Any]:
         "status": snapshot.status(),
         "sources": snapshot.sources()["sources"],
         "ports": snapshot.port_list()["ports"],
+        "process": process,
     }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from timesync.base.ids import SourceId
 from timesync.base.measure import Measurement, Quality, SourceStatus
-from timesync.base.time import UNITS_PER_S, Duration, Instant, Mono, Tai
+from timesync.base.time import UNITS_PER_S, ZERO, Duration, Instant, Mono, Tai
 from timesync.servo.command import ClockMemory, ClockSpec, SourceSpec
 from timesync.servo.estimator import Prediction
 from timesync.servo.fusion import Fusion
@@ -54,12 +54,14 @@ class Corrections:
             steps.
         updated_at: What it read at the last correction; None before any.
         steps: How often it was stepped by us.
+        stepped: How far in all, whatever the direction.
         led: References of its own have fed it.
     """
 
     updates: int = 0
     updated_at: Instant[Tai] | None = None
     steps: int = 0
+    stepped: Duration = ZERO
     led: bool = False
 
 

@@ -240,6 +240,7 @@ class Controller:
         model = self._clocks[clock]
         model.ledger.stepped(by, at, epoch)
         model.corrections.steps += 1
+        model.corrections.stepped += abs(by)
         return Noted("warning", "step", f"clock {clock} was {words(-by.s())} off: stepped by {by}")
 
     def foreign_step(self, clock: ClockId, at: Instant[Tai], epoch: int, rate: Rate) -> None:

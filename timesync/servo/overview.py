@@ -35,6 +35,8 @@ def view_source(model: ClockModel, source: Source, now: Now) -> SourceView:
         last_sample_at=source.tracker.last_at,
         samples=source.tracker.samples,
         outliers=source.tracker.outliers,
+        root_delay_s=None if source.quality is None else source.quality.root_delay.s(),
+        root_dispersion_s=None if source.quality is None else source.quality.root_dispersion.s(),
     )
 
 
@@ -62,6 +64,7 @@ def view_clock(controller: Controller, model: ClockModel, now: Now) -> ClockView
         steering=model.ledger.rate,
         wander=model.wander.value,
         steps=model.steps,
+        stepped=model.corrections.stepped,
         fed_by=tuple(model.sources[source].spec.name for source in controller.feed(clock) if source in model.sources),
     )
 
@@ -76,10 +79,12 @@ def overview(controller: Controller, now: Now) -> CoreView:
     bound = model.error_bound_s(reading, now.mono)
     best = standing.best
     stratum, reference_id, leap, root_delay = _NO_STRATUM, b"\0\0\0\0", Leap.UNKNOWN, Duration(0)
+    reference = None
     usable = standing.state in _SERVABLE and best is not None and bound is not None
     root, path = controller.lineage.root(served)
     if usable and best is not None and root is not None and root.quality is not None:
         stratum = min(root.quality.stratum + 1, _NO_STRATUM)
+        reference = root.spec.source
         reference_id = root.spec.reference_id
         leap = _vote(controller.clocks[root.spec.clock], root)
         root_delay = root.quality.root_delay + path
@@ -103,6 +108,8 @@ def overview(controller: Controller, now: Now) -> CoreView:
         links=_views(controller, now, links=True),
         clocks=tuple(view_clock(controller, m, now) for m in controller.clocks.values()),
         fed_at=standing.fed_at,
+        reference=reference,
+        holdover_left=standing.holdover_left(now.mono),
     )
 
 

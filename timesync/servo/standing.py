@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from timesync.base.machine import Noted
-from timesync.base.time import Instant, Mono
+from timesync.base.time import ZERO, Duration, Instant, Mono
 from timesync.servo.command import Command, CoreSettings, Now
 from timesync.servo.select import words
 from timesync.servo.view import ServoState, SourceState
@@ -74,6 +74,12 @@ class Standing:
     def fed_at(self) -> Instant[Mono] | None:
         """When a source fed it last, directly or over other clocks."""
         return self._fed_at
+
+    def holdover_left(self, now: Instant[Mono]) -> Duration | None:
+        """For how long its holdover may go on; None in any other state."""
+        if self.state is not ServoState.HOLDOVER or self._fed_at is None:
+            return None
+        return max(Duration.from_s(self._holdover_s) - (now - self._fed_at), ZERO)
 
     @property
     def coasting(self) -> bool:

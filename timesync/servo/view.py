@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from timesync.base.ids import ClockId, SourceId
 from timesync.base.measure import Leap
 from timesync.base.rate import Rate
-from timesync.base.time import Duration, Instant, Mono, Tai
+from timesync.base.time import ZERO, Duration, Instant, Mono, Tai
 
 
 class ServoState(enum.Enum):
@@ -49,6 +49,8 @@ class SourceView:
         last_sample_at: When the last measurement was used; monotonic.
         samples: Measurements taken in.
         outliers: Measurements refused by the gate.
+        root_delay_s: Round trip from the source to its root, as it last said; None before it did.
+        root_dispersion_s: Its own bound on its error, apart from that delay, as it last said.
     """
 
     source: SourceId
@@ -63,6 +65,8 @@ class SourceView:
     last_sample_at: Instant[Mono] | None
     samples: int
     outliers: int
+    root_delay_s: float | None = None
+    root_dispersion_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +86,7 @@ class ClockView:
         wander: Learnt random walk of the frequency, as its standard deviation after one second.
         steps: How many times it was stepped by us.
         fed_by: The links that feed it now.
+        stepped: The sizes of all these steps together, whatever their direction.
     """
 
     clock: ClockId
@@ -96,6 +101,7 @@ class ClockView:
     wander: float
     steps: int
     fed_by: tuple[str, ...]
+    stepped: Duration = ZERO
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +124,9 @@ class CoreView:
         links: Comparisons between clocks of this machine, seen from the clock that may follow.
         clocks: One view each.
         fed_at: When a source last fed that clock; None before the first.
+        reference: The source that stratum and reference id are of, also if other clocks of this machine lie between;
+            None when not synchronised.
+        holdover_left: For so long a holdover may go on; None in any other state.
     """
 
     at: Instant[Mono]
@@ -135,3 +144,5 @@ class CoreView:
     links: tuple[SourceView, ...]
     clocks: tuple[ClockView, ...]
     fed_at: Instant[Mono] | None = None
+    reference: SourceId | None = None
+    holdover_left: Duration | None = None
