@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 from timesync.config.reference import markdown as configuration
+from timesync.observe.metrics.page import markdown as metrics
 from timesync.ptp.nodes.page import markdown as ptp_findings
 from timesync.ptp.states_page import markdown as port_states
 
 REFERENCE = Path(__file__).parent / "reference"
 PAGES = {
     REFERENCE / "configuration.md": configuration,
+    REFERENCE / "metrics.md": metrics,
     REFERENCE / "ptp-findings.md": ptp_findings,
     REFERENCE / "ptp-port-states.md": port_states,
 }

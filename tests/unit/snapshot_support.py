@@ -219,6 +219,7 @@ def snapshot(*, name: str = NTP) -> Snapshot:
         served=("0.0.0.0:123",),
         counters=COUNTERS,
         warnings=("one", "two"),
+        celsius={SYSTEM: 41.5},
         ports=(first, second),
         csptp=(CsptpFacts(
             interface="eth0", transport="udp4", domain=128, timestamping="software", answered=19, drops={"rate": 8}

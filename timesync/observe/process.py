@@ -46,6 +46,7 @@ CERTIFICATES: Final = ("/etc/ssl/certs", "/usr/share/ca-certificates", "/usr/loc
 _CHUNK: Final = 1 << 16
 
 PARTS: Final[Mapping[str, str]] = {
+    "metrics": "timesync.observe.metrics.part:MetricsServer",
     "mqtt": "timesync.observe.mqtt.part:MqttPart",
 }
 """What each key of ``observe`` starts, as ``module:class``; imported only where it is configured."""

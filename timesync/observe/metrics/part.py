@@ -1,0 +1,112 @@
+"""The part of the observer that Prometheus asks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+
+from timesync.observe import stream
+from timesync.observe.http import Bounds, GuardedServer
+from timesync.observe.hub import Message
+from timesync.observe.metrics.table import Own, Scene
+from timesync.observe.metrics.tables import Picture
+from timesync.observe.metrics.trail import TrailKeeper
+from timesync.observe.parts import Desk
+from timesync.servo.view import ServoState
+from timesync_drivers.usage import usage
+
+_HEALTHY: Final = frozenset({ServoState.LOCKED.value, ServoState.HOLDOVER.value})
+_BOUNDS: Final = Bounds(connections=32, lifetime_s=10.0)
+_INDEX: Final = """<!doctype html>
+<title>timesync</title>
+<h1>timesync</h1>
+<ul>
+<li><a href="/metrics">metrics</a>, for Prometheus
+<li><a href="/healthz">healthz</a>: 200 when locked or in holdover, 503 otherwise
+</ul>
+"""
+
+
+class MetricsServer:
+    """Serves ``/metrics`` and ``/healthz``, to be read only."""
+
+    def __init__(self, desk: Desk, now: Callable[[], float] = time.monotonic) -> None:
+        """Nothing is served yet; ``now`` is in seconds, from anywhere."""
+        assert desk.settings.observe.metrics is not None
+        self._desk = desk
+        self._now = now
+        self._compat = desk.settings.observe.metrics.compat
+        self._trail = TrailKeeper()
+        self._arrived_s: float | None = None
+        application = web.Application(client_max_size=1, middlewares=[_once])
+        application.add_routes(
+            [web.get("/", _index), web.get("/metrics", self._metrics), web.get("/healthz", self._healthz)]
+        )
+        self._server = GuardedServer(application, _BOUNDS)
+
+    async def start(self) -> None:
+        """Begin to take states and to answer. Raises OSError."""
+        listener = self._desk.listener("metrics")
+        if listener is None:
+            return
+        self._desk.hub.on(stream.STATE, self._take)
+        await self._server.start(listener)
+
+    async def stop(self) -> None:
+        """Answer no more."""
+        await self._server.stop()
+
+    def _take(self, state: Message) -> None:
+        self._arrived_s = self._now()
+        self._trail.take(state)
+
+    def _own(self) -> Own:
+        age_s = None if self._arrived_s is None else self._now() - self._arrived_s
+        return Own(age_s, self._desk.hub.missed, usage())
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        hub = self._desk.hub
+        registry = CollectorRegistry(auto_describe=False)
+        scene = Scene(hub.hello or {}, hub.state or {}, self._trail.trail, self._own())
+        registry.register(Picture(scene, self._compat))
+        try:
+            encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+        except (TypeError, ValueError):  # a version that is none
+            encode, content_type = choose_encoder("")
+        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+
+    async def _healthz(self, request: web.Request) -> web.Response:
+        del request
+        state, own = self._desk.hub.state, self._own()
+        if state is None or own.age_s is None:
+            return web.Response(status=503, text="the daemon has not told its state yet\n")
+        if not own.fresh:
+            return web.Response(status=503, text=f"the daemon has told nothing for {own.age_s:.0f} s\n")
+        status = state["status"]
+        code = 200 if status["state"] in _HEALTHY else 503
+        return web.Response(status=code, text=f"{status['state']}: {status['reason']}\n")
+
+
+async def _index(request: web.Request) -> web.Response:
+    del request
+    return web.Response(text=_INDEX, content_type="text/html")
+
+
+@web.middleware
+async def _once(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """One request a connection: one that is kept would only take a place from others until it is cut."""
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        error.force_close()
+        raise
+    response.force_close()
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
