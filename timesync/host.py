@@ -14,6 +14,7 @@ from timesync.base.rate import Rate
 from timesync.base.serving import CardMap, ServingMap
 from timesync.base.time import Duration, Instant, Mono, Utc
 from timesync.devices import Devices
+from timesync.ntp.client_log import ClientList, ClientRecord
 from timesync.ntp.server import ServerCounters, ServerSettings, ServeState
 from timesync.nts.ke_server import KeServerSettings
 from timesync.nts.master import MasterKeys
@@ -215,8 +216,12 @@ class NtpService(Protocol):
         """Sums over all workers since the start."""
         ...
 
-    def close(self) -> None:
-        """Stop answering."""
+    async def clients(self) -> ClientList:
+        """Who has asked, a second ago at most: those heard last and those that asked most, of all workers."""
+        ...
+
+    def close(self) -> Sequence[ClientRecord]:
+        """Stop answering; gives all who have asked, for ``serve_ntp``."""
         ...
 
 
@@ -395,6 +400,7 @@ class Host(Protocol):
         listen: Sequence[Endpoint],
         workers: int | None,
         ptp_listen: Sequence[Endpoint] = (),
+        clients: Sequence[ClientRecord] = (),
     ) -> NtpService:
         """Start serving. Raises OSError.
 
@@ -403,6 +409,7 @@ class Host(Protocol):
             listen: Where.
             workers: Processes; None: the host decides, 0: inside this process.
             ptp_listen: Where NTP over PTP is served.
+            clients: Who has asked before, as the ``close`` of a service gave it.
         """
         ...
 

@@ -300,6 +300,22 @@ CASES: list[Case] = [
         None,
     ),
     (
+        "more clients than are kept",
+        "serve: {ntp: {clients: 100000}}\n",
+        "1:24",
+        "serve.ntp.clients",
+        "must be at most 65536, not 100000",
+        None,
+    ),
+    (
+        "a negative number of clients",
+        "serve: {csptp: {interfaces: [eth0], clients: -1}}\n",
+        "1:46",
+        "serve.csptp.clients",
+        "must be at least 0, not -1",
+        None,
+    ),
+    (
         "a draft of another layout",
         "sources: [{ntp: a.example, version: 5, drafts: [draft-ietf-ntp-ntpv5-05]}]\n",
         "1:49",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import pytest
 from csptp_bench import CLIENT_ADDRESS, Bench, served
 
 from timesync.config.schema import Config
+from timesync.ntp.client_log import ClientList
 
 
 def _count(bench: Bench) -> list[tuple[int, dict[str, int]]]:
@@ -127,3 +129,31 @@ def test_a_reload_changes_what_is_served_and_leaves_the_rest_alone() -> None:
     assert first[0] >= 4  # the count goes on
     assert () == counted[1]
     assert 6.2 > max(at for at, _, _ in bench.stand.heard)
+
+
+def test_who_asks_is_noted_and_known_after_a_reload() -> None:
+    bench = Bench(poll=["1s", "1s"])
+    seen: list[tuple[int, int, int]] = []
+
+    def look() -> None:
+        (found,) = bench.service.clients().records
+        assert CLIENT_ADDRESS == str(ip_address(found.address))
+        seen.append((found.requests, found.answered, found.dropped))
+
+    def deny() -> None:
+        bench.service.configure(served(deny=["0.0.0.0/0"]))
+
+    bench.play(12, (5.5, look), (5.6, deny), (11.5, look))
+    (before, answered, none), (after, still, dropped) = seen
+    assert (before, 0) == (answered, none)
+    assert before >= 4
+    assert (after - dropped, answered) == (still, still)
+    assert dropped >= 4
+
+
+def test_nobody_is_noted_where_that_is_not_wanted() -> None:
+    bench = Bench(serve={"clients": 0}, poll=["1s", "1s"])
+    seen: list[object] = []
+    bench.play(6, (5, lambda: seen.append(bench.service.clients())))
+    assert [ClientList([], 0)] == seen
+    assert bench.stand.heard

@@ -21,6 +21,7 @@ from timesync.daemon.leap_book import LeapBook, LiveTable
 from timesync.daemon.publish import Publisher
 from timesync.gnss.leap_vote import Ballot
 from timesync.host import ServerCounters, ServerSettings, ServeState
+from timesync.ntp.client_log import ClientRecord
 from timesync.ntp.v5.bloom import BloomFilter
 from timesync.ntp.v5.serving import Scales, Serving
 from timesync.servo.view import CoreView, ServoState
@@ -53,8 +54,9 @@ class Service:
     def counters(self) -> ServerCounters:
         raise AssertionError
 
-    def close(self) -> None:
+    def close(self) -> list[ClientRecord]:
         self.closed = True
+        return []
 
 
 class Bench:
@@ -81,7 +83,12 @@ class Bench:
         ).config
 
     def _serve(
-        self, settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None, ptp_listen: Sequence[Endpoint]
+        self,
+        settings: ServerSettings,
+        listen: Sequence[Endpoint],
+        workers: int | None,
+        ptp_listen: Sequence[Endpoint],
+        clients: Sequence[ClientRecord],
     ) -> Service:
         if self.refusal is not None:
             raise self.refusal

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from timesync.runtime.serve import worker_environment
+from timesync.runtime.serve_process import worker_environment
 
 STATUS = "print(*(line for line in open('/proc/self/status')), sep='')"
 

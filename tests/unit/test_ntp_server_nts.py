@@ -64,6 +64,20 @@ def test_a_client_gets_the_time_and_a_new_cookie_for_each_that_it_spends(aead: A
     assert (20, 20, 20, 20, 0) == (counts.received, counts.answered, counts.nts, counts.authenticated, counts.nts_nak)
 
 
+def test_it_is_noted_of_a_client_that_it_has_nts_and_a_nak_is_no_answer() -> None:
+    desk = NtsDesk(clients=10)
+    for nts, failed, data in (
+        (True, 0, desk.session.protect(HEAD)),
+        (False, 0, HEAD),
+        (False, 1, (desk.session.protect(HEAD) or b"")[:-1] + b"!"),
+    ):
+        assert data is not None
+        assert desk.ask(data) is not None
+        (noted,) = desk.server.clients.log.clients().records
+        assert (nts, failed) == (noted.nts, noted.failed)
+    assert 1 == desk.server.counters().nts_nak
+
+
 def test_after_seven_lost_replies_the_eighth_brings_eight_cookies() -> None:
     desk = NtsDesk()
     for _ in range(7):

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -24,17 +24,19 @@ from timesync.base.ids import Endpoint
 from timesync.base.serving import ServingMap
 from timesync.base.time import Duration
 from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.client_log import ClientRecord
 from timesync.ntp.limit import LimitReply, RateLimit
 from timesync.ntp.server import ServerCounters, ServerSettings
 from timesync.runtime.serve import (
     FIRST_BACKOFF_S,
+    LIST_S,
     LoopService,
     WorkerService,
     default_workers,
     open_service,
-    worker_environment,
 )
 from timesync.runtime.serve_block import SharedBlock
+from timesync.runtime.serve_process import worker_environment
 from timesync.runtime.serve_socket import open_sockets
 from timesync.wire.ntp_over_ptp import Form, unwrap, wrap
 
@@ -362,6 +364,102 @@ def test_a_worker_that_dies_is_replaced_and_counting_goes_on() -> None:
         await eventually(lambda: service.counters().answered == 2, "it is counted too")
 
     serve(story, 1)
+
+
+RECORDING = replace(SETTINGS, clients=100)
+
+
+async def asked(service: Service) -> dict[str, int]:
+    """Requests by address, as soon as they are looked up anew."""
+    await asyncio.sleep(LIST_S)
+    return {str(ip_address(one.address)): one.requests for one in (await service.clients()).records}
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_the_clients_of_all_workers_are_told(workers: int) -> None:
+    async def story(service: Service) -> None:
+        expected = {f"127.0.1.{number}": number % 3 + 1 for number in range(1, 17)}
+        for address, times in expected.items():
+            with client("127.0.0.1", service.addresses[0].port, address) as made:
+                for _ in range(times):
+                    await exchange(made, request())
+        await ask("::1", service.addresses[1].port, request())
+        told = await service.clients()
+        assert expected | {"::1": 1} == {str(ip_address(one.address)): one.requests for one in told.records}
+        assert 17 == told.known
+        assert all(one.requests == one.answered and one.version == 4 for one in told.records)
+        assert all(0 < one.first_ns <= one.last_ns < time.monotonic_ns() for one in told.records)
+
+    serve(story, workers, RECORDING)
+
+
+def test_clients_are_looked_up_once_a_second_at_most() -> None:
+    async def story(service: Service) -> None:
+        port = service.addresses[0].port
+        await ask("127.0.0.1", port, request())
+        first = await service.clients()
+        await ask("127.0.0.1", port, request())
+        assert first == await service.clients()
+        assert {"127.0.0.1": 2} == await asked(service)
+
+    serve(story, 1, RECORDING)
+
+
+def test_a_worker_that_does_not_say_so_in_time_keeps_nobody_waiting() -> None:
+    async def story(service: Service) -> None:
+        assert isinstance(service, WorkerService)
+        port = service.addresses[0].port
+        await ask("127.0.0.1", port, request())
+        assert {"127.0.0.1": 1} == await asked(service)
+        (pid,) = service.pids
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            started = time.monotonic()
+            assert {"127.0.0.1": 1} == await asked(service)
+            assert time.monotonic() - started < LIST_S + 2
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await ask("127.0.0.1", port, request())
+        assert {"127.0.0.1": 2} == await asked(service)
+
+    serve(story, 1, RECORDING)
+
+
+def test_the_successor_of_a_dead_worker_knows_whom_that_had_told_of() -> None:
+    async def story(service: Service) -> None:
+        assert isinstance(service, WorkerService)
+        port = service.addresses[0].port
+        await ask("127.0.0.1", port, request())
+        assert {"127.0.0.1": 1} == await asked(service)
+        (pid,) = service.pids
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: service.counters().restarts == 1, "the death is noticed")
+        await ask("127.0.0.1", port, request())
+        assert {"127.0.0.1": 2} == await asked(service)
+
+    serve(story, 1, RECORDING)
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 3), (1, 0), (0, 2)])
+def test_a_service_goes_on_with_the_clients_of_the_one_before(before: int, after: int) -> None:
+    async def main() -> None:
+        listen = [Endpoint("127.0.0.1", 0)]
+        known: Sequence[ClientRecord] = ()
+        for workers in (before, after):
+            service = open_service(RECORDING, listen, workers, clients=known)
+            service.publish(live_state())
+            if isinstance(service, WorkerService):
+                await asyncio.wait_for(service.ready(), 20)
+            for number in range(1, 9):
+                await ask("127.0.0.1", service.addresses[0].port, request(), f"127.0.1.{number}")
+            known = service.close()
+        assert {f"127.0.1.{number}": 2 for number in range(1, 9)} == {
+            str(ip_address(one.address)): one.requests for one in known
+        }
+
+    asyncio.run(main())
 
 
 def test_the_service_can_close_while_a_dead_worker_is_not_reaped_yet(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ SETTINGS = ServerSettings(
     deny=(ip_network("127.0.0.66/32"),),
     rate_limit=RateLimit(interval=Duration.from_s(10_000), burst=60, reply=LimitReply.DROP),
     keys=(KEY,),
+    clients=100,
 )
 
 
@@ -97,6 +98,12 @@ def outside_stamps(reply: bytes) -> tuple[bytes, int, bytes]:
     return reply[:32], len(reply), reply[48:52]
 
 
+def noted(server: Server) -> set[tuple[bytes, int, int, int, int]]:
+    """What is noted of clients, apart from the times."""
+    records = server.clients.log.clients().records
+    return {(one.address, one.requests, one.kind, one.dropped, one.failed) for one in records}
+
+
 @pytest.mark.parametrize("to", ["127.0.0.1", "::1"])
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_both_paths_give_the_same_octets(to: str, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +147,8 @@ def test_both_paths_give_the_same_octets(to: str, seed: int, monkeypatch: pytest
                     expected[which].append(reply.data)
             fast.drain()
             fast.read_stamps()
+            records = server.clients.log.clients().records
+            assert all(one.first_ns <= one.last_ns and one.interval_ns >= 0 for one in records)
             for which, made in enumerate(clients):
                 got[which] += drain(made)
 
@@ -147,6 +156,7 @@ def test_both_paths_give_the_same_octets(to: str, seed: int, monkeypatch: pytest
             [outside_stamps(one) for one in each] for each in got
         ]
         assert pure.counters() == server.counters()
+        assert noted(pure) == noted(server)
         assert slow_calls < 0.8 * len(data), "the fast path had its share"
         assert server.counters().limited > 0
 

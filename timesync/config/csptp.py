@@ -10,7 +10,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from timesync.base.time import Duration
 from timesync.config.address import AddressError, parse_host_port
-from timesync.config.fields import Networks, Span, Written, refusal
+from timesync.config.fields import ClientCount, Networks, Span, Written, refusal
 from timesync.config.model import Model
 from timesync.config.ptp import InterfaceName
 from timesync.ptp.csptp.message import LEAST_DOMAIN, MOST_DOMAIN
@@ -72,5 +72,7 @@ class ServeCsptp(Model):
     """Who is not; wins over `allow` at the same length."""
     rate_limit: CsptpRateLimit | None = None
     """Limits requests per client; absent: no limit."""
+    clients: ClientCount = 4096
+    """Client addresses of which a record is kept for `timesync clients`, at 0.4 KiB each; 0: no record."""
     unpadded: Literal["drop", "answer"] = "drop"
     """What becomes of requests that are smaller than the answer, such as those of ntpd-rs."""

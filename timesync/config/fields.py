@@ -293,6 +293,9 @@ class Network(Written):
 
 Networks = tuple[Annotated[IPv4Network | IPv6Network, Network()], ...]
 
+ClientCount = Annotated[int, Field(ge=0, le=65_536)]
+"""Clients of which a record is kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Path(Written):

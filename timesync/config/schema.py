@@ -17,6 +17,7 @@ from timesync.config.clocks import SYSTEM, Clock, PulseOut, Virtual
 from timesync.config.csptp import EVENT_PORT, CsptpRateLimit, ServeCsptp
 from timesync.config.fields import (
     AutoCount,
+    ClientCount,
     ClockName,
     Drafts,
     Frequency,
@@ -195,6 +196,8 @@ class ServeNtp(Model):
     """Where to listen for NTP over PTP, from clients whose cards stamp nothing else; the port is 319 unless given."""
     ptp_domain: Annotated[int, Field(ge=0, le=255)] = NTP_DOMAIN
     """With `ptp_listen`: `domainNumber` of what is answered."""
+    clients: ClientCount = 4096
+    """Client addresses of which each worker keeps a record for `timesync clients`, at 0.4 KiB each; 0: no record."""
     leap_smear: Annotated[Duration, Span("1s", "48h")] | None = None
     """Spread a leap second evenly over so long, half before it and half after; absent: serve it as it is."""
 

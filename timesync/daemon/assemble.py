@@ -159,4 +159,5 @@ def server_settings(config: Config, keys: Mapping[int, SymmetricKey]) -> ServerS
         drafts=serve.drafts,
         interleaved=serve.interleaved,
         ptp_domain=serve.ptp_domain,
+        clients=serve.clients,
     )

@@ -16,6 +16,7 @@ from timesync.daemon.group import Surroundings
 from timesync.daemon.ptp_assemble import clock_identity
 from timesync.daemon.ptp_quality import Stages, local_quality
 from timesync.ntp.access import AccessList
+from timesync.ntp.client_log import ClientList
 from timesync.ntp.limit import Clients, LimitReply, RateLimit, Verdict
 from timesync.observe.snapshot import CsptpFacts
 from timesync.ptp.csptp.server import CsptpServer, ServerEffect, ServerSettings
@@ -35,6 +36,7 @@ class CsptpService:
         """Nothing is opened before ``configure``."""
         self._around = around
         self._places: list[_Place] = []
+        self._clients: Clients | None = None
         self._ticks = 0
         self._asked: tuple[ServeCsptp, tuple[ClockId, ...]] | None = None
 
@@ -47,9 +49,12 @@ class CsptpService:
         clocks = tuple(ClockId(config.stamped_by(one, serve.timestamping)) for one in serve.interfaces)
         if self._asked == (serve, clocks):
             return
+        before = self.clients()
         self.close()
         self._asked = serve, clocks
-        clients = Clients(AccessList(serve.allow, serve.deny), _limit(serve), self._around.host.rng)
+        access = AccessList(serve.allow, serve.deny)
+        self._clients = clients = Clients(access, _limit(serve), self._around.host.rng, records=serve.clients)
+        clients.log.restore(before.records)
         for interface, clock in zip(serve.interfaces, clocks, strict=True):
             for transport in serve.transports:
                 self._places.append(_Place(self._around, serve, interface, transport, clock, clients))
@@ -60,7 +65,7 @@ class CsptpService:
         for place in self._places:
             place.close()
         self._places.clear()
-        self._asked = None
+        self._asked = self._clients = None
 
     def tick(self) -> None:
         """Once a second: what the core thinks of our clocks; interfaces that have come."""
@@ -77,6 +82,10 @@ class CsptpService:
     def facts(self) -> tuple[CsptpFacts, ...]:
         """What is served, and how often."""
         return tuple(fact for place in self._places if (fact := place.facts()) is not None)
+
+    def clients(self) -> ClientList:
+        """Who has asked."""
+        return ClientList() if self._clients is None else self._clients.log.clients()
 
     def _open(self) -> None:
         for place in self._places:
@@ -110,9 +119,13 @@ class _Place:
             unicast=True,
             domains=frozenset({(serve.domain, SDO_ID)}),
         )
-        self._gate = partial(_judge, clients)
+        self._gate = partial(self._judge, clients)
         self._socket: PtpSocket | None = None
         self._server: CsptpServer | None = None
+
+    def _judge(self, clients: Clients, source: str, now_ns: int) -> str | None:
+        """Why an address gets no answer now; None: it does."""
+        return _judge(clients, source, now_ns, self._around.host.mono().ns())
 
     def open(self) -> None:
         """Serve there, unless that is so already or cannot be."""
@@ -211,13 +224,15 @@ def _limit(serve: ServeCsptp) -> RateLimit | None:
     return RateLimit(interval=limit.interval, burst=limit.burst, reply=LimitReply.DROP)
 
 
-def _judge(clients: Clients, source: str, now_ns: int) -> str | None:
-    """Why an address gets no answer now; None: it does."""
+def _judge(clients: Clients, source: str, now_ns: int, mono_ns: int) -> str | None:
+    """Why an address gets no answer now, which is noted; None: it does."""
     try:
         host = ipaddress.ip_address(source.partition("%")[0]).packed
     except ValueError:
         return "address"
     buckets = clients.find(host)
-    if buckets is None:
-        return "denied"
-    return None if clients.judge(buckets, now_ns) is Verdict.ANSWER else "rate"
+    tally = clients.log.of(host)
+    tally.note(0, mono_ns)
+    why = "denied" if buckets is None else None if clients.judge(buckets, now_ns) is Verdict.ANSWER else "rate"
+    tally.dropped += why is not None
+    return why

@@ -23,6 +23,7 @@ from timesync.base.time import Instant, Mono, Utc
 from timesync.base.utc import LeapTable
 from timesync.daemon.statefiles import StateFiles
 from timesync.host import CardMap, ClockError, ExchangeHandler, NtpService, NtsKeService, NtsSpec, Trouble
+from timesync.ntp.client_log import ClientRecord
 from timesync.ntp.server import ServerSettings
 from timesync.nts.master import MasterKeys
 from timesync.runtime.cards import Cards
@@ -268,13 +269,14 @@ class LinuxHost:
         listen: Sequence[Endpoint],
         workers: int | None,
         ptp_listen: Sequence[Endpoint] = (),
+        clients: Sequence[ClientRecord] = (),
     ) -> NtpService:
         """Start serving on a running loop: in worker processes, or inside this one with 0. Raises OSError."""
         from timesync.runtime.serve import (
             open_service,
         )  # a client does not need it, and starts faster without
 
-        return open_service(settings, listen, workers, ptp_listen)
+        return open_service(settings, listen, workers, ptp_listen, clients)
 
     def serve_nts(
         self, spec: NtsSpec, keys: MasterKeys, now: Callable[[], Instant[Utc]], note: Callable[[str, str], None]

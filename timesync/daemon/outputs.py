@@ -13,6 +13,7 @@ from timesync.daemon.group import Surroundings
 from timesync.daemon.pulse_outputs import PulseOutputs
 from timesync.devices import Outbox, Segment
 from timesync.host import ClockError
+from timesync.ntp.client_log import ClientList
 from timesync.observe.snapshot import CsptpFacts
 from timesync.wire import shm, sock
 
@@ -42,6 +43,10 @@ class Outputs:
     def csptp(self) -> tuple[CsptpFacts, ...]:
         """Where CSPTP is served."""
         return self._csptp.facts()
+
+    def csptp_clients(self) -> ClientList:
+        """Who has asked for CSPTP."""
+        return self._csptp.clients()
 
     def configure(self, config: Config) -> None:
         """Give out what a configuration asks for."""

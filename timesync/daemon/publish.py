@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from timesync.base.machine import Noted
@@ -18,6 +18,7 @@ from timesync.daemon.leap_book import LeapBook
 from timesync.daemon.nts_server import NtsServer
 from timesync.host import ClockError, Host, NtpService, ServerCounters, ServeState
 from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.client_log import ClientList, ClientRecord
 from timesync.ntp.v5.bloom import BloomFilter
 from timesync.ntp.v5.serving import Serving, scales_at
 from timesync.runtime.drive import Alarm
@@ -63,6 +64,7 @@ class Publisher:
         self._stamping = "software"
         self._over_ptp = False
         self._alarm = Alarm(host, self._again)
+        self._clients: Sequence[ClientRecord] = ()
 
     @property
     def running(self) -> bool:
@@ -78,6 +80,10 @@ class Publisher:
     def counters(self) -> ServerCounters | None:
         """What the server did; None when nothing is served."""
         return None if self._service is None else self._service.counters()
+
+    async def clients(self) -> ClientList | None:
+        """Who has asked; None when nothing is served."""
+        return None if self._service is None else await self._service.clients()
 
     def troubles(self) -> tuple[str, ...]:
         """What is not as the configuration wants it, in sentences."""
@@ -98,7 +104,9 @@ class Publisher:
             return trouble
         settings = replace(server_settings(config, keys), nts=cookies)
         try:
-            self._service = self._host.serve_ntp(settings, serve.listen, serve.workers, serve.ptp_listen)
+            self._service = self._host.serve_ntp(
+                settings, serve.listen, serve.workers, serve.ptp_listen, self._clients if serve.clients else ()
+            )
         except OSError as error:
             where = ", ".join(str(endpoint) for endpoint in (*serve.listen, *serve.ptp_listen))
             why = f"{error.strerror or error}{_advice(error)}"
@@ -117,7 +125,8 @@ class Publisher:
         self._alarm.cancel()
         self.nts.close()
         if self._service is not None:
-            self._service.close()
+            # Whoever serves next knows them still.
+            self._clients = self._service.close()
             self._service = self._last = None
 
     def publish(self, view: CoreView) -> None:

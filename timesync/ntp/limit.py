@@ -13,10 +13,11 @@ from enum import Enum
 from timesync.base.machine import Rng
 from timesync.base.time import Duration
 from timesync.ntp.access import AccessList, unmapped
+from timesync.ntp.client_log import ClientLog, Tally
 
 Bucket = list[int]
-Buckets = tuple[Bucket, Bucket]
-"""A client's own bucket and that of its network; a request takes one out of both."""
+Buckets = tuple[Bucket, Bucket, Tally]
+"""A client's own bucket and that of its network; a request takes one out of both. And what is noted of the client."""
 
 CLIENTS = 16_384
 """Addresses remembered in each of two generations."""
@@ -77,15 +78,20 @@ class Clients:
 
     Attributes:
         hosts: Buckets by packed address, for the worker's loop; always the same object. An address in it is
-            allowed.
+            allowed, and what is noted of it is in ``log``.
+        log: Who has asked; whoever judges notes it, too.
         interval_ns: ns added to a client's bucket by each request.
         tolerance_ns: How far that may be ahead of now.
         network_interval_ns: ns added to the network's bucket by each request.
         network_tolerance_ns: How far that may be ahead of now.
     """
 
-    def __init__(self, access: AccessList, limit: RateLimit | None, rng: Rng, capacity: int = CLIENTS) -> None:
+    def __init__(
+        self, access: AccessList, limit: RateLimit | None, rng: Rng, capacity: int = CLIENTS, records: int = 0
+    ) -> None:
+        """``records`` is how many clients ``log`` has room for; 0 keeps none."""
         self.hosts: dict[bytes, Buckets] = {}
+        self.log = ClientLog(records, self._forget)
         self.interval_ns = 0 if limit is None else limit.interval.ns()
         self.tolerance_ns = _FOREVER_NS if limit is None else (limit.burst - 1) * self.interval_ns
         self.network_interval_ns = self.interval_ns // NETWORK_CLIENTS
@@ -106,14 +112,19 @@ class Clients:
             return buckets
         if not self._access.allows(host):
             return None
-        if len(self.hosts) >= self._capacity:
+        # Where the log is smaller, it keeps ``hosts`` from ever being full.
+        if len(self.hosts) >= self._capacity or len(self._buckets) >= 2 * self._capacity:
             self.hosts.clear()
             self._old_buckets, self._buckets = self._buckets, {}
         address = unmapped(host)
         client, network = (address, address[:3]) if len(address) == 4 else (address[:8], address[:6])
-        buckets = self._bucket(client), self._bucket(network)
+        buckets = self._bucket(client), self._bucket(network), self.log.of(host)
         self.hosts[host] = buckets
         return buckets
+
+    def _forget(self, host: bytes) -> None:
+        """Its next request is noted in a record of its own again; its bucket stays."""
+        self.hosts.pop(host, None)
 
     def _bucket(self, key: bytes) -> Bucket:
         """The bucket of a client or of a network; the lengths of their prefixes all differ."""
@@ -123,7 +134,7 @@ class Clients:
 
     def judge(self, buckets: Buckets, now_ns: int) -> Verdict:
         """Take one request out of both buckets; ``now_ns`` may jump, as it is a kernel timestamp."""
-        own, network = buckets
+        own, network, _ = buckets
         own_next = _after(own[0], now_ns, self.interval_ns, self.tolerance_ns)
         network_next = _after(network[0], now_ns, self.network_interval_ns, self.network_tolerance_ns)
         if own_next is None or network_next is None:

@@ -1,9 +1,9 @@
 """The NTP server (RFC 5905, 9.2 and 14; interleaved mode by RFC 9769; NTPv5 by ``v5.desk``), without any IO.
 
-It keeps no state about a client but its token bucket and, for those that ask in interleaved mode, the
-transmit timestamp of the last reply. It answers only what is surely a client's request, never with more
-octets than were asked with, and never with an error to what it cannot read: so it cannot amplify, and two
-servers cannot be made to talk to each other (CVE-2009-3563, CVE-2024-2169).
+Of a client it keeps its token bucket, if it asks in interleaved mode the transmit timestamp of the last reply, and
+where that is wanted a record for the operator. It answers only what is surely a client's request, never with more
+octets than were asked with, and never with an error to what it cannot read: so it cannot amplify, and two servers
+cannot be made to talk to each other (CVE-2009-3563, CVE-2024-2169).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from timesync.base.measure import Leap
 from timesync.base.time import NS_PER_S
 from timesync.ntp.access import AccessList, Network
 from timesync.ntp.auth import SymmetricKey
+from timesync.ntp.client_log import INTERLEAVED, NTS
 from timesync.ntp.counters import Count, ServerCounters
 from timesync.ntp.interleave import RECEIVE_BIT, Pairs
 from timesync.ntp.limit import Clients, LimitReply, RateLimit, Verdict
@@ -65,6 +66,11 @@ _NAK_TAIL: Final = _TAIL.pack(0, 0, 0, NTSN, 0)
 _ASKED: Final = struct.Struct("!B x B x 4x 4x 4x 8s 8s 8s 8s")
 """Of a request: leap, version and mode; poll; reference, origin, receive and transmit timestamps."""
 
+# As bare numbers: it takes time to look up a member of an enumeration.
+_ANSWERED: Final = int(Count.ANSWERED)
+_NTS: Final = int(Count.NTS)
+_INTERLEAVED: Final = int(Count.INTERLEAVED)
+
 _UPGRADE: Final = UPGRADE_DRAFT.to_bytes(8, "big")
 
 
@@ -82,6 +88,7 @@ class ServerSettings:
         drafts: For version 5, the drafts that are spoken.
         interleaved: Whether the interleaved mode is offered (RFC 9769).
         ptp_domain: ``domainNumber`` of NTP over PTP, where that is served.
+        clients: Client addresses of which a record is kept; 0: none.
     """
 
     allow: tuple[Network, ...] = ()
@@ -93,6 +100,7 @@ class ServerSettings:
     drafts: tuple[str, ...] = DRAFTS
     interleaved: bool = True
     ptp_domain: int = NTP_DOMAIN
+    clients: int = 0
 
 
 class _Asked(NamedTuple):
@@ -149,7 +157,7 @@ class Server:
     """Requests in, replies out.
 
     Attributes:
-        clients: Who may ask, and how often; the worker's loop reads it too.
+        clients: Who may ask, how often, and who did; the worker's loop reads it and notes, too.
         counts: Counters by ``Count``; the worker's loop adds to them too.
         heads: For each first octet of a request in mode 3 of a version up to 4 that is served, version and mode
             of the reply; 0 for all others.
@@ -158,7 +166,8 @@ class Server:
 
     def __init__(self, settings: ServerSettings, rng: Rng, entropy: Entropy | None = None) -> None:
         """``rng`` thins out kisses; ``entropy`` makes the nonces of NTS, and without it NTS is not offered."""
-        self.clients = Clients(AccessList(settings.allow, settings.deny), settings.rate_limit, rng)
+        access = AccessList(settings.allow, settings.deny)
+        self.clients = Clients(access, settings.rate_limit, rng, records=settings.clients)
         self.counts = [0] * len(Count)
         self.heads = [_head(first, settings.versions) for first in range(256)]
         self._settings = settings
@@ -236,14 +245,34 @@ class Server:
         buckets = self.clients.find(host)
         if buckets is None:
             counts[Count.DENIED] += 1
+            tally = self.clients.log.of(host)
+            tally.note(request[0], mono_ns)
+            tally.dropped += 1
             return None
+        before = counts[_ANSWERED], counts[_NTS], counts[_INTERLEAVED]
         verdict = self.clients.judge(buckets, receive_ns)
-        refused = False
-        if verdict is not Verdict.ANSWER:
+        refused = verdict is not Verdict.ANSWER
+        reply: Reply | None = None
+        if verdict is not Verdict.DROP:
+            reply = self._reply(request, receive_ns, transmit, mono_ns, refused=refused)
+        answered, nts, interleaved = before
+        tally, kind = buckets[2], request[0]
+        if counts[_NTS] != nts:
+            kind |= NTS
+        if counts[_INTERLEAVED] != interleaved:
+            kind |= INTERLEAVED
+        tally.note(kind, mono_ns)
+        if refused:
             counts[Count.LIMITED] += 1
-            if verdict is Verdict.DROP:
-                return None
-            refused = True
+            tally.dropped += 1
+        elif counts[_ANSWERED] == answered:
+            tally.failed += 1
+        return reply
+
+    def _reply(
+        self, request: bytes, receive_ns: int, transmit: Callable[[], int] | int, mono_ns: int, *, refused: bool
+    ) -> Reply | None:
+        """The reply to a client, which a refused one is told with a kiss."""
         if self._desk is not None and request[0] >> 3 & 7 == NTPV5:
             answer = self._desk.respond(request, receive_ns, transmit, mono_ns, self._gate, refused=refused)
             return None if answer is None else Reply(answer.data, answer.stamp_as)
@@ -265,7 +294,7 @@ class Server:
         if signature is None:
             return plain
         if not refused:
-            counts[Count.AUTHENTICATED] += 1
+            self.counts[Count.AUTHENTICATED] += 1
         return Reply(signature.sign(plain.data), plain.stamp_as)
 
     def _authenticate(self, request: bytes, *, refused: bool) -> _Signature:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from timesync.runtime.serve import worker_environment
+from timesync.runtime.serve_process import worker_environment
 
 _STOP_S: Final = 2.0
 

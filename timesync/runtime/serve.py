@@ -6,30 +6,28 @@
 from __future__ import annotations
 
 import asyncio
-import errno
+import contextlib
 import logging
 import os
 import random
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-import timesync
-import timesync_drivers
 from timesync.base.ids import Endpoint
 from timesync.base.machine import Entropy, Rng
+from timesync.ntp.client_log import ClientList, ClientRecord
 from timesync.ntp.over_ptp import respond as respond_over_ptp
 from timesync.ntp.server import Count, Reply, Server, ServerCounters, ServerSettings, ServeState
 from timesync.nts.master import MasterKeys
+from timesync.runtime.client_page import ClientPage
 from timesync.runtime.serve_block import SharedBlock
+from timesync.runtime.serve_process import ServeProcess
 from timesync.runtime.serve_socket import ServingSocket, departure_ns, endpoint_of, is_unicast, open_sockets
-from timesync.runtime.serve_worker import OVER_PTP, encode_keys, encode_settings
+from timesync.runtime.serve_worker import LIST, LISTED, READY, encode_keys, encode_settings
 
 _log = logging.getLogger(__name__)
 
@@ -42,11 +40,18 @@ STABLE_S: Final = 60.0
 _REAP_S: Final = 0.01
 _STOP_S: Final = 2.0
 _ROUND: Final = 64
-_MODULE: Final = "timesync.runtime.serve_worker"
+LIST_S: Final = 1.0
+"""So old may be what is told of the clients."""
+
+_LIST_PATIENCE_S: Final = 0.5
 
 
 def open_service(
-    settings: ServerSettings, listen: Sequence[Endpoint], workers: int | None, ptp_listen: Sequence[Endpoint] = ()
+    settings: ServerSettings,
+    listen: Sequence[Endpoint],
+    workers: int | None,
+    ptp_listen: Sequence[Endpoint] = (),
+    clients: Sequence[ClientRecord] = (),
 ) -> WorkerService | LoopService:
     """Start serving; to be called on a running loop. Raises OSError.
 
@@ -55,10 +60,11 @@ def open_service(
         listen: Where; port 0 takes a free one. A wildcard IPv6 address does not take IPv4 in.
         workers: Processes; None: one for two processors, at most four; 0: inside this process.
         ptp_listen: Where to listen for NTP over PTP.
+        clients: Who has asked before, as ``close`` gave it.
     """
     if workers == 0:
-        return LoopService(settings, listen, ptp_listen=ptp_listen)
-    return WorkerService(settings, listen, workers, ptp_listen)
+        return LoopService(settings, listen, ptp_listen=ptp_listen, clients=clients)
+    return WorkerService(settings, listen, workers, ptp_listen, clients)
 
 
 def default_workers() -> int:
@@ -75,10 +81,12 @@ class LoopService:
         listen: Sequence[Endpoint],
         make: Callable[[ServerSettings, Rng, Entropy], Server] = Server,
         ptp_listen: Sequence[Endpoint] = (),
+        clients: Sequence[ClientRecord] = (),
     ) -> None:
         """Bind the sockets and answer; ``make`` may give a server that behaves otherwise. Raises OSError."""
         self._loop = asyncio.get_running_loop()
         self._server = make(settings, random.SystemRandom(), os.urandom)
+        self._server.clients.log.restore(clients)
         (opened,) = open_sockets(listen, 1, ptp_listen)
         self._sockets = [ServingSocket(bound) for bound in opened]
         self._addresses = [endpoint_of(bound) for bound in opened]
@@ -103,12 +111,17 @@ class LoopService:
         """Sums since the start."""
         return self._server.counters()
 
-    def close(self) -> None:
-        """Stop answering."""
+    async def clients(self) -> ClientList:
+        """Who has asked."""
+        return self._server.clients.log.leading()
+
+    def close(self) -> Sequence[ClientRecord]:
+        """Stop answering; gives who has asked, for who serves next."""
         for serving in self._sockets:
             self._loop.remove_reader(serving.socket)
             serving.socket.close()
         self._sockets = []
+        return self._server.clients.log.clients().records
 
     def _on_readable(self, serving: ServingSocket, respond: Callable[..., Reply | None]) -> None:
         # The error queue wakes readers too.
@@ -151,12 +164,14 @@ class WorkerService:
         listen: Sequence[Endpoint],
         workers: int | None = None,
         ptp_listen: Sequence[Endpoint] = (),
+        clients: Sequence[ClientRecord] = (),
     ) -> None:
         """Bind the sockets and start the processes; None workers: ``default_workers``. Raises OSError."""
         count = default_workers() if workers is None else workers
         self._sockets = open_sockets(listen, count, ptp_listen)
         self._addresses = [endpoint_of(bound) for bound in self._sockets[0]]
         self._workers: list[_Worker] = []
+        self._listed_at = -LIST_S
         try:
             self._block = SharedBlock.create(count)
         except OSError:
@@ -164,10 +179,16 @@ class WorkerService:
             raise
         try:
             self._settings = settings
+            self._pages: list[ClientPage] = []
             line = encode_settings(settings)
             for slot, sockets in enumerate(self._sockets):
+                # Each goes on with a part of them: whichever they ask now, what is told of them is added up.
+                before = clients[slot::count]
+                page = ClientPage.create(settings.clients)
+                page.write(ClientList(before, len(before)))
+                self._pages.append(page)
                 descriptors = [bound.fileno() for bound in sockets]
-                self._workers.append(_Worker(slot, line, self._block, descriptors, len(listen)))
+                self._workers.append(_Worker(slot, line, self._block, page, descriptors, len(listen)))
         except OSError:
             self.close()
             raise
@@ -204,16 +225,32 @@ class WorkerService:
             total += self._block.read_counters(worker.slot)
         return total
 
-    def close(self) -> None:
-        """Stop answering: end the workers and wait for them, at most two seconds."""
+    async def clients(self) -> ClientList:
+        """Who has asked, a second ago at most; a worker that does not say so in time stands by what it said before."""
+        workers = tuple(self._workers)
+        if time.monotonic() - self._listed_at >= LIST_S:
+            self._listed_at = time.monotonic()
+            for worker in workers:
+                worker.ask_clients()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LIST_PATIENCE_S):
+                await asyncio.gather(*(worker.listed.wait() for worker in workers))
+        return ClientList.merged([worker.clients for worker in workers]).leading()
+
+    def close(self) -> Sequence[ClientRecord]:
+        """Stop answering: end the workers and wait for them, at most two seconds; gives who has asked."""
         for worker in self._workers:
             worker.stop()
         for worker in self._workers:
             worker.wait()
+        left = ClientList.merged([page.read() for page in self._pages])
+        for page in self._pages:
+            page.close()
         if self._sockets:
             self._close_sockets()
             self._block.close()
-        self._workers = []
+        self._workers, self._pages = [], []
+        return left.records
 
     def _close_sockets(self) -> None:
         for group in self._sockets:
@@ -229,12 +266,26 @@ class _Worker:
         slot: Which counters are its own.
         restarts: How many times it had to be started again.
         ready: Set while the process serves.
+        clients: Who has asked it, when it was last asked for that.
+        listed: Set while it is not asked for that.
     """
 
-    def __init__(self, slot: int, settings: bytes, block: SharedBlock, descriptors: Sequence[int], plain: int) -> None:
+    def __init__(
+        self,
+        slot: int,
+        settings: bytes,
+        block: SharedBlock,
+        page: ClientPage,
+        descriptors: Sequence[int],
+        plain: int,
+    ) -> None:
         self.slot = slot
         self.restarts = 0
         self.ready = asyncio.Event()
+        self.clients = ClientList()
+        self.listed = asyncio.Event()
+        self.listed.set()
+        self._page = page
         self._loop = asyncio.get_running_loop()
         self._settings = settings
         self._block = block
@@ -242,7 +293,7 @@ class _Worker:
         self._plain = plain
         self._backoff_s = FIRST_BACKOFF_S
         self._timer: asyncio.TimerHandle | None = None
-        self._process: _Process | None = None
+        self._process: ServeProcess | None = None
         self._start()
 
     @property
@@ -253,6 +304,15 @@ class _Worker:
     def order(self, line: bytes, settings: bytes) -> None:
         """Tell the process; its successors begin with ``settings``."""
         self._settings = settings
+        self._say(line)
+
+    def ask_clients(self) -> None:
+        """Have it tell of its clients, unless it still has to answer the last such question."""
+        if self.ready.is_set() and self.listed.is_set():
+            self.listed.clear()
+            self._say(LIST + b"\n")
+
+    def _say(self, line: bytes) -> None:
         process = self._process
         if process is None or process.control.fileno() < 0:
             return
@@ -269,10 +329,11 @@ class _Worker:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self.listed.set()
         if self._process is not None:
             self._let_go(self._process)
 
-    def _let_go(self, process: _Process) -> None:
+    def _let_go(self, process: ServeProcess) -> None:
         """Close our end of its control socket; that of a process that is about to be reaped is closed already."""
         if process.control.fileno() >= 0:
             self._loop.remove_reader(process.control)
@@ -292,7 +353,9 @@ class _Worker:
     def _start(self) -> None:
         self._timer = None
         try:
-            self._process = _Process(self.slot, self._settings, self._block.descriptor, self._descriptors, self._plain)
+            self._process = ServeProcess(
+                self.slot, self._settings, self._block, self._page, self._descriptors, self._plain
+            )
         except OSError as error:
             if self.restarts == 0:
                 raise
@@ -310,11 +373,16 @@ class _Worker:
             return
         except OSError:
             said = b""
-        if said:
+        if READY in said:
             self.ready.set()
+        if LISTED in said:
+            self.clients = self._page.read()
+            self.listed.set()
+        if said:
             return
         self._let_go(process)
         self.ready.clear()
+        self.listed.set()
         self._reap()
 
     def _reap(self) -> None:
@@ -342,49 +410,3 @@ class _Worker:
     def _again(self) -> None:
         self._timer = self._loop.call_later(self._backoff_s, self._start)
         self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S)
-
-
-class _Process:
-    """A process that was started.
-
-    Attributes:
-        popen: It.
-        control: Our end of its control socket, non-blocking.
-        started: Monotonic seconds.
-    """
-
-    def __init__(self, slot: int, settings: bytes, block: int, sockets: Sequence[int], plain: int) -> None:
-        """Start it; the sockets behind the first ``plain`` are asked by NTP over PTP. Raises OSError."""
-        self.control, theirs = socket.socketpair()
-        self.started = time.monotonic()
-        try:
-            with theirs:
-                self.control.setblocking(False)
-                # Before there is a process: a socket pair holds this much, and nobody can make us wait.
-                self._hand_over(settings)
-                inherited = [theirs.fileno(), block, *sockets]
-                named = [*sockets[:plain], *(f"{number}{OVER_PTP}" for number in sockets[plain:])]
-                arguments = [theirs.fileno(), block, slot, os.getpid(), *named]
-                # -P: nothing is imported from the working directory.
-                self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter, module and numbers
-                    [sys.executable, "-P", "-s", "-m", _MODULE, *map(str, arguments)],
-                    pass_fds=inherited,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    env=worker_environment(os.environ),
-                )
-        except OSError:
-            self.control.close()
-            raise
-
-    def _hand_over(self, settings: bytes) -> None:
-        if self.control.send(settings) != len(settings):
-            raise OSError(errno.EMSGSIZE, "the NTP settings are too long for a worker's control socket")
-
-
-def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Ours without Python's own variables (a fixed hash seed would make the client table attackable)."""
-    clean = {name: value for name, value in environment.items() if not name.startswith("PYTHON")}
-    roots = dict.fromkeys(str(Path(package.__path__[0]).parent) for package in (timesync, timesync_drivers))
-    clean["PYTHONPATH"] = os.pathsep.join(roots)
-    return clean

@@ -1,9 +1,9 @@
 """A server worker: a process of its own that does nothing but answer.
 
-``python -m timesync.runtime.serve_worker CONTROL BLOCK SLOT PARENT SOCKET...`` with descriptors that were
-inherited: a socket to the daemon (settings come over it, and its end is the worker's end), the shared block,
-the number of this worker's counters, the daemon's process id, and the bound sockets, those of NTP over PTP with a
-``p`` behind their numbers.
+``python -m timesync.runtime.serve_worker CONTROL BLOCK PAGE SLOT PARENT SOCKET...`` with descriptors that were
+inherited: a socket to the daemon (settings come over it, and its end is the worker's end), the shared block, the page
+for its clients, the number of this worker's counters, the daemon's process id, and the bound sockets, those of NTP over
+PTP with a ``p`` behind their numbers.
 
 A plain request (48 octets, mode 3, not interleaved, from a client that is known and not over its limit) is
 answered in ``Lane._answer_all``, from the same template, buckets and counters that
@@ -34,6 +34,7 @@ from timesync.ntp.over_ptp import respond as respond_over_ptp
 from timesync.ntp.serve_state import MASK64, Template
 from timesync.ntp.server import OLDEST_NS, Count, Reply, Server, ServerSettings
 from timesync.nts.master import MasterKeys
+from timesync.runtime.client_page import ClientPage
 from timesync.runtime.serve_block import SharedBlock
 from timesync.runtime.serve_socket import ServingSocket, departure_ns, is_unicast
 from timesync.wire.ntp import HEADER_SIZE
@@ -56,6 +57,12 @@ ROUNDS: Final = 16
 """Batches taken from one socket before the others and the shared state are looked at."""
 
 READY: Final = b"R"
+LISTED: Final = b"C"
+"""The page tells of the clients as ``LIST`` wanted."""
+
+LIST: Final = b"clients"
+"""A line of the daemon: tell of the clients."""
+
 OVER_PTP: Final = "p"
 """Behind the number of a socket that is asked by NTP over PTP."""
 
@@ -101,20 +108,17 @@ class Lane:
     def _answer_all(self, got: int) -> None:
         """The hot loop. Every name in it is local, because a local is the one that Python finds fastest."""
         server, batch = self._server, self._batch
-        now = clock_gettime_ns(CLOCK_REALTIME)
-        template = server.template(now, monotonic_ns())
+        now, mono = clock_gettime_ns(CLOCK_REALTIME), monotonic_ns()
+        template = server.template(now, mono)
         lead, stratum, tail = template.lead, template.stratum, template.tail
-        base, base_ns, factor = template.base, template.base_ns, template.factor
+        base, base_ns, factor, lines = template.base, template.base_ns, template.factor, template.lines.get
         find, heads, known, mark_bit = server.clients.hosts.get, server.heads, self._known.get, self._mark
-        upgrade = server.upgrade
-        lines = template.lines.get
-        clients = server.clients
+        upgrade, clients = server.upgrade, server.clients
         interval, tolerance = clients.interval_ns, clients.tolerance_ns
         network_interval, network_tolerance = clients.network_interval_ns, clients.network_tolerance_ns
         unpack, inbox, pack, outbox = batch.unpack, batch.inbox, batch.pack, batch.outbox
-        expected = batch.control_size
         lengths, controls = batch.sizes(got)
-        oldest = now - OLDEST_NS
+        expected, oldest = batch.control_size, now - OLDEST_NS
         heads_sent: list[int] = []
         note = heads_sent.append
         start = by_card = 0
@@ -126,12 +130,12 @@ class Lane:
             )
             buckets = find(host)
             head = heads[first]
-            plain = head and length == HEADER_SIZE and control == expected and not mark & mark_bit
-            if reference == upgrade:
-                plain = False
+            plain = (
+                head and length == HEADER_SIZE and control == expected and reference != upgrade and not mark & mark_bit
+            )
             to = known(info)
             if plain and buckets and to:
-                own, network = buckets
+                own, network, tally = buckets
                 at = seconds * 1_000_000_000 + nanoseconds
                 line = lines(to[1]) if card_s else None
                 wire = line.received(at, card_s * 1_000_000_000 + card_ns) if line else None
@@ -154,6 +158,10 @@ class Lane:
                         (base + ((at - base_ns) * factor >> 32)) & MASK64 | 1,
                     )
                     note(head)
+                    # As Tally.note, for a client that has asked before.
+                    tally.requests += 1
+                    tally.interval_ns += (mono - tally.last_ns - tally.interval_ns) >> 3
+                    tally.last_ns, tally.kind = mono, first
                     if wire is not None:
                         by_card += 1
                     continue
@@ -162,6 +170,8 @@ class Lane:
             start = index + 1
             # Without the control data as expected ``info`` is what an earlier datagram left there.
             self._answer_one(index, to if control == expected else None)
+            # The next request came no earlier, whoever sent it.
+            mono = monotonic_ns()
         if start < got:
             self._send(template, start, got)
         server.counts[Count.HARDWARE] += by_card
@@ -266,6 +276,7 @@ class Worker:
         orders: Orders,
         block: SharedBlock,
         slot: int,
+        page: ClientPage,
     ) -> None:
         self._lanes = lanes
         self._server = server
@@ -273,9 +284,10 @@ class Worker:
         self._orders = orders
         self._block = block
         self._slot = slot
+        self._page = page
 
     def run(self) -> None:
-        """Serve until the daemon closes its end."""
+        """Serve until the daemon closes its end, and leave behind who has asked."""
         known = 0
         poller = select.epoll()
         poller.register(self._control.fileno(), select.EPOLLIN)
@@ -294,6 +306,7 @@ class Worker:
                 if lane is None:
                     lines = self._orders.read()
                     if lines is None:
+                        self._page.write(self._server.clients.log.clients())
                         return
                     self._obey(lines)
                     continue
@@ -303,8 +316,12 @@ class Worker:
             self._block.write_counters(self._slot, self._server.counts)
 
     def _obey(self, lines: list[bytes]) -> None:
-        """Other master keys."""
+        """Tell of the clients; or other master keys."""
         for line in lines:
+            if line == LIST:
+                self._page.write(self._server.clients.log.leading())
+                self._control.send(LISTED)
+                continue
             self._server.rekey(MasterKeys.decode(bytes.fromhex(line.decode())))
 
 
@@ -324,6 +341,7 @@ def encode_settings(settings: ServerSettings) -> bytes:
                 "interleaved": settings.interleaved,
                 "ptp_domain": settings.ptp_domain,
                 "nts": settings.nts and settings.nts.encode().hex(),
+                "clients": settings.clients,
             }
         ).encode()
         + b"\n"
@@ -347,6 +365,7 @@ def decode_settings(line: bytes) -> ServerSettings:
         interleaved=raw["interleaved"],
         ptp_domain=raw["ptp_domain"],
         nts=raw["nts"] and MasterKeys.decode(bytes.fromhex(raw["nts"])),
+        clients=raw["clients"],
     )
 
 
@@ -391,7 +410,7 @@ class Orders:
 
 def main(arguments: Sequence[str]) -> None:
     """Run a worker on inherited descriptors until the daemon goes away."""
-    control_number, block_number, slot, parent = map(int, arguments[:4])
+    control_number, block_number, page_number, slot, parent = map(int, arguments[:5])
     # A terminal and a service manager signal the whole group; the daemon says when to stop.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
@@ -402,8 +421,10 @@ def main(arguments: Sequence[str]) -> None:
     server = Server(settings, random.SystemRandom(), os.urandom)
     # A worker that takes the place of a dead one goes on counting where that stopped.
     server.counts[:] = block.read_counters(slot).values()
+    page = ClientPage(page_number)
+    server.clients.log.restore(page.read().records)
     lanes: dict[int, Lane] = {}
-    for argument in arguments[4:]:
+    for argument in arguments[5:]:
         kind = PtpLane if argument.endswith(OVER_PTP) else Lane
         descriptor = int(argument.removesuffix(OVER_PTP))
         serving = ServingSocket(socket.socket(fileno=descriptor))
@@ -418,7 +439,7 @@ def main(arguments: Sequence[str]) -> None:
     die_with_parent(parent)
     gc.freeze()
     gc.disable()
-    Worker(lanes, server, control, orders, block, slot).run()
+    Worker(lanes, server, control, orders, block, slot, page).run()
 
 
 if __name__ == "__main__":

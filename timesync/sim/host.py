@@ -14,6 +14,7 @@ from timesync.base.ids import ClockId, Endpoint
 from timesync.base.measure import Stamp, StampSource
 from timesync.base.time import Duration, Instant, Mono, Utc
 from timesync.host import CardMap, ClockError, ExchangeHandler, NtsKeService, NtsSpec, Trouble
+from timesync.ntp.client_log import ClientList, ClientRecord
 from timesync.ntp.over_ptp import respond as respond_over_ptp
 from timesync.ntp.server import Server, ServerCounters, ServerSettings, ServeState
 from timesync.nts.master import MasterKeys
@@ -197,10 +198,11 @@ class SimHost:
         listen: Sequence[Endpoint],
         workers: int | None,
         ptp_listen: Sequence[Endpoint] = (),
+        clients: Sequence[ClientRecord] = (),
     ) -> SimNtpService:
         """Serve on the simulated network. Raises OSError."""
         del workers  # processes of Linux; here one server answers as fast as many
-        return SimNtpService(self, settings, listen, ptp_listen)
+        return SimNtpService(self, settings, listen, ptp_listen, clients)
 
     def serve_nts(
         self, spec: NtsSpec, keys: MasterKeys, now: Callable[[], Instant[Utc]], note: Callable[[str, str], None]
@@ -318,10 +320,16 @@ class SimNtpService:
     """A ``timesync.host.NtpService``: the real server machine on the simulated network."""
 
     def __init__(
-        self, host: SimHost, settings: ServerSettings, listen: Sequence[Endpoint], ptp_listen: Sequence[Endpoint] = ()
+        self,
+        host: SimHost,
+        settings: ServerSettings,
+        listen: Sequence[Endpoint],
+        ptp_listen: Sequence[Endpoint] = (),
+        clients: Sequence[ClientRecord] = (),
     ) -> None:
         self._host = host
         self._server = Server(settings, host.world.stream(f"server/{host.node.name}"), host.entropy)
+        self._server.clients.log.restore(clients)
         self._sockets: list[SimSocket] = []
         self._plain = len(listen)
         try:
@@ -348,10 +356,15 @@ class SimNtpService:
         """Sums since the start."""
         return self._server.counters()
 
-    def close(self) -> None:
-        """Stop answering."""
+    async def clients(self) -> ClientList:
+        """Who has asked."""
+        return self._server.clients.log.leading()
+
+    def close(self) -> Sequence[ClientRecord]:
+        """Stop answering; gives who has asked."""
         for bound in self._sockets:
             bound.close()
+        return self._server.clients.log.clients().records
 
     def on_request(self, bound: SimSocket, datagram: Datagram) -> None:
         """A request arrived: it is stamped now and answered as soon as the machine gets to it."""
