@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from cli_support import PATIENCE_S, configuration, eventually, running, server, status
 
+from timesync.config.observe import Observe
+from timesync.daemon.observer import kinds_for
+
 
 class Stream:
     """A watcher of a control socket."""
@@ -90,7 +93,7 @@ def test_a_watcher_gets_only_what_it_asks_for(tmp_path: Path) -> None:
             daemon.hang_up()
             assert "event" == stream.next()["type"]
         with watching(tmp_path, kinds=["nonsense"]) as stream:
-            assert "kinds is a list of some of state, event" == stream.next()["error"]
+            assert "kinds is a list of some of state, event, clients" == stream.next()["error"]
 
 
 def test_there_is_a_bound_on_watchers(tmp_path: Path) -> None:
@@ -146,6 +149,19 @@ def test_a_port_that_is_taken_is_said_and_is_no_reason_to_stop(tmp_path: Path) -
             file.write_text(file.read_text().replace(f", metrics: '127.0.0.1:{port}'", ""))
             daemon.hang_up()
             eventually(lambda: not warned() or None, "the warning's end")
+
+
+@pytest.mark.parametrize(
+    ("watched", "wanted"),
+    [
+        ({"metrics": "127.0.0.1:9123"}, ("state", "event")),
+        ({"web": "127.0.0.1:8123"}, ("state", "event", "clients")),
+        ({"chronyc": {"listen": "127.0.0.1:323"}}, ("state", "event", "clients")),
+        ({"mqtt": {"broker": "mqtt://broker"}}, ("state", "event", "clients")),
+    ],
+)
+def test_who_asks_is_looked_up_for_parts_that_show_it(watched: dict[str, Any], wanted: tuple[str, ...]) -> None:
+    assert wanted == kinds_for(Observe.model_validate(watched))
 
 
 @pytest.mark.parametrize("text", ["mqtt://", "http://localhost", "mqtt://user:word@localhost", "localhost"])

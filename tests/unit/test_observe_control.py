@@ -29,9 +29,16 @@ def _refuse(request: Mapping[str, Any]) -> Mapping[str, Any]:
     raise ControlError("not today")
 
 
+async def _later(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    await asyncio.sleep(0)
+    if "wrong" in request:
+        raise ControlError("not later either")
+    return {"later": True}
+
+
 @asynccontextmanager
 async def serving(path: Path) -> AsyncIterator[ControlServer]:
-    server = ControlServer(str(path), {"echo": _echo, "no": _refuse})
+    server = ControlServer(str(path), {"echo": _echo, "no": _refuse, "later": _later})
     await server.start()
     try:
         yield server
@@ -65,9 +72,9 @@ def in_thread(call: Callable[[], T]) -> asyncio.Task[T]:
         (b"\xff\xfe\n", "a request is one line of JSON"),
         (b"[" * 4000 + b"\n", "a request is one line of JSON"),
         (b"[1]\n", "a request is a JSON object"),
-        (b'{"command": "reboot"}\n', "unknown command; known are echo, no"),
-        (b'{"command": ["echo"]}\n', "unknown command; known are echo, no"),
-        (b"{}\n", "unknown command; known are echo, no"),
+        (b'{"command": "reboot"}\n', "unknown command; known are echo, no, later"),
+        (b'{"command": ["echo"]}\n', "unknown command; known are echo, no, later"),
+        (b"{}\n", "unknown command; known are echo, no, later"),
         (b'{"command": "no"}\n', "not today"),
         (b'{"command": "echo", "x": "' + b"x" * 65536 + b'"}\n', "a request is one line of at most 4096 octets"),
         (b"x" * 65536, "a request is one line of at most 4096 octets"),
@@ -246,3 +253,13 @@ def test_the_end_of_the_server_ends_streams_without_a_word(tmp_path: Path) -> No
 
     asyncio.run(main())
     assert [] == complaints
+
+
+def test_an_answer_may_take_its_time(tmp_path: Path) -> None:
+    async def main() -> None:
+        path = tmp_path / "c"
+        async with serving(path):
+            assert {"later": True} == await say(path, b'{"command": "later"}\n')
+            assert {"error": "not later either"} == await say(path, b'{"command": "later", "wrong": 1}\n')
+
+    asyncio.run(main())

@@ -31,6 +31,7 @@ COMMANDS: dict[str, Lazy] = {
     "sources": Lazy("timesync.cli.reading:sources", "What the clocks are compared with."),
     "clocks": Lazy("timesync.cli.reading:clocks", "The clocks of this machine."),
     "ports": Lazy("timesync.cli.reading:ports", "The PTP ports."),
+    "clients": Lazy("timesync.cli.clients:clients", "Who has asked this machine for the time."),
     "ptp": Lazy("timesync.cli.ptp:ptp", "Look at PTP on the network: `ptp nodes` lists who talks."),
     "gptp-check": Lazy("timesync.cli.gptp_check:gptp_check", "What of gPTP's requirements the ports meet."),
     "top": Lazy("timesync.cli.top:top", "All of that live, in the terminal."),

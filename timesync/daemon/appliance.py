@@ -31,7 +31,8 @@ from timesync.daemon.roughtime_group import RoughtimeGroup
 from timesync.host import Host
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.v5.bloom import BloomFilter
-from timesync.observe.snapshot import Snapshot
+from timesync.observe.clients import Clientele
+from timesync.observe.snapshot import PortFacts, Snapshot
 from timesync.runtime.drive import Alarm
 from timesync.runtime.steer import Helmsman
 from timesync.servo.command import Now, SourceSpec
@@ -358,6 +359,17 @@ class Appliance:
         disciplined = self.config.clocks[served].discipline
         return view_without_served(self.controller, self._helmsman.now(), why, disciplined=disciplined)
 
+    def _ports(self) -> tuple[PortFacts, ...]:
+        return tuple(port for group in self._crew if isinstance(group, PtpGroup) for port in group.ports())
+
+    async def clients(self) -> Clientele:
+        """Whom we tell the time, as far as we know."""
+        ntp = await self._publisher.clients()
+        serve = self.config.serve.ntp
+        recorded = serve is not None and serve.clients > 0
+        csptp = self._outputs.csptp_clients()
+        return Clientele(at=self._host.mono(), recorded=recorded, ntp=ntp, csptp=csptp, ports=self._ports())
+
     def snapshot(self) -> Snapshot:
         """The appliance, now."""
         view = self.view()
@@ -375,7 +387,7 @@ class Appliance:
             facts={identity: replace(known, status=self._statuses.get(identity)) for identity, known in facts},
             unresolved=self._crew.stuck(),
             witnesses=tuple(chain.from_iterable(rough)),
-            ports=tuple(port for group in ptp for port in group.ports()),
+            ports=self._ports(),
             instances=tuple(filter(None, (group.seen() for group in ptp))),
             started=self._started,
             tai_utc=self._leaps.today(view.served, self._served_reading())[1],

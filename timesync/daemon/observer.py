@@ -136,7 +136,7 @@ class Observer:
             reader, writer = await asyncio.open_connection(sock=child.control)
             writer.write(settings_frame(settings))
             writer.write(stream.encode(self._hello()))
-            watcher = Watcher(writer, stream.KINDS)
+            watcher = Watcher(writer, kinds_for(observe))
             self._broadcaster.add(watcher)
             try:
                 await self._hear(reader)
@@ -170,6 +170,12 @@ async def _reaped(child: Child) -> int | None:
             return code
         await asyncio.sleep(_REAP_S)
     return None
+
+
+def kinds_for(observe: Observe) -> tuple[str, ...]:
+    """What its parts want to know: who has asked is looked for only where somebody shows it."""
+    wants_clients = (observe.chronyc, observe.web, observe.mqtt) != (None, None, None)
+    return tuple(kind for kind in stream.KINDS if kind != stream.CLIENTS or wants_clients)
 
 
 def _listening(observe: Observe) -> Iterator[tuple[str, Callable[[], socket.socket]]]:

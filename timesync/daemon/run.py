@@ -132,11 +132,15 @@ class Daemon:
                 raise ControlError("the source is named by a text")
             return why(snapshot(), source)
 
+        async def clients(_: Mapping[str, Any]) -> Mapping[str, Any]:
+            return (await self.appliance.clients()).listing()
+
         return {
             "status": lambda _: snapshot().status(),
             "sources": lambda _: snapshot().sources(),
             "clocks": lambda _: snapshot().clocks(),
             "ports": lambda _: snapshot().port_list(),
+            "clients": clients,
             "why": explain,
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
 import time
@@ -21,6 +22,7 @@ from timesync.observe.control import ControlError
 from timesync_drivers.usage import usage
 
 STATE_S: Final = 1.0
+CLIENTS_S: Final = 10.0
 
 
 class Watching:
@@ -34,6 +36,7 @@ class Watching:
         """Nobody watches yet; ``note`` takes what should be said."""
         self._appliance = appliance
         self._broadcaster = Broadcaster()
+        self._curious = asyncio.Event()
         self.observer = Observer(self._broadcaster, self._hello, note)
 
     def _hello(self) -> dict[str, Any]:
@@ -52,6 +55,8 @@ class Watching:
         if stream.STATE in kinds:
             watcher.tell(stream.encode(self._state()))
         self._broadcaster.add(watcher)
+        if stream.CLIENTS in kinds:
+            self._curious.set()
         return lambda: self._broadcaster.remove(watcher)
 
     def event(self, noted: Noted) -> None:
@@ -63,7 +68,23 @@ class Watching:
         return stream.state(self._appliance.snapshot(), time.time_ns(), asdict(usage()))
 
     async def run(self) -> None:
-        """Tell the state once a second, for as long as it is not cancelled."""
+        """Tell the state once a second, and who has asked at times, for as long as it is not cancelled."""
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._tell_states())
+            both.create_task(self._tell_clients())
+
+    async def _tell_clients(self) -> None:
+        """Every so often, and soon when somebody new wants to know."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLIENTS_S):
+                    await self._curious.wait()
+            self._curious.clear()
+            if self._broadcaster.wanted(stream.CLIENTS):
+                clients = await self._appliance.clients()
+                self._broadcaster.tell(stream.clients(clients, time.time_ns()))
+
+    async def _tell_states(self) -> None:
         while True:
             await asyncio.sleep(STATE_S)
             if self._broadcaster.wanted(stream.STATE):

@@ -13,7 +13,7 @@ import json
 import os
 import socket
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,8 @@ PATIENCE_S = 5.0
 MAX_STREAMS = 8
 """Conversations that go on for as long as the peer wants."""
 
-Answer = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""Makes the answer to a request; raises ``ControlError`` for one that is wrong."""
+Answer = Callable[[Mapping[str, Any]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
+"""Makes the answer to a request, or what gives it; raises ``ControlError`` for one that is wrong."""
 
 Stream = Callable[[Mapping[str, Any], asyncio.StreamWriter], Callable[[], None]]
 """Begins to tell a peer; returns what ends that. Raises ``ControlError`` for a request that is wrong."""
@@ -116,7 +116,7 @@ class ControlServer:
         end: Callable[[], None] | None = None
         try:
             async with asyncio.timeout(PATIENCE_S):
-                answer, end = self._begin(await _read_line(reader), writer)
+                answer, end = await self._begin(await _read_line(reader), writer)
                 if answer is not None:
                     writer.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
                     await writer.drain()
@@ -128,7 +128,7 @@ class ControlServer:
             await self._until_gone(reader, writer, end)
         writer.close()
 
-    def _begin(
+    async def _begin(
         self, line: bytes, writer: asyncio.StreamWriter
     ) -> tuple[Mapping[str, Any] | None, Callable[[], None] | None]:
         """The answer to a request, or what ends the stream that it has begun."""
@@ -137,7 +137,8 @@ class ControlServer:
             name = request.get("command")
             if isinstance(name, str) and name in self._streams:
                 return None, self._stream(name)(request, writer)
-            return self._handler(name)(request), None
+            answer = self._handler(name)(request)
+            return (answer if isinstance(answer, Mapping) else await answer), None
         except ControlError as error:
             return {"error": str(error)}, None
 

@@ -21,6 +21,7 @@ class Hub:
     Attributes:
         hello: Who the daemon is; None before it has said so.
         state: Its last state; None before the first.
+        clients: Who has asked, as it was last told; None before the first time, and where no part wants it.
         events: The last events, the newest last.
         missed: Messages that did not get through.
     """
@@ -28,6 +29,7 @@ class Hub:
     def __init__(self) -> None:
         self.hello: Message | None = None
         self.state: Message | None = None
+        self.clients: Message | None = None
         self.events: deque[Message] = deque(maxlen=EVENTS_KEPT)
         self.missed = 0
         self._listeners: dict[str, list[Listener]] = {}
@@ -48,6 +50,8 @@ class Hub:
                 self.hello = message
             case stream.STATE:
                 self.state = message
+            case stream.CLIENTS:
+                self.clients = message
             case stream.EVENT:
                 self.events.append(message)
         for listener in tuple(self._listeners.get(message["type"], ())):

@@ -1,8 +1,8 @@
 """What the daemon tells those who watch it: JSON objects, one a line, each with its type and moment.
 
 ``hello`` comes first; then ``state`` once a second, the objects of ``timesync status``, ``sources`` and ``ports`` of
-one moment; ``event`` as things happen. A watcher that does not read fast enough misses whole messages, never parts of
-them: the next message that it gets says how many, as ``missed``.
+one moment; ``clients`` every ten seconds; ``event`` as things happen. A watcher that does not read fast enough misses
+whole messages, never parts of them: the next message that it gets says how many, as ``missed``.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from timesync.base.machine import Noted
+from timesync.observe.clients import Clientele
 from timesync.observe.snapshot import SCHEMA, Snapshot
 
 HELLO: Final = "hello"
 STATE: Final = "state"
 EVENT: Final = "event"
-KINDS: Final = (STATE, EVENT)
+CLIENTS: Final = "clients"
+KINDS: Final = (STATE, EVENT, CLIENTS)
 """What a watcher may ask for; it gets ``hello`` in any case."""
 
 LONGEST: Final = 4 << 20
@@ -67,6 +69,11 @@ def event(noted: Noted, utc_ns: int) -> dict[str, Any]:
         "source": noted.source,
         "text": noted.text,
     }
+
+
+def clients(clientele: Clientele, utc_ns: int) -> dict[str, Any]:
+    """Who has asked, as in ``timesync clients``: ``recorded``, ``known`` and the rows ``clients``."""
+    return {"type": CLIENTS, "utc_ns": utc_ns, **clientele.listing()}
 
 
 def encode(message: Mapping[str, Any]) -> bytes:
