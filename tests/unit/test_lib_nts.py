@@ -27,6 +27,7 @@ from timesync.lib import (
     serve,
 )
 from timesync.lib.server_nts import ServedNts
+from timesync.ntp.server import _UNANSWERED
 
 PATIENCE_S = 30.0
 SHORT_S = 0.3
@@ -186,12 +187,13 @@ def test_cookies_that_were_all_lost_are_replaced_by_other_keys(made: Papers) -> 
     async def story() -> None:
         async with serving(made) as server, NtsSession(ke(server), trust=made.trust) as session:
             await session.query()
-            allowed, server._service._server.respond = server._service._server.respond, lambda *_: None  # type: ignore[union-attr, method-assign]  # deaf
+            machine = server._service._server  # type: ignore[union-attr]
+            machine._authenticate = lambda *_, **__: _UNANSWERED  # type: ignore[method-assign]  # deaf
             with pytest.raises(QueryError, match="there are no cookies left") as deaf:
                 await session.query(count=COOKIES + 2, timeout_s=0.05, interval_s=0.01)
             assert COOKIES + 1 == len(deaf.value.outcomes)
             assert 0 == session.cookies
-            server._service._server.respond = allowed  # type: ignore[union-attr, method-assign]  # and no longer
+            del machine._authenticate  # and no longer
             assert (await session.query()).authenticated
             assert 2 == session.rounds
 
