@@ -93,7 +93,7 @@ def test_a_watcher_gets_only_what_it_asks_for(tmp_path: Path) -> None:
             daemon.hang_up()
             assert "event" == stream.next()["type"]
         with watching(tmp_path, kinds=["nonsense"]) as stream:
-            assert "kinds is a list of some of state, event, clients" == stream.next()["error"]
+            assert "kinds is a list of some of state, event, clients, measurement" == stream.next()["error"]
 
 
 def test_there_is_a_bound_on_watchers(tmp_path: Path) -> None:

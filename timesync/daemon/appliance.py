@@ -32,11 +32,11 @@ from timesync.host import Host
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.v5.bloom import BloomFilter
 from timesync.observe.clients import Clientele
+from timesync.observe.records.taped import TapedController
 from timesync.observe.snapshot import PortFacts, Snapshot
 from timesync.runtime.drive import Alarm
 from timesync.runtime.steer import Helmsman
 from timesync.servo.command import Now, SourceSpec
-from timesync.servo.controller import Controller
 from timesync.servo.overview import overview
 from timesync.servo.view import CoreView, ServoState, SourceState
 
@@ -97,12 +97,12 @@ class Appliance:
         self._tick_alarm = Alarm(host, self._tick)
         self._first_crew = self._crew.prepare(wirings(config, start.keys))
 
-    def _core(self) -> Controller:
+    def _core(self) -> TapedController:
         remembered = self._keeper.clocks()
         clocks = [clock_spec(self.config, clock, remembered.get(clock.id)) for clock in self._host.clocks.values()]
         now = Now(self._host.mono(), {clock: handle.read().at for clock, handle in self._host.clocks.items()})
         settings = core_settings(self.config, initial_step_anything=self._start.initial_step_anything)
-        return Controller(settings, clocks, now)
+        return TapedController(settings, clocks, now)
 
     # -- life
 
@@ -349,6 +349,10 @@ class Appliance:
     def mono(self) -> Instant[Mono]:
         """The host's monotonic time."""
         return self._host.mono()
+
+    def now(self) -> Now:
+        """The present, for the core."""
+        return self._helmsman.now()
 
     def view(self) -> CoreView:
         """The core, now."""

@@ -110,6 +110,11 @@ class Observer:
                 text = f"observe.{name} cannot be served: {error.strerror or error}"
                 warnings.append(text)
                 self._note(Noted("warning", f"observe-{name}", text))
+        if observe.measurements is not None:
+            trouble = _refused(Path(observe.measurements.directory))
+            if trouble is not None:
+                warnings.append(trouble)
+                self._note(Noted("warning", "observe-measurements", trouble))
         self.warnings = tuple(warnings)
 
     async def _keep(self, observe: Observe) -> None:
@@ -173,9 +178,12 @@ async def _reaped(child: Child) -> int | None:
 
 
 def kinds_for(observe: Observe) -> tuple[str, ...]:
-    """What its parts want to know: who has asked is looked for only where somebody shows it."""
-    wants_clients = (observe.chronyc, observe.web, observe.mqtt) != (None, None, None)
-    return tuple(kind for kind in stream.KINDS if kind != stream.CLIENTS or wants_clients)
+    """What its parts want to know: some things are told only where somebody shows them."""
+    wanted = {
+        stream.CLIENTS: (observe.chronyc, observe.web, observe.mqtt) != (None, None, None),
+        stream.MEASUREMENT: observe.measurements is not None,
+    }
+    return tuple(kind for kind in stream.KINDS if wanted.get(kind, True))
 
 
 def _listening(observe: Observe) -> Iterator[tuple[str, Callable[[], socket.socket]]]:
@@ -223,6 +231,33 @@ def _given(path: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def _refused(directory: Path) -> str | None:
+    """Give the observer a directory that the configuration names; why it cannot have it, in words.
+
+    One that is there already is somebody's: it stays as it is.
+    """
+    try:
+        if not directory.exists():
+            if not _given(directory):
+                return f"observe.measurements: {directory} cannot be made; make it, and let this user write there"
+            return None
+        found = directory.stat()
+    except OSError as error:
+        return f"observe.measurements: {directory} cannot be used: {error.strerror or error}"
+    if not directory.is_dir():
+        return f"observe.measurements: {directory} is not a directory"
+    if os.geteuid() != 0:
+        allowed = os.access(directory, os.W_OK | os.X_OK)
+        return None if allowed else f"observe.measurements: {directory} cannot be written by this user"
+    shift = 6 if found.st_uid == NOBODY else 3 if found.st_gid == NOBODY else 0
+    if (found.st_mode >> shift) & 0o3 == 0o3:
+        return None
+    return (
+        f"observe.measurements: {directory} cannot be written by the observer, which is nobody (user {NOBODY}); "
+        f"let it: chown {NOBODY}:{NOBODY} {directory}"
+    )
 
 
 def _secrets(observe: Observe, note: Callable[[Noted], None]) -> dict[str, bytes]:

@@ -157,7 +157,7 @@ class Daemon:
             ending.callback(self.appliance.stop)
             ending.callback(self._notifier.stopping)
             self._start()
-            ending.push_async_callback(self.watching.observer.close)
+            ending.push_async_callback(self.watching.close)
             await self.watching.configure(self.config.observe)
             background = [
                 asyncio.create_task(work) for work in (self._report_ready(), self._feed_watchdog(), self.watching.run())

@@ -16,6 +16,7 @@ from timesync.base.machine import Noted
 from timesync.config.observe import Observe
 from timesync.daemon.appliance import Appliance
 from timesync.daemon.observer import Observer
+from timesync.daemon.recording import Recording
 from timesync.observe import stream
 from timesync.observe.broadcast import Broadcaster, Watcher
 from timesync.observe.control import ControlError
@@ -35,7 +36,11 @@ class Watching:
     def __init__(self, appliance: Appliance, note: Callable[[Noted], None]) -> None:
         """Nobody watches yet; ``note`` takes what should be said."""
         self._appliance = appliance
-        self._broadcaster = Broadcaster()
+        self._recording = Recording(appliance.controller, appliance.now, appliance.mono)
+        self._broadcaster = Broadcaster(self._recording.joined)
+        self._recording.attach(self._broadcaster)
+        if appliance.config.observe.measurements is not None:
+            self._recording.begin()
         self._curious = asyncio.Event()
         self.observer = Observer(self._broadcaster, self._hello, note)
 
@@ -43,11 +48,11 @@ class Watching:
         return stream.hello(__version__, platform.node(), os.getpid())
 
     def watch(self, request: Mapping[str, Any], writer: asyncio.StreamWriter) -> Callable[[], None]:
-        """Tell a peer from now on what it asks for in ``kinds``, or everything; returns what ends that.
+        """Tell a peer from now on what it asks for in ``kinds``, or the usual; returns what ends that.
 
         Raises ControlError.
         """
-        kinds = request.get("kinds", stream.KINDS)
+        kinds = request.get("kinds", stream.USUAL)
         if not isinstance(kinds, list | tuple) or not kinds or not all(kind in stream.KINDS for kind in kinds):
             raise ControlError(f"kinds is a list of some of {', '.join(stream.KINDS)}")
         watcher = Watcher(writer, kinds)
@@ -87,6 +92,7 @@ class Watching:
     async def _tell_states(self) -> None:
         while True:
             await asyncio.sleep(STATE_S)
+            self._recording.tick()
             if self._broadcaster.wanted(stream.STATE):
                 self._broadcaster.tell(self._state())
 
@@ -94,3 +100,8 @@ class Watching:
         """Let the observer show what a configuration wants; what it cannot is among the appliance's warnings."""
         await self.observer.configure(observe)
         self._appliance.warn_of("observe", self.observer.warnings)
+
+    async def close(self) -> None:
+        """Tell the rest, and end the observer."""
+        self._recording.tick()
+        await self.observer.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from timesync.observe.stream import encode
@@ -18,11 +18,13 @@ class Watcher:
     Attributes:
         wants: The types of message that it asked for.
         missed: Messages that it did not get since the last one that it got.
+        missed_ever: All that it did not get.
     """
 
     def __init__(self, writer: asyncio.StreamWriter, wants: Collection[str]) -> None:
         self.wants = frozenset(wants)
         self.missed = 0
+        self.missed_ever = 0
         self._writer = writer
         # Nobody waits for it to drain: what waits is bounded below.
         writer.transport.set_write_buffer_limits(high=MAX_WAITING)
@@ -34,6 +36,7 @@ class Watcher:
             return
         if transport.get_write_buffer_size() + len(line) > MAX_WAITING:
             self.missed += 1
+            self.missed_ever += 1
             return
         if self.missed:
             # A message is an object that is never empty: one more key fits in front.
@@ -49,14 +52,21 @@ class Watcher:
 class Broadcaster:
     """All watchers."""
 
-    def __init__(self) -> None:
+    def __init__(self, joined: Callable[[Watcher], None] = lambda _: None) -> None:
+        """``joined`` is shown each one before it is told anything else."""
         self._watchers: list[Watcher] = []
+        self._joined = joined
 
     def __len__(self) -> int:
         return len(self._watchers)
 
+    def watchers(self, kind: str) -> list[Watcher]:
+        """Those who asked for messages of this type."""
+        return [watcher for watcher in self._watchers if kind in watcher.wants]
+
     def add(self, watcher: Watcher) -> None:
         """Tell one more."""
+        self._joined(watcher)
         self._watchers.append(watcher)
 
     def remove(self, watcher: Watcher) -> None:
@@ -69,7 +79,7 @@ class Broadcaster:
 
     def tell(self, message: Mapping[str, Any]) -> None:
         """Send a message to all who asked for its type."""
-        listening = [watcher for watcher in self._watchers if message["type"] in watcher.wants]
+        listening = self.watchers(message["type"])
         if not listening:
             return
         line = encode(message)

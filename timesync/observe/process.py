@@ -48,6 +48,7 @@ _CHUNK: Final = 1 << 16
 PARTS: Final[Mapping[str, str]] = {
     "metrics": "timesync.observe.metrics.part:MetricsServer",
     "mqtt": "timesync.observe.mqtt.part:MqttPart",
+    "measurements": "timesync.observe.records.writer:Recorder",
 }
 """What each key of ``observe`` starts, as ``module:class``; imported only where it is configured."""
 

@@ -3,24 +3,32 @@
 ``hello`` comes first; then ``state`` once a second, the objects of ``timesync status``, ``sources`` and ``ports`` of
 one moment; ``clients`` every ten seconds; ``event`` as things happen. A watcher that does not read fast enough misses
 whole messages, never parts of them: the next message that it gets says how many, as ``missed``.
+
+Only who asks for it gets ``measurement``: batches of rows (``timesync.observe.records.rows``), all that the core is
+told and all that is done to the clocks. The first of them begins with a row of kind ``begin``.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from timesync.base.machine import Noted
 from timesync.observe.clients import Clientele
+from timesync.observe.records.rows import Row
 from timesync.observe.snapshot import SCHEMA, Snapshot
 
 HELLO: Final = "hello"
 STATE: Final = "state"
 EVENT: Final = "event"
 CLIENTS: Final = "clients"
-KINDS: Final = (STATE, EVENT, CLIENTS)
-"""What a watcher may ask for; it gets ``hello`` in any case."""
+MEASUREMENT: Final = "measurement"
+USUAL: Final = (STATE, EVENT, CLIENTS)
+"""What a watcher gets unless it asks for something else; ``hello`` comes in any case."""
+
+KINDS: Final = (*USUAL, MEASUREMENT)
+"""What a watcher may ask for."""
 
 LONGEST: Final = 4 << 20
 """Octets of a line."""
@@ -74,6 +82,11 @@ def event(noted: Noted, utc_ns: int) -> dict[str, Any]:
 def clients(clientele: Clientele, utc_ns: int) -> dict[str, Any]:
     """Who has asked, as in ``timesync clients``: ``recorded``, ``known`` and the rows ``clients``."""
     return {"type": CLIENTS, "utc_ns": utc_ns, **clientele.listing()}
+
+
+def measurement(rows: Sequence[Row]) -> dict[str, Any]:
+    """A batch of rows: their columns by name, and the values of each; spans are whole units of 2^-16 ns."""
+    return {"type": MEASUREMENT, "columns": Row._fields, "rows": rows}
 
 
 def encode(message: Mapping[str, Any]) -> bytes:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from timesync.observe.control import ControlError, RefusedError
-from timesync.observe.stream import KINDS, LONGEST, StreamError, decode
+from timesync.observe.stream import LONGEST, USUAL, StreamError, decode
 
 FIRST_PAUSE_S: Final = 0.25
 LAST_PAUSE_S: Final = 5.0
@@ -17,7 +17,7 @@ LOST: Final = "lost"
 """The type of the message that ``follow`` adds: the daemon is not there; ``text`` says why."""
 
 
-async def watch(path: str, kinds: Sequence[str] = KINDS) -> AsyncIterator[dict[str, Any]]:
+async def watch(path: str, kinds: Sequence[str] = USUAL) -> AsyncIterator[dict[str, Any]]:
     """The messages of a daemon, from ``hello`` to its end.
 
     Args:
@@ -52,7 +52,7 @@ def _message(line: bytes) -> dict[str, Any]:
     return decode(line)
 
 
-async def follow(path: str, kinds: Sequence[str] = KINDS) -> AsyncIterator[dict[str, Any]]:
+async def follow(path: str, kinds: Sequence[str] = USUAL) -> AsyncIterator[dict[str, Any]]:
     """The same over restarts: while there is no daemon, messages of type ``LOST`` say why, one each time it is tried.
 
     Raises RefusedError, which trying again does not mend.
