@@ -41,6 +41,8 @@ COMMANDS: dict[str, Lazy] = {
     "query": Lazy("timesync.cli.query:query", "Ask an NTP server once, and show what it says."),
     "testserver": Lazy("timesync.cli.testserver:testserver", "An NTP server that misbehaves, to try clients with."),
     "simulate": Lazy("timesync.cli.simulate:simulate_command", "The daemon in simulated time, judged by the truth."),
+    "replay": Lazy("timesync.cli.replay:replay_command", "A recording through the core again, to compare settings."),
+    "report": Lazy("timesync.cli.report:report", "What was, as one page of HTML."),
     "doctor": Lazy("timesync.cli.doctor:doctor", "Check the machine for what a configuration needs."),
     "check": Lazy("timesync.cli.check:check", "Find every error in a configuration file."),
     "import": Lazy("timesync.cli.import_config:import_command", "Configurations of chrony, ptp4l and others, as ours."),

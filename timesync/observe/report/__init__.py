@@ -1,0 +1,1 @@
+"""What was, as one page of HTML: plots, percentiles, stability, events and what it was made of."""
