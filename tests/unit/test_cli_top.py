@@ -178,8 +178,12 @@ def test_events_are_listed_and_words_explained(tmp_path: Path) -> None:
         await pilot.press("question_mark")
         await pilot.pause()
         assert "falseticker" in " ".join(str(one.render()) for one in app.screen.query(Static))
+        # What comes meanwhile is shown behind it.
+        told.say(state())
+        await until(lambda: app.view.state is not None, "a state")
+        await pilot.pause()
         await pilot.press("escape")
-        assert app.query_one("#headline")
+        assert "Within 4.50 µs" in shown(app, "#headline")
 
     screen(tmp_path, story)
 

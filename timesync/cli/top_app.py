@@ -49,6 +49,20 @@ class Glossary(ModalScreen[None]):
             yield Footer()
 
 
+class Shown:
+    """The widgets that change; held by hand, because a search finds nothing while another screen is in front."""
+
+    def __init__(self) -> None:
+        self.headline = Static(id="headline")
+        self.curve = Static(id="curve")
+        self.sources = Cells(id="sources", cursor_type="row", zebra_stripes=True)
+        self.reason = Static(id="reason")
+        self.clocks = Cells(id="clocks", cursor_type="row", zebra_stripes=True)
+        self.ports = Cells(id="ports", cursor_type="row", zebra_stripes=True)
+        self.receiver = Static(id="receiver")
+        self.events = RichLog(id="events", wrap=True, max_lines=_EVENTS)
+
+
 class TopApp(App[str]):
     """The application; it returns why it had to end, or nothing."""
 
@@ -78,32 +92,38 @@ class TopApp(App[str]):
         self._path = path
         self._paused = False
         self._order: int | None = None
+        self._shown = Shown()
 
     def compose(self) -> ComposeResult:
         """From top to bottom."""
-        yield Static(id="headline")
-        yield Static(id="curve")
+        shown = self._shown
+        yield shown.headline
+        yield shown.curve
         with TabbedContent():
             with TabPane("Sources", id="tab-sources"):
-                yield Cells(id="sources", cursor_type="row", zebra_stripes=True)
-                yield Static(id="reason")
+                yield shown.sources
+                yield shown.reason
             with TabPane("Clocks", id="tab-clocks"):
-                yield Cells(id="clocks", cursor_type="row", zebra_stripes=True)
+                yield shown.clocks
             with TabPane("PTP ports", id="tab-ports"):
-                yield Cells(id="ports", cursor_type="row", zebra_stripes=True)
+                yield shown.ports
             with TabPane("Receiver", id="tab-receiver"), VerticalScroll():
-                yield Static(id="receiver")
+                yield shown.receiver
             with TabPane("Events", id="tab-events"):
-                yield RichLog(id="events", wrap=True, max_lines=_EVENTS)
+                yield shown.events
         yield Footer()
 
     def on_mount(self) -> None:
         """Begin to follow the daemon."""
-        for name, columns in (("sources", SOURCE_COLUMNS), ("clocks", CLOCK_COLUMNS), ("ports", PORT_COLUMNS)):
-            table = self.query_one(f"#{name}", Cells)
+        shown = self._shown
+        for table, columns in (
+            (shown.sources, SOURCE_COLUMNS),
+            (shown.clocks, CLOCK_COLUMNS),
+            (shown.ports, PORT_COLUMNS),
+        ):
             for column in columns:
                 table.add_column(column, key=column)
-        self.query_one("#sources").focus()
+        shown.sources.focus()
         self.run_worker(self._follow(), exclusive=True)
         self._show()
 
@@ -111,7 +131,7 @@ class TopApp(App[str]):
         try:
             async for message in follow(self._path):
                 if message["type"] == EVENT:
-                    self.query_one("#events", RichLog).write(event_line(message))
+                    self._shown.events.write(event_line(message))
                     continue
                 self.view.take(message)
                 if not self._paused:
@@ -123,19 +143,19 @@ class TopApp(App[str]):
         headline = self.view.headline()
         if self._paused:
             headline = Text.assemble(("paused  ", "bold reverse"), headline)
-        self.query_one("#headline", Static).update(headline)
-        self.query_one("#curve", Static).update(self.view.curve_line(max(self.size.width - 2, 20)))
+        self._shown.headline.update(headline)
+        self._shown.curve.update(self.view.curve_line(max(self.size.width - 2, 20)))
         state = self.view.state
         if state is None:
             return
         column = None if self._order is None else SOURCE_COLUMNS[self._order]
         sources = sorted_sources(state["sources"], column)
-        _fill(self.query_one("#sources", Cells), {one["name"]: source_row(one) for one in sources}, SOURCE_COLUMNS)
+        _fill(self._shown.sources, {one["name"]: source_row(one) for one in sources}, SOURCE_COLUMNS)
         clocks = state["status"]["clocks"]
-        _fill(self.query_one("#clocks", Cells), {one["name"]: clock_row(one) for one in clocks}, CLOCK_COLUMNS)
+        _fill(self._shown.clocks, {one["name"]: clock_row(one) for one in clocks}, CLOCK_COLUMNS)
         ports = {f"{one['name']}/{one['domain']}": port_row(one) for one in state["ports"]}
-        _fill(self.query_one("#ports", Cells), ports, PORT_COLUMNS)
-        self.query_one("#receiver", Static).update(Text("\n".join(receiver_lines(state["sources"]))))
+        _fill(self._shown.ports, ports, PORT_COLUMNS)
+        self._shown.receiver.update(Text("\n".join(receiver_lines(state["sources"]))))
         self._explain_source()
 
     def on_data_table_row_highlighted(self) -> None:
@@ -143,20 +163,20 @@ class TopApp(App[str]):
         self._explain_source()
 
     def _explain_source(self) -> None:
-        table = self.query_one("#sources", Cells)
+        table = self._shown.sources
         name = None
         if table.row_count and table.is_valid_row_index(table.cursor_row):
             name = table.coordinate_to_cell_key(table.cursor_coordinate).row_key.value
         known: dict[str, Message] = {one["name"]: one for one in (self.view.state or {}).get("sources", ())}
         source = known.get(name or "")
         text = "" if source is None else f"{source['name']} ({source['kind']}): {source['state']}, {source['reason']}"
-        self.query_one("#reason", Static).update(Text(text))
+        self._shown.reason.update(Text(text))
 
     def action_sort(self) -> None:
         """Put the sources in order of the next column, or back as they are configured."""
         following = 0 if self._order is None else self._order + 1
         self._order = following if following < len(SOURCE_COLUMNS) else None
-        table = self.query_one("#sources", Cells)
+        table = self._shown.sources
         for number, column in enumerate(SOURCE_COLUMNS):
             mark = " ▼" if number == self._order else ""
             table.columns[next(key for key in table.columns if key.value == column)].label = Text(f"{column}{mark}")
