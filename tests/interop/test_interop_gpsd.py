@@ -67,10 +67,10 @@ def test_sky_fix_time_and_leap_seconds_arrive(tmp_path: Path, record_property: C
         assert len(both) >= 4
         assert all(latency_s(ears, one) < latency_s(ears, other) < 1.2 for one, other in both)
         skies = [fix for fix in ears.told(FixReport) if fix.seen is not None]
-        assert (
-            FixReport(device=receiver.path, used=USED, seen=len(SATELLITES), hdop=HDOP, tdop=skies[-1].tdop)
-            == skies[-1]
-        )
+        sky = skies[-1]
+        assert (receiver.path, USED, len(SATELLITES), HDOP) == (sky.device, sky.used, sky.seen, sky.hdop)
+        assert USED == sum(one.used for one in sky.satellites or ())
+        assert {number for number, *_ in SATELLITES} == {one.number for one in sky.satellites or ()}
         assert ears.told(FixReport)[-1].mode in (FixMode.THREE_D, None)
         assert {GPS_UTC + 19} == {report.tai_utc for report in ears.told(LeapReport)}
         assert DeviceReport(device=receiver.path, present=True, description="NMEA0183") in ears.events

@@ -43,6 +43,11 @@ def test_messages_become_measurements_once_a_second() -> None:
     assert all(abs(offset) < 0.2 for offset in stand.offsets_s())
     details = group.facts()[IDENTITY].details
     assert ("3D", 9, 12) == (details["fix"], details["satellites_used"], details["satellites_seen"])
+    assert 12 == len(details["sky"])
+    first = {"gnss": "GPS", "id": 1, "elevation_deg": 80, "azimuth_deg": 0, "cn0_db_hz": 46.0, "used": True}
+    assert first == details["sky"][0]
+    # Those in use are the nine strongest of 46, 45, 44, and so on.
+    assert 42.0 == details["cn0_mean_db_hz"]
     assert {} == stand.around.receivers, "it is no receiver any more once it is stopped"
 
 

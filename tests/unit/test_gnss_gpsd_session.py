@@ -18,6 +18,7 @@ from timesync.gnss.event import (
     LeapReport,
     PulseMark,
     ReceiverEvent,
+    Satellite,
     TimeMark,
     Write,
 )
@@ -218,8 +219,17 @@ def test_a_gpsd_elsewhere_tells_time_by_tpv_alone() -> None:
 
 def test_the_sky_of_old_and_new_releases() -> None:
     talk = Talk()
-    listed = [{"PRN": n, "used": n > 2} for n in range(1, 6)]
-    assert [FixReport(device=TTY, used=3, seen=5)] == talk.hear(line("SKY", device=TTY, satellites=listed))
+    old = [{"PRN": n, "el": 40, "az": 360, "ss": 41, "used": True} for n in (1, 70, 120)]
+    new = [{"PRN": 301, "gnssid": 2, "svid": 1, "el": 5.5, "az": 90.0, "ss": 0.0, "used": False}]
+    heard = {"elevation_deg": 40.0, "azimuth_deg": 0.0, "cn0_db_hz": 41.0, "used": True}
+    sky = (
+        Satellite(gnss="GPS", number=1, **heard),
+        Satellite(gnss="GLONASS", number=70, **heard),
+        Satellite(gnss="SBAS", number=120, **heard),
+        Satellite(gnss="Galileo", number=1, elevation_deg=5.5, azimuth_deg=90.0, cn0_db_hz=None, used=False),
+    )
+    report = FixReport(device=TTY, used=3, seen=4, satellites=sky)
+    assert [report] == talk.hear(line("SKY", device=TTY, satellites=old + new))
     assert [FixReport(device=TTY, used=9, seen=20)] == talk.hear(line("SKY", device=TTY, nSat=20, uSat=9))
     assert [FixReport(device=TTY, hdop=0.8, tdop=0.6)] == talk.hear(line("SKY", device=TTY, hdop=0.8, tdop=0.6))
 

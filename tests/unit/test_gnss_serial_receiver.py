@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import calendar
 import itertools
+from collections import Counter
+from dataclasses import asdict
 
 import pytest
 from serial_support import BUILD, TAI_START_NS, Line, S, bauds, monver, of, pvt, rmc, timels, timtp
@@ -528,7 +530,19 @@ def test_constellations_are_summed() -> None:
     modes = {report.mode for report in of(FixReport, first)} - {None}
     assert {FixMode.TWO_D, FixMode.THREE_D} == modes, "RMC only knows of two dimensions"
     second = line.send(burst, begin_ns=line.now_ns + S)
-    assert FixReport(device="gps0", used=25, seen=43) == of(FixReport, second)[0]
+    summed = of(FixReport, second)[0]
+    assert (25, 43) == (summed.used, summed.seen)
+    # The log is cut: these are the ones of the 43 that it tells of.
+    sky = {(one.gnss, one.number): one for one in summed.satellites or ()}
+    assert {"GPS": 13, "SBAS": 3, "GLONASS": 4, "Galileo": 4, "BeiDou": 7} == Counter(gnss for gnss, _ in sky)
+    here = {"gnss": "SBAS", "number": 44, "elevation_deg": 45, "azimuth_deg": 171, "cn0_db_hz": 45.0, "used": True}
+    silent = {"gnss": "GPS", "number": 25, "elevation_deg": 0, "azimuth_deg": 179, "cn0_db_hz": None, "used": False}
+    assert (here, silent) == (asdict(sky["SBAS", 44]), asdict(sky["GPS", 25]))
+    used = {key for key, one in sky.items() if one.used}
+    assert {
+        "GPS": {13, 16, 18, 20, 26, 29}, "SBAS": {44, 51}, "GLONASS": {67, 68}, "Galileo": {3, 5},
+        "BeiDou": {27, 28, 30, 32, 33},
+    } == {gnss: {number for name, number in used if name == gnss} for gnss, _ in used}  # fmt: skip
     assert {FixMode.THREE_D} == {report.mode for report in of(FixReport, second)} - {None}
     assert {25} == {report.used for report in of(FixReport, second)} - {None}
     assert {0.54} == {report.hdop for report in of(FixReport, second)} - {None}

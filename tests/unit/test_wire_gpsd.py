@@ -20,6 +20,7 @@ from timesync.wire.gpsd import (
     Pps,
     Report,
     Sky,
+    SkySatellite,
     Toff,
     Tpv,
     Version,
@@ -111,14 +112,31 @@ REPORTS: list[tuple[bytes, Report]] = [
             b'"satellites":[{"PRN":23,"el":6,"az":84,"ss":0,"used":false},{"PRN":28,"el":7,"az":160,"ss":0,"used":false},'
             b'{"PRN":8,"el":66,"az":189,"ss":44,"used":true}]}'
         ),
-        Sky(device="/dev/pts/1", seen=3, used=1, hdop=1.24),
+        Sky(
+            device="/dev/pts/1",
+            seen=3,
+            used=1,
+            hdop=1.24,
+            satellites=(
+                SkySatellite(prn=23, elevation=6, azimuth=84, signal_db=0),
+                SkySatellite(prn=28, elevation=7, azimuth=160, signal_db=0),
+                SkySatellite(prn=8, elevation=66, azimuth=189, signal_db=44, used=True),
+            ),
+        ),
     ),
     (
         (
             b'{"class":"SKY","device":"/dev/ttyS0","tdop":0.71,"hdop":0.9,"nSat":31,"uSat":12,"satellites":[{"PRN":1,'
             b'"el":6.0,"az":84.0,"ss":20.0,"used":true,"gnssid":0,"svid":1,"health":1}]}'
         ),
-        Sky(device="/dev/ttyS0", seen=31, used=12, hdop=0.9, tdop=0.71),
+        Sky(
+            device="/dev/ttyS0",
+            seen=31,
+            used=12,
+            hdop=0.9,
+            tdop=0.71,
+            satellites=(SkySatellite(prn=1, gnss=0, number=1, elevation=6.0, azimuth=84.0, signal_db=20.0, used=True),),
+        ),
     ),
     (b'{"class":"SKY","device":"/dev/ttyS0","hdop":1}', Sky(device="/dev/ttyS0", hdop=1.0)),
     (b'{"class":"SKY","device":"/dev/ttyS0","uSat":7}', Sky(device="/dev/ttyS0", used=7)),
@@ -313,7 +331,17 @@ def test_the_longest_sky_is_read() -> None:
     ]
     data = line("SKY", device="/dev/ttyACM0", nSat=600, uSat=200, satellites=satellites)
     assert 10_240 < len(data) <= MAX_LINE
-    assert Sky(device="/dev/ttyACM0", seen=600, used=200) == decode(data)
+    sky = decode(data)
+    assert isinstance(sky, Sky)
+    assert ("/dev/ttyACM0", 600, 200) == (sky.device, sky.seen, sky.used)
+    assert 600 == len(sky.satellites or ())
+
+
+def test_what_cannot_be_of_a_satellite_does_not_cost_the_report() -> None:
+    strange = {"PRN": "7", "gnssid": 1.5, "svid": -3, "el": -91, "az": "north", "ss": 1e300, "used": True}
+    sky = decode(line("SKY", satellites=[strange, {"PRN": 3, "el": -5.5}]))
+    assert isinstance(sky, Sky)
+    assert (SkySatellite(prn=0, used=True), SkySatellite(prn=3, elevation=-5.5)) == sky.satellites
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from timesync.wire.civil import Date, TimeOfDay
 from timesync.wire.error import WireError
-from timesync.wire.nmea import MAX_SENTENCE, Gga, Gsa, Gsv, Rmc, ShortDate, Zda, decode, encode, frame, split
+from timesync.wire.nmea import MAX_SENTENCE, Gga, Gsa, Gsv, InView, Rmc, ShortDate, Zda, decode, encode, frame, split
 
 TALKERS = st.sampled_from(["GP", "GN", "GL", "GA", "GB", "BD", "GQ", "QZ", "GI"])
 TIMES = st.none() | st.builds(
@@ -56,7 +56,16 @@ SENTENCES = st.one_of(
         total=st.just(9),
         number=st.integers(1, 9),
         seen=st.integers(0, 99),
-        satellites=st.lists(SATELLITES, max_size=4).map(tuple),
+        satellites=st.lists(
+            st.builds(
+                InView,
+                SATELLITES,
+                st.none() | st.integers(-90, 90),
+                st.none() | st.integers(0, 360),
+                st.none() | st.integers(0, 99),
+            ),
+            max_size=4,
+        ).map(tuple),
         signal=IDS,
     ),
 )
@@ -154,6 +163,12 @@ def test_a_sentence_against_its_form_is_refused(body: str) -> None:
     data = frame(body)
     with pytest.raises(WireError):
         decode(data)
+
+
+def test_what_cannot_be_of_a_satellite_in_view_costs_neither_it_nor_the_sentence() -> None:
+    sentence = decode(frame("GPGSV,1,1,03,01,91,361,100,02,-05,000,00,03,4.5,x,+9"))
+    assert isinstance(sentence, Gsv)
+    assert (InView(1), InView(2, -5, 0, 0), InView(3)) == sentence.satellites
 
 
 @pytest.mark.parametrize(("year", "expected"), [(80, 1980), (99, 1999), (0, 2000), (26, 2026), (79, 2079)])

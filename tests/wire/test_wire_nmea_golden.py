@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from timesync.wire.civil import Date, TimeOfDay
-from timesync.wire.nmea import Gga, Gsa, Gsv, Other, Rmc, Sentence, ShortDate, Zda, decode
+from timesync.wire.nmea import Gga, Gsa, Gsv, InView, Other, Rmc, Sentence, ShortDate, Zda, decode
 
 SENTENCES: list[tuple[bytes, Sentence]] = [
     (  # version 2.0: no mode
@@ -64,8 +64,9 @@ def test_gsa_of_the_receiver_description() -> None:
 
 
 def test_gsv_of_the_receiver_description() -> None:
+    heard = tuple(InView(number, None, None, signal) for number, signal in ((9, 17), (10, 40), (12, 49), (13, 35)))
     data = b"$GPGSV,3,1,09,09,,,17,10,,,40,12,,,49,13,,,35,1*6F"
-    assert Gsv(talker="GP", total=3, number=1, seen=9, satellites=(9, 10, 12, 13), signal=1) == decode(data)
+    assert Gsv(talker="GP", total=3, number=1, seen=9, satellites=heard, signal=1) == decode(data)
 
 
 @pytest.mark.parametrize("data", [b"$PUBX,00,1*2D", b"$GNTXT,01,01,02,ANTSTATUS=OK*25", b"$GYOACC,090624*00"])

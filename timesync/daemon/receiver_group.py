@@ -13,7 +13,8 @@ from timesync.base.time import Duration, Instant, Mono, Tai
 from timesync.config.sources import GpsdSource, NmeaSource
 from timesync.daemon.group import DeviceGroup, Surroundings
 from timesync.devices import Feed, FeedSpec, SerialLine, TcpStream
-from timesync.gnss.event import LeapReport, ReceiverEvent, SetBaud, TimeMark, Write
+from timesync.gnss.constellation import mean_cn0
+from timesync.gnss.event import LeapReport, ReceiverEvent, Satellite, SetBaud, TimeMark, Write
 from timesync.gnss.gpsd_session import GpsdSession
 from timesync.gnss.health import HealthSettings
 from timesync.gnss.latency import Truth
@@ -335,6 +336,8 @@ def _details(view: ReceiverView) -> dict[str, Any]:
         "jamming": sky.jamming,
         "spoofing": sky.spoofing,
         "antenna": sky.antenna,
+        "cn0_mean_db_hz": None if sky.satellites is None else mean_cn0(sky.satellites),
+        "sky": None if sky.satellites is None else [_satellite(one) for one in sky.satellites],
         "message": view.message,
         "trouble": view.trouble,
         "pulse_trouble": view.pulse_trouble,
@@ -347,3 +350,14 @@ def _details(view: ReceiverView) -> dict[str, Any]:
             "latency_calibrated": latency.calibrated,
         }
     return details
+
+
+def _satellite(one: Satellite) -> dict[str, Any]:
+    return {
+        "gnss": one.gnss,
+        "id": one.number,
+        "elevation_deg": one.elevation_deg,
+        "azimuth_deg": one.azimuth_deg,
+        "cn0_db_hz": one.cn0_db_hz,
+        "used": one.used,
+    }

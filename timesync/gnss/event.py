@@ -61,6 +61,28 @@ class PulseMark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Satellite:
+    """A satellite in view.
+
+    Attributes:
+        gnss: Its system: ``GPS``, ``SBAS``, ``Galileo``, ``BeiDou``, ``IMES``, ``QZSS``, ``GLONASS``, ``NavIC``; empty
+            when unknown.
+        number: Within its system, as the receiver counts.
+        elevation_deg: Above the horizon; None when unknown, as the others.
+        azimuth_deg: Clockwise from north.
+        cn0_db_hz: Carrier-to-noise density; None when it is not heard.
+        used: It is in the solution.
+    """
+
+    gnss: str
+    number: int
+    elevation_deg: float | None
+    azimuth_deg: float | None
+    cn0_db_hz: float | None
+    used: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FixReport:
     """How the receiver sees the sky; None where the message did not say.
 
@@ -74,6 +96,7 @@ class FixReport:
         jamming: The receiver's jamming state: ``ok``, ``warning``, ``critical``.
         spoofing: Its spoofing state: ``none``, ``indicated``, ``multiple``.
         antenna: ``ok``, ``short``, ``open``.
+        satellites: All that are in view.
     """
 
     device: str = ""
@@ -85,6 +108,7 @@ class FixReport:
     jamming: str | None = None
     spoofing: str | None = None
     antenna: str | None = None
+    satellites: tuple[Satellite, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

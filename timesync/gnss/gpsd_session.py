@@ -8,6 +8,7 @@ from typing import assert_never
 
 from timesync.base.measure import Stamp
 from timesync.base.time import Duration, Instant, Mono
+from timesync.gnss.constellation import of_gpsd
 from timesync.gnss.event import (
     DeviceReport,
     FixMode,
@@ -212,6 +213,7 @@ class GpsdSession:
                         seen=report.seen,
                         hdop=report.hdop,
                         tdop=report.tdop,
+                        satellites=None if report.satellites is None else of_gpsd(report.satellites),
                     )
                 )
             case gpsd.Toff():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from timesync.base.time import Duration, Instant, Mono
+from timesync.gnss.constellation import SpokenSky, of_ubx
 from timesync.gnss.event import FixMode, FixReport
 from timesync.wire import nmea
 from timesync.wire import ubx_message as ubx
@@ -38,6 +40,7 @@ class Sky:
         self._seen: dict[str, tuple[int, Instant[Mono]]] = {}
         self._in_view: dict[str, int] = {}
         self._used: set[tuple[str, int]] = set()
+        self._spoken = SpokenSky()
         self._usable: tuple[bool, Instant[Mono]] | None = None
 
     def usable(self, now: Instant[Mono]) -> bool | None:
@@ -52,9 +55,13 @@ class Sky:
         in_view, self._in_view = self._in_view, {}
         self._seen |= {talker: (count, now) for talker, count in in_view.items()}
         seen = sum(count for count, at in self._seen.values() if now - at <= _TALKER_HOLD)
+        satellites = self._spoken.burst(used, now)
         return self._report(
-            seen=seen if in_view and self._listen("seen", _GSA, now) else None,
-            used=len(used) if used and self._listen("used", _GSA, now) else None,
+            FixReport(
+                satellites=satellites if satellites is not None and self._listen("sky", _GSA, now) else None,
+                seen=seen if in_view and self._listen("seen", _GSA, now) else None,
+                used=len(used) if used and self._listen("used", _GSA, now) else None,
+            )
         )
 
     def sentence(self, sentence: nmea.Sentence, now: Instant[Mono]) -> list[FixReport]:
@@ -62,7 +69,7 @@ class Sky:
         match sentence:
             case nmea.Rmc():
                 ok = is_real(sentence)
-                return self._report(mode=self._mode(_RMC, FixMode.TWO_D if ok else FixMode.NONE, ok, now))
+                return self._report(FixReport(mode=self._mode(_RMC, FixMode.TWO_D if ok else FixMode.NONE, ok, now)))
             case nmea.Gga():
                 return self._gga(sentence, now)
             case nmea.Gsa():
@@ -72,12 +79,15 @@ class Sky:
                 mode = None if sentence.fix is None else _GSA_MODES[sentence.fix]
                 ok = mode in (FixMode.TWO_D, FixMode.THREE_D)
                 return self._report(
-                    mode=None if mode is None else self._mode(_GSA, mode, ok, now),
-                    hdop=sentence.hdop if self._listen("hdop", _GSA, now) else None,
+                    FixReport(
+                        mode=None if mode is None else self._mode(_GSA, mode, ok, now),
+                        hdop=sentence.hdop if self._listen("hdop", _GSA, now) else None,
+                    )
                 )
             case nmea.Gsv():
                 # With signal ids the same satellites are listed once for each signal: the largest group counts.
                 self._in_view[sentence.talker] = max(sentence.seen, self._in_view.get(sentence.talker, 0))
+                self._spoken.hear(sentence)
                 return []
             case nmea.Zda() | nmea.Other():
                 return []
@@ -89,29 +99,32 @@ class Sky:
                 ok = message.fix_ok and message.fix in _PVT_MODES
                 mode = _PVT_MODES[message.fix] if ok else FixMode.NONE
                 self._listen("used", _UBX, now)
-                return self._report(mode=self._mode(_UBX_BEST, mode, ok, now), used=message.used)
+                return self._report(FixReport(mode=self._mode(_UBX_BEST, mode, ok, now), used=message.used))
             case ubx.NavSat():
                 self._listen("seen", _UBX, now)
-                return self._report(seen=len(message.satellites))
+                self._listen("sky", _UBX, now)
+                return self._report(FixReport(seen=len(message.satellites), satellites=of_ubx(message.satellites)))
             case ubx.NavDop():
                 self._listen("hdop", _UBX, now)
-                return self._report(hdop=message.horizontal / 100, tdop=message.time / 100)
+                return self._report(FixReport(hdop=message.horizontal / 100, tdop=message.time / 100))
             case ubx.NavStatus():
                 ok = message.fix_ok and message.fix in _PVT_MODES
                 mode = _PVT_MODES[message.fix] if ok else FixMode.NONE
                 spoofing = _SPOOFING.get(message.spoofing) if self._listen("spoofing", _UBX, now) else None
-                return self._report(mode=self._mode(_UBX, mode, ok, now), spoofing=spoofing)
+                return self._report(FixReport(mode=self._mode(_UBX, mode, ok, now), spoofing=spoofing))
             case ubx.MonRf():
                 jamming = _worst((one.jamming for one in message.blocks), _JAMMING)
                 antenna = _worst((one.antenna for one in message.blocks), _ANTENNA)
-                return self._report(jamming=jamming if self._listen("jamming", _UBX, now) else None, antenna=antenna)
+                return self._report(
+                    FixReport(jamming=jamming if self._listen("jamming", _UBX, now) else None, antenna=antenna)
+                )
             case ubx.SecSig():
                 jamming, spoofing = _JAMMING.get(message.jamming), _SPOOFING.get(message.spoofing)
                 if jamming is not None:
                     self._listen("jamming", _UBX_BEST, now)
                 if spoofing is not None:
                     self._listen("spoofing", _UBX_BEST, now)
-                return self._report(jamming=jamming, spoofing=spoofing)
+                return self._report(FixReport(jamming=jamming, spoofing=spoofing))
             case _:
                 return []
 
@@ -123,7 +136,7 @@ class Sky:
             mode = self._mode(_GGA, has if ok else FixMode.NONE, ok, now)
         # Many receivers stop at 12 here; GSA lists them all.
         used = gga.used if self._listen("used", _GGA, now) else None
-        return self._report(mode=mode, used=used, hdop=gga.hdop if self._listen("hdop", _GGA, now) else None)
+        return self._report(FixReport(mode=mode, used=used, hdop=gga.hdop if self._listen("hdop", _GGA, now) else None))
 
     def _mode(self, rank: int, mode: FixMode, ok: bool, now: Instant[Mono]) -> FixMode | None:
         if not self._listen("mode", rank, now):
@@ -139,29 +152,9 @@ class Sky:
         self._heard[field] = rank, now
         return True
 
-    def _report(
-        self,
-        *,
-        mode: FixMode | None = None,
-        used: int | None = None,
-        seen: int | None = None,
-        hdop: float | None = None,
-        tdop: float | None = None,
-        jamming: str | None = None,
-        spoofing: str | None = None,
-        antenna: str | None = None,
-    ) -> list[FixReport]:
-        report = FixReport(
-            device=self._device,
-            mode=mode,
-            used=used,
-            seen=seen,
-            hdop=hdop,
-            tdop=tdop,
-            jamming=jamming,
-            spoofing=spoofing,
-            antenna=antenna,
-        )
+    def _report(self, report: FixReport) -> list[FixReport]:
+        """It, unless it says nothing."""
+        report = replace(report, device=self._device)
         return [] if report == FixReport(device=self._device) else [report]
 
 

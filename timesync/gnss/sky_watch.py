@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from timesync.base.time import Duration, Instant, Mono
-from timesync.gnss.event import FixMode, FixReport
+from timesync.gnss.event import FixMode, FixReport, Satellite
 
 _OLD_REPORT = Duration.from_s(60)
 """A report so old says nothing any more; the times themselves still carry their own flag.
@@ -26,6 +26,7 @@ class Sky:
     jamming: str | None = None
     spoofing: str | None = None
     antenna: str | None = None
+    satellites: tuple[Satellite, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class SkyWatch:
         self._jamming: Instant[Mono] | None = None
         self._spoofing: Instant[Mono] | None = None
         self._antenna: Instant[Mono] | None = None
+        self._satellites: Instant[Mono] | None = None
         self._remarks: list[Remark] = []
 
     def remarks(self) -> list[Remark]:
@@ -66,6 +68,7 @@ class SkyWatch:
             jamming=self._sky.jamming if _stands(self._jamming, now) else None,
             spoofing=self._sky.spoofing if _stands(self._spoofing, now) else None,
             antenna=self._sky.antenna if _stands(self._antenna, now) else None,
+            satellites=self._sky.satellites if _stands(self._satellites, now) else None,
         )
 
     def on_fix(self, report: FixReport, now: Instant[Mono]) -> None:
@@ -81,10 +84,12 @@ class SkyWatch:
             jamming=report.jamming or before.jamming,
             spoofing=report.spoofing or before.spoofing,
             antenna=report.antenna or before.antenna,
+            satellites=before.satellites if report.satellites is None else report.satellites,
         )
         self._jamming = self._jamming if report.jamming is None else now
         self._spoofing = self._spoofing if report.spoofing is None else now
         self._antenna = self._antenna if report.antenna is None else now
+        self._satellites = self._satellites if report.satellites is None else now
         self._remark(before.jamming, after.jamming, "ok", "gnss-jamming", "its jamming detector says")
         self._remark(before.spoofing, after.spoofing, "none", "gnss-spoofing", "its spoofing detector says")
         self._remark(before.antenna, after.antenna, "ok", "gnss-antenna", "its antenna is")

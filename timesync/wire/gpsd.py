@@ -113,6 +113,29 @@ class Tpv:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SkySatellite:
+    """A satellite; None where gpsd does not say, or says what cannot be.
+
+    Attributes:
+        prn: Its number among those of all systems.
+        gnss: Its system as u-blox numbers them (``gnssid``); since 3.18.
+        number: Its number within that (``svid``).
+        elevation: Degrees.
+        azimuth: Degrees from true north.
+        signal_db: C/N0 in dBHz.
+        used: It is in the solution.
+    """
+
+    prn: int
+    gnss: int | None = None
+    number: int | None = None
+    elevation: float | None = None
+    azimuth: float | None = None
+    signal_db: float | None = None
+    used: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sky:
     """The satellites; None where this report does not say.
 
@@ -122,6 +145,7 @@ class Sky:
         used: Those in the solution.
         hdop: Horizontal dilution of precision.
         tdop: Time dilution of precision.
+        satellites: Each of those in view.
     """
 
     device: str = ""
@@ -129,6 +153,7 @@ class Sky:
     used: int | None = None
     hdop: float | None = None
     tdop: float | None = None
+    satellites: tuple[SkySatellite, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,11 +278,40 @@ def _tpv(fields: Fields) -> Tpv:
 
 def _sky(fields: Fields) -> Sky:
     seen, used = (fields.whole(name, 0, 100_000) for name in ("nSat", "uSat"))
+    satellites: tuple[SkySatellite, ...] | None = None
     if "satellites" in fields:
-        in_use = [one.truth("used") for one in fields.objects("satellites")]
-        seen = len(in_use) if seen is None else seen
-        used = sum(in_use) if used is None else used
-    return Sky(device=fields.path(), seen=seen, used=used, hdop=fields.real("hdop"), tdop=fields.real("tdop"))
+        satellites = tuple(map(_sky_satellite, fields.objects("satellites")))
+        seen = len(satellites) if seen is None else seen
+        used = sum(one.used for one in satellites) if used is None else used
+    return Sky(
+        device=fields.path(),
+        seen=seen,
+        used=used,
+        hdop=fields.real("hdop"),
+        tdop=fields.real("tdop"),
+        satellites=satellites,
+    )
+
+
+def _sky_satellite(fields: Fields) -> SkySatellite:
+    prn, gnss, number = (fields.any(name) for name in ("PRN", "gnssid", "svid"))
+    return SkySatellite(
+        prn=prn if type(prn) is int and 0 <= prn <= 9999 else 0,
+        gnss=gnss if type(gnss) is int and 0 <= gnss <= 255 else None,
+        number=number if type(number) is int and 0 < number <= 9999 else None,
+        elevation=_aside(fields.any("el"), -90, 90),
+        azimuth=_aside(fields.any("az"), 0, 360),
+        signal_db=_aside(fields.any("ss"), 0, 99),
+        used=fields.truth("used"),
+    )
+
+
+def _aside(value: object, low: float, high: float) -> float | None:
+    """Where a satellite stands, or how loud it is: a strange value does not cost the report."""
+    if type(value) is not int and not isinstance(value, Real):
+        return None
+    number = float(value)
+    return number if low <= number <= high else None
 
 
 def _toff(fields: Fields) -> Toff:

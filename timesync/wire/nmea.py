@@ -25,6 +25,7 @@ _ADDRESS = re.compile(r"[A-OQ-Z][A-Z0-9][A-Z]{3}")
 _TIME = re.compile(r"(\d\d)(\d\d)(\d\d)(?:\.(\d{0,9}))?", re.ASCII)
 _NUMBER = re.compile(r"\d{1,4}(?:\.\d{1,4})?", re.ASCII)
 _MODE = re.compile(r"[A-Z]?")
+_SIGNED = re.compile(r"-?\d{1,3}", re.ASCII)
 _GSA_SLOTS = (12, 24)
 
 
@@ -126,6 +127,23 @@ class Gsa:
     system: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class InView:
+    """A satellite of GSV; None where the receiver says nothing, or what cannot be.
+
+    Attributes:
+        number: As the receiver counts.
+        elevation: Degrees.
+        azimuth: Degrees from north.
+        signal_db: C/N0 in dBHz.
+    """
+
+    number: int
+    elevation: int | None = None
+    azimuth: int | None = None
+    signal_db: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gsv:
     """Satellites in view, four to a sentence.
@@ -135,7 +153,7 @@ class Gsv:
         total: Sentences of this group.
         number: Which of them, from 1.
         seen: Satellites in view in the whole group.
-        satellites: The numbers of those in this sentence.
+        satellites: Those in this sentence.
         signal: Since 4.1: a group is sent for each signal, and the same satellite comes again in the next.
     """
 
@@ -143,7 +161,7 @@ class Gsv:
     total: int
     number: int
     seen: int
-    satellites: tuple[int, ...] = ()
+    satellites: tuple[InView, ...] = ()
     signal: int | None = None
 
 
@@ -232,7 +250,7 @@ def encode(sentence: Rmc | Zda | Gga | Gsa | Gsv) -> bytes:
             dops = [_text(one) for one in (sentence.pdop, sentence.hdop, sentence.vdop)]
             fields = ["A", _text(sentence.fix), *slots, *dops, *_hex(sentence.system)]
         case Gsv():
-            groups = [field for one in sentence.satellites for field in (f"{one:02}", "", "", "")]
+            groups = [field for one in sentence.satellites for field in _in_view_fields(one)]
             fields = [str(sentence.total), str(sentence.number), f"{sentence.seen:02}", *groups, *_hex(sentence.signal)]
         case _:
             assert_never(sentence)
@@ -312,9 +330,30 @@ def _gsv(talker: str, fields: Sequence[str]) -> Gsv:
         total=total,
         number=number,
         seen=seen or 0,
-        satellites=_satellites(fields[4:end:4]),
+        satellites=tuple(_in_view(fields[at : at + 4]) for at in range(4, end, 4) if fields[at]),
         signal=_id(fields[end]) if extra else None,
     )
+
+
+def _in_view(fields: Sequence[str]) -> InView:
+    """Of one satellite. Only its number must be one: where it stands and how loud it is are asides."""
+    number = _integer(fields[0], 3)
+    assert number is not None  # the caller passes over empty ones
+    return InView(number, _degrees(fields[1], -90, 90), _degrees(fields[2], 0, 360), _degrees(fields[3], 0, 99))
+
+
+def _degrees(field: str, low: int, high: int) -> int | None:
+    """A number that may be left out, and counts for nothing when it is out of range or in no known form."""
+    if _SIGNED.fullmatch(field) is None:
+        return None
+    value = int(field)
+    return value if low <= value <= high else None
+
+
+def _in_view_fields(one: InView) -> list[str]:
+    elevation = "" if one.elevation is None else f"{one.elevation:02}"
+    azimuth = "" if one.azimuth is None else f"{one.azimuth:03}"
+    return [f"{one.number:02}", elevation, azimuth, "" if one.signal_db is None else f"{one.signal_db:02}"]
 
 
 def _checksum(body: bytes) -> int:
