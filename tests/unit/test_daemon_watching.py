@@ -16,6 +16,7 @@ from cli_support import PATIENCE_S, configuration, eventually, running, server, 
 
 from timesync.config.observe import Observe
 from timesync.daemon.observer import kinds_for
+from timesync.daemon.watching import _until_next
 
 
 class Stream:
@@ -75,6 +76,8 @@ def test_a_watcher_gets_a_greeting_the_state_every_second_and_events_as_they_hap
             with watching(tmp_path) as stream:
                 hello = stream.next()
                 assert ("hello", 1, daemon.pid) == (hello["type"], hello["schema"], hello["pid"])
+                # One at once, then one in the middle of each second.
+                stream.until(type="state")
                 first = stream.until(type="state")
                 second = stream.until(type="state")
                 assert 500_000_000 < second["utc_ns"] - first["utc_ns"] < 10_000_000_000
@@ -82,6 +85,13 @@ def test_a_watcher_gets_a_greeting_the_state_every_second_and_events_as_they_hap
                 assert [where] == [source["address"] for source in second["sources"]]
                 daemon.hang_up()
                 assert "info" == stream.until(type="event", name="reload")["level"]
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "wait_ms"), [(0, 500), (400, 100), (470, 1030), (500, 1000), (501, 999), (900, 600), (999, 501)]
+)
+def test_there_is_one_state_in_each_second_also_when_one_is_early_or_late(at_ms: int, wait_ms: int) -> None:
+    assert wait_ms / 1000 == _until_next(1_795_000_000_000_000_000 + at_ms * 1_000_000)
 
 
 def test_a_watcher_gets_only_what_it_asks_for(tmp_path: Path) -> None:

@@ -22,8 +22,16 @@ from timesync.observe.broadcast import Broadcaster, Watcher
 from timesync.observe.control import ControlError
 from timesync_drivers.usage import usage
 
-STATE_S: Final = 1.0
 CLIENTS_S: Final = 10.0
+_NS: Final = 1_000_000_000
+_EARLY_NS: Final = 50_000_000
+"""A timer that fires before its time by so little has done its work."""
+
+
+def _until_next(utc_ns: int) -> float:
+    """Seconds to the middle of a second of UTC: so there is one state in each, also when one comes late."""
+    wait_ns = (_NS // 2 - utc_ns) % _NS
+    return (wait_ns if wait_ns > _EARLY_NS else wait_ns + _NS) / _NS
 
 
 class Watching:
@@ -91,7 +99,7 @@ class Watching:
 
     async def _tell_states(self) -> None:
         while True:
-            await asyncio.sleep(STATE_S)
+            await asyncio.sleep(_until_next(time.time_ns()))
             self._recording.tick()
             if self._broadcaster.wanted(stream.STATE):
                 self._broadcaster.tell(self._state())
