@@ -47,6 +47,7 @@ _CHUNK: Final = 1 << 16
 
 PARTS: Final[Mapping[str, str]] = {
     "metrics": "timesync.observe.metrics.part:MetricsServer",
+    "web": "timesync.observe.web.part:WebPage",
     "mqtt": "timesync.observe.mqtt.part:MqttPart",
     "measurements": "timesync.observe.records.writer:Recorder",
 }

@@ -1,0 +1,1 @@
+"""The web page and its interface: read-only, over HTTP, from the observer process."""
