@@ -84,7 +84,7 @@ def table(said: str) -> dict[str, str]:
 
 def test_too_short_a_time_is_a_no(tmp_path: Path) -> None:
     with running(tmp_path, "demo", "--duration", "500ms", without="-sys_time") as demo:
-        assert 1 == demo.process.wait(15)
+        assert 1 == demo.process.wait(30)
         said = demo.said()
 
     assert re.search(r"^time to lock +not locked *$", said, re.MULTILINE)
@@ -128,8 +128,10 @@ def test_without_loopback_it_says_why(tmp_path: Path, before: str) -> None:
 
 def test_its_configuration_is_one_that_check_accepts() -> None:
     sources = ["{nmea: /dev/pts/7, name: gps}", "{pps: nic}"]
-    loaded = loads(configuration("{nic: {phc: /dev/ptp-demo}}", sources, Path("/tmp/x")), "demo")
+    loaded = loads(configuration("{nic: {phc: /dev/ptp-demo}}", sources, Path("/tmp/x"), 8123), "demo")
 
     assert () == loaded.warnings
     assert ("demo", "bench") == (loaded.config.profile, loaded.config.served_clock())
+    assert loaded.config.observe.web is not None
+    assert ("127.0.0.1", 8123) == (loaded.config.observe.web.listen.address, loaded.config.observe.web.listen.port)
     assert not loaded.config.clocks["system"].discipline

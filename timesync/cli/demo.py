@@ -54,12 +54,22 @@ FAULT: Parsed[PlannedFault] = Parsed("FAULT", _fault)
     "no-pulses, false-leap, unplugged, garbled, silent, gpsd-gone. DEVICE: receiver, unless it is pps or nic, which "
     "know no-pulses and unplugged.",
 )
-def demo(duration: Duration, receiver: ReceiverKind, faults: tuple[PlannedFault, ...]) -> None:
+@click.option(
+    "--web",
+    "web_port",
+    type=click.IntRange(0, 65535),
+    is_flag=False,
+    flag_value=0,
+    default=0,
+    metavar="[PORT]",
+    help="The port of the web page on loopback; any free one unless given.",
+)
+def demo(duration: Duration, receiver: ReceiverKind, faults: tuple[PlannedFault, ...], web_port: int) -> None:
     """See the whole appliance work: no privileges, no hardware, the system clock is only read.
 
     A clock in software starts 10 ms and 20 ppm wrong. The daemon corrects it from a simulated satellite receiver and
-    its pulse a second, compares it with a local NTP server, and serves its time over real NTP at stratum 1. Ends with
-    0 when the clock was locked.
+    its pulse a second, compares it with a local NTP server, and serves its time over real NTP at stratum 1. A web page
+    on loopback shows it. Ends with 0 when the clock was locked.
     """
     from timesync.daemon.demo import Demonstration, Teller, demonstrate
 
@@ -70,12 +80,14 @@ def demo(duration: Duration, receiver: ReceiverKind, faults: tuple[PlannedFault,
     out = console()
     command = own_command()
 
-    def began(hardware: Sequence[str], served: Sequence[str], control: str) -> None:
+    def began(hardware: Sequence[str], served: Sequence[str], control: str, page: str | None) -> None:
         for words in hardware:
             out.print(f"Started {words}.", soft_wrap=True)
         out.print("Started the daemon with profile demo: clock bench is 10 ms and 20 ppm off.")
         out.print(f"It serves NTP on {', '.join(served) or 'no port'}. Look at it from another terminal with:")
         out.print(f"  {command} status --control {control}", soft_wrap=True)
+        if page is not None:
+            out.print(f"or in a browser: http://{page}/", soft_wrap=True)
 
     def progress(at_s: float, offset_s: float, clock: ClockView) -> None:
         claim = "nothing claimed" if clock.error_bound_s is None else f"claimed ±{span(clock.error_bound_s)}"
@@ -95,7 +107,7 @@ def demo(duration: Duration, receiver: ReceiverKind, faults: tuple[PlannedFault,
     def said(at_s: float, text: str) -> None:
         out.print(Text(f"{at_s:5.1f} s  {text}", style="yellow"), soft_wrap=True)
 
-    show = Demonstration(duration, receiver, faults)
+    show = Demonstration(duration, receiver, faults, web_port)
     try:
         found = asyncio.run(demonstrate(show, Teller(began, progress, locked, asked, fault, said)))
     except OSError as error:

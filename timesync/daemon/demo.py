@@ -10,6 +10,7 @@ import asyncio
 import errno
 import logging
 import math
+import os
 import socket
 import tempfile
 import time
@@ -38,6 +39,8 @@ SETTLING_S: Final = 4.0
 
 _STATES = frozenset(state.value for state in ServoState)
 _LOOK_S = 0.1
+_START_LOOK_S = 0.005
+_START_LOOKS = 1000
 _PROGRESS_S = 5.0
 _FIRST_PROGRESS_S = 1.0
 _LOOPBACK_PATIENCE_S = 1.0
@@ -123,7 +126,8 @@ class Teller:
     """Who hears how it goes; moments are seconds since the start.
 
     Attributes:
-        began: All is started: the hardware in words, where NTP is served, the control socket.
+        began: All is started: the hardware in words, where NTP is served, the control socket, where the web page is
+            (None: it could not be opened).
         progress: Now and then: the moment, true offset, the clock as the daemon sees it.
         locked: For the first time.
         asked: The served port was queried by an independent client.
@@ -131,7 +135,7 @@ class Teller:
         said: The daemon says something: the moment, and what.
     """
 
-    began: Callable[[Sequence[str], Sequence[str], str], None]
+    began: Callable[[Sequence[str], Sequence[str], str, str | None], None]
     progress: Callable[[float, float, ClockView], None]
     locked: Callable[[Found], None]
     asked: Callable[[Outcome | None], None]
@@ -147,14 +151,16 @@ class Demonstration:
         duration: How long.
         receiver: What sort of receiver there is.
         faults: What goes wrong.
+        web_port: TCP port of the web page, on loopback; 0: any that is free.
     """
 
     duration: Duration
     receiver: ReceiverKind = "nmea"
     faults: tuple[PlannedFault, ...] = ()
+    web_port: int = 0
 
 
-def configuration(clocks: str, sources: Sequence[str], folder: Path) -> str:
+def configuration(clocks: str, sources: Sequence[str], folder: Path, web_port: int) -> str:
     """The demonstration's configuration: the shipped profile, with what only exists while it runs."""
     listed = "".join(f"  - {source}\n" for source in sources)
     return (
@@ -162,7 +168,7 @@ def configuration(clocks: str, sources: Sequence[str], folder: Path) -> str:
         f"clocks: {clocks}\n"
         f"sources:\n{listed}"
         f"serve:\n  ntp: {{listen: ['{LOOPBACK}:0'], workers: 1}}\n"
-        f"observe: {{control: '{folder}/control.sock', state: '{folder}/state'}}\n"
+        f"observe: {{control: '{folder}/control.sock', state: '{folder}/state', web: '{LOOPBACK}:{web_port}'}}\n"
     )
 
 
@@ -190,10 +196,11 @@ async def demonstrate(show: Demonstration, teller: Teller) -> Found:
     require_loopback()
     with tempfile.TemporaryDirectory(prefix="timesync-demo-") as name:
         folder = Path(name)
+        _let_through(folder)
         table, _ = load_leap_table()
         bench = Bench(show.receiver, folder, table)
         try:
-            text = configuration(bench.clocks, bench.sources, folder)
+            text = configuration(bench.clocks, bench.sources, folder, show.web_port)
             found = Found(time.monotonic())
             with _overheard(found, teller):
                 daemon = Daemon(loads(text, "the demonstration"), None, None, make_host=bench.host)
@@ -201,6 +208,12 @@ async def demonstrate(show: Demonstration, teller: Teller) -> Found:
                 return await watch.run(show)
         finally:
             bench.close()
+
+
+def _let_through(folder: Path) -> None:
+    """The observer keeps its history below; started by root it is somebody else."""
+    if os.geteuid() == 0:
+        folder.chmod(0o711)
 
 
 class _Ear(logging.Handler):
@@ -286,9 +299,13 @@ class _Watch:
 
     async def _watch(self) -> None:
         """Compare claim and truth ten times a second, and tell of it less often."""
-        await asyncio.sleep(0)  # the daemon's own start comes first
-        control = self._daemon.config.observe.control
-        self._teller.began(self._bench.words, self._daemon.appliance.snapshot().served, control)
+        observer = self._daemon.watching.observer
+        for _ in range(_START_LOOKS):  # the daemon's own start comes first
+            if observer.addresses or observer.warnings:
+                break
+            await asyncio.sleep(_START_LOOK_S)
+        control, page = self._daemon.config.observe.control, observer.addresses.get("web")
+        self._teller.began(self._bench.words, self._daemon.appliance.snapshot().served, control, page)
         tell_at = _FIRST_PROGRESS_S
         while True:
             view = self._look()
