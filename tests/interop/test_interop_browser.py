@@ -115,6 +115,10 @@ def test_the_demonstration_is_seen_to_lock_on_a_wall_and_on_a_phone(
         expect(page.locator("svg.bars rect")).to_have_count(12)
         expect(page.locator(".plot canvas")).to_have_count(8, timeout=BACK_MS)
         expect(page.locator("#events li").first).to_be_visible()
+        # The demonstration asks itself once, as any client would.
+        expect(page.locator("#clients")).to_contain_text("127.0.0.1", timeout=BACK_MS)
+        page.get_by_label("hide addresses").check()
+        expect(page.locator("#clients")).to_contain_text("127.0.0.0/24")
         assert wall.fits()
 
         tip = page.locator("#tip")

@@ -181,7 +181,7 @@ def test_stability_is_held_against_masks(tmp_path: Path) -> None:
                 said = state((now_s - ago) * 10**9)
                 said["sources"][0]["offset_s"] = -ago * 1e-6
                 page.hub.take(said)
-            query = f"series=source/ntp1/offset_s&from={now_s - 64}"
+            query = f"series=source/ntp1/offset_s&from={now_s - 64}&to={now_s}"
             found = (await page.get(f"/api/v1/stability?{query}&kind=mtie")).json()
             assert (1.0, 64, True, False, "s") == tuple(
                 found[name] for name in ("tau0_s", "values", "whole", "averaged", "unit")

@@ -40,6 +40,11 @@ class Present:
         self._hub = hub
         self._at_s: float | None = None
 
+    @property
+    def clients(self) -> Message | None:
+        """Who has asked us for the time, as it was last told."""
+        return self._hub.clients
+
     def came(self, now_s: float) -> None:
         """There is another state, at this monotonic moment."""
         self._at_s = now_s

@@ -28,9 +28,6 @@ PATIENCE_S: Final = 20.0
 KEPT: Final = 500
 """Events for those who come back."""
 
-CLIENTS: Final = "clients"
-"""The kind of message that says who has asked us for the time."""
-
 CLIENTS_SHOWN: Final = 50
 """Those that ask most; there may be a thousand, and the message comes again and again."""
 
@@ -45,12 +42,10 @@ class Feed:
 
     Attributes:
         listeners: How many there are.
-        clients: Who has asked us for the time, as it was last told; None where nobody has said it.
     """
 
     def __init__(self, hub: Hub) -> None:
         self.listeners = 0
-        self.clients: Message | None = None
         self._hub = hub
         self._run = secrets.token_hex(4)
         self._events: deque[tuple[int, Message]] = deque(maxlen=KEPT)
@@ -66,14 +61,14 @@ class Feed:
         self._hub.on(stream.HELLO, self._on_hello)
         self._hub.on(stream.STATE, self._on_state)
         self._hub.on(stream.EVENT, self._on_event)
-        self._hub.on(CLIENTS, self._on_clients)
+        self._hub.on(stream.CLIENTS, self._on_clients)
 
     def stop(self) -> None:
         """End, for all that listen, too."""
         self._hub.off(stream.HELLO, self._on_hello)
         self._hub.off(stream.STATE, self._on_state)
         self._hub.off(stream.EVENT, self._on_event)
-        self._hub.off(CLIENTS, self._on_clients)
+        self._hub.off(stream.CLIENTS, self._on_clients)
         self._closed = True
         self._wake()
 
@@ -157,9 +152,8 @@ class Feed:
         self._wake()
 
     def _on_clients(self, message: Message) -> None:
-        self.clients = message
         rows = sorted(message["clients"], key=lambda one: one["requests"] or 0, reverse=True)[:CLIENTS_SHOWN]
-        self._clients = self._frame(CLIENTS, {**message, "clients": rows})
+        self._clients = self._frame(stream.CLIENTS, {**message, "clients": rows})
         self._wake()
 
     def _wake(self) -> None:

@@ -99,7 +99,7 @@ class Routes:
         return _json(request, answers.ports(self._state()))
 
     async def _clients(self, request: web.Request) -> web.StreamResponse:
-        return _json(request, answers.clients(self._feed.clients))
+        return _json(request, answers.clients(self.present.clients))
 
     async def _health(self, _: web.Request) -> web.StreamResponse:
         try:
