@@ -28,7 +28,7 @@ def state(rng: random.Random, at_s: int) -> dict[str, Any]:
         {
             "name": name, "offset_s": rng.gauss(0, 1e-8), "offset_uncertainty_s": 1e-8 + rng.random() * 1e-9,
             "error_bound_s": 1e-7 + rng.random() * 1e-8, "frequency_ppm": 12 + rng.gauss(0, 1e-3),
-            "steering_ppm": -12 + rng.gauss(0, 1e-3),
+            "frequency_uncertainty_ppm": 1e-3, "steering_ppm": -12 + rng.gauss(0, 1e-3),
         }
         for name in ("system", "eth0", "eth1")
     ]  # fmt: skip

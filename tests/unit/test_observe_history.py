@@ -309,7 +309,11 @@ def state(utc_ns: int, counters: dict[str, int] | None) -> dict[str, Any]:
         "type": "state",
         "utc_ns": utc_ns,
         "status": {
-            "clocks": [{"name": "system", "offset_s": -1e-6, "error_bound_s": None, "frequency_ppm": 20.5}],
+            "clocks": [
+                {"name": "system", "offset_s": -1e-6, "error_bound_s": None, "frequency_ppm": 20.5,
+                 "frequency_uncertainty_ppm": 0.1},
+                {"name": "eth0", "offset_s": None, "frequency_ppm": 0.0, "frequency_uncertainty_ppm": None},
+            ],
             "serving": {"counters": counters},
         },
         "sources": [

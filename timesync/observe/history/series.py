@@ -7,7 +7,7 @@ from typing import Any, Final
 
 Message = Mapping[str, Any]
 
-_CLOCK: Final = ("offset_s", "offset_uncertainty_s", "error_bound_s", "frequency_ppm", "steering_ppm")
+_CLOCK: Final = ("offset_s", "offset_uncertainty_s", "error_bound_s", "steering_ppm", "celsius")
 _SOURCE: Final = ("offset_s", "delay_s", "jitter_s")
 _PORT: Final = ("offset_s", "mean_delay_s", "neighbor_rate_ratio")
 _DETAILS: Final = ("satellites_used", "satellites_seen", "cn0_mean_db_hz", "tdop", "latency_s", "pulse_jitter_s")
@@ -31,7 +31,9 @@ class Extractor:
         """The numbers that are known in this state, by ``kind/name/field``."""
         found: dict[str, float] = {}
         for clock in state["status"]["clocks"]:
-            found.update(_fields(f"clock/{clock['name']}", clock, (*_CLOCK, "celsius")))
+            found.update(_fields(f"clock/{clock['name']}", clock, _CLOCK))
+            if clock["frequency_uncertainty_ppm"] is not None:
+                found.update(_fields(f"clock/{clock['name']}", clock, ("frequency_ppm",)))
         for source in state["sources"]:
             found.update(_fields(f"source/{source['name']}", source, _SOURCE))
             found.update(_fields(f"source/{source['name']}", source["details"], _DETAILS))
