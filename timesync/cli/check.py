@@ -6,6 +6,7 @@ import json
 
 import click
 
+from timesync.cli.params import profile_names
 from timesync.cli.render import ExitCode, config_exit_code, fail_config, json_option, print_json
 from timesync.config.load import Loaded, load
 from timesync.config.problem import ConfigError, Problem
@@ -15,7 +16,12 @@ from timesync.config.sources import NtpSource, PoolSource, RoughtimeSource
 
 @click.command()
 @click.argument("file", required=False, type=click.Path())
-@click.option("--profile", metavar="NAME", help="Check the file over this profile instead of its own.")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    shell_complete=profile_names,
+    help="Check the file over this profile instead of its own.",
+)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema that an editor completes from, and end.")
 @json_option
 @click.pass_context

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from timesync.cli.params import profile_names
 from timesync.cli.render import json_option, print_json
 from timesync.cli.show import count
 from timesync.config.load import DEFAULT_FILE, load
@@ -30,7 +31,12 @@ _INDENT = " " * 7
     "-c", "--config", "file", metavar="FILE", type=click.Path(),
     help=f"The configuration. [default: {DEFAULT_FILE}, or none with --profile]",
 )  # fmt: skip
-@click.option("--profile", metavar="NAME", help="The shipped profile to check for; alone, or under FILE.")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    shell_complete=profile_names,
+    help="The shipped profile to check for; alone, or under FILE.",
+)
 @json_option
 @click.pass_context
 def doctor(ctx: click.Context, file: str | None, profile: str | None, as_json: bool) -> None:

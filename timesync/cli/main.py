@@ -7,6 +7,7 @@ import importlib
 from dataclasses import dataclass
 
 import click
+from click.shell_completion import CompletionItem
 
 from timesync import __version__
 
@@ -47,6 +48,9 @@ COMMANDS: dict[str, Lazy] = {
     "check": Lazy("timesync.cli.check:check", "Find every error in a configuration file."),
     "import": Lazy("timesync.cli.import_config:import_command", "Configurations of chrony, ptp4l and others, as ours."),
     "profiles": Lazy("timesync.cli.profiles:profiles", "List the shipped profiles, or show one."),
+    "install": Lazy("timesync.cli.install:install", "Make a service of it: unit, user, devices, manual pages."),
+    "uninstall": Lazy("timesync.cli.install:uninstall", "Take away what `timesync install` made."),
+    "completion": Lazy("timesync.cli.completion:completion", "Let a shell complete this command."),
 }
 """Every sub-command. To add one: write ``timesync/cli/<name>.py`` and a line here."""
 
@@ -79,6 +83,13 @@ class LazyGroup(click.Group):
             hint = f' (did you mean "{near[0]}"?)' if near else ""
             ctx.fail(f'no command "{args[0]}"{hint}')
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The names from the table alone, and our own options: a key press must not wait for sub-commands to load."""
+        names = (
+            CompletionItem(name, help=entry.help) for name, entry in COMMANDS.items() if name.startswith(incomplete)
+        )
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, from the table alone."""

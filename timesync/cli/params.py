@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from timesync.base.ids import Endpoint
 from timesync.base.rate import Rate
@@ -76,3 +77,11 @@ SERVER: Parsed[HostPort] = Parsed("HOST[:PORT]", lambda text: parse_host_port(te
 
 DRAFT: Parsed[str] = Parsed("NAME", _draft)
 LISTEN: Parsed[Endpoint] = Parsed("ADDRESS[:PORT]", lambda text: parse_listen(text, NTP_PORT))
+
+
+def profile_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Completes the names of the shipped profiles."""
+    del ctx, param
+    from timesync.config.profiles import shipped
+
+    return [CompletionItem(name) for name in shipped() if name.startswith(incomplete)]

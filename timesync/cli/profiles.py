@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import PurePath
 
 import click
+from click.shell_completion import CompletionItem
 
+from timesync.cli.params import profile_names
 from timesync.cli.render import ExitCode, fail, fail_config, json_option, print_json
 from timesync.config.explain import nearest
 from timesync.config.load import load
@@ -17,6 +19,12 @@ from timesync.config.tree import plain
 from timesync.config.write import write
 
 _NAME, _VALUE = 27, 22
+
+
+def _all_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Completes profiles of both kinds."""
+    of_ptp = (CompletionItem(name) for name in PTP_PROFILES if name.startswith(incomplete))
+    return [*profile_names(ctx, param, incomplete), *of_ptp]
 
 
 @click.group(invoke_without_command=True)
@@ -41,7 +49,7 @@ def profiles(ctx: click.Context, as_json: bool) -> None:
 
 
 @profiles.command()
-@click.argument("name")
+@click.argument("name", shell_complete=_all_names)
 @json_option
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:

@@ -16,9 +16,6 @@ from timesync.cli.params import DRAFT, POSITIVE, SERVER
 from timesync.cli.render import ExitCode, fail, json_option, print_json
 from timesync.cli.show import ago, console, count, signed, span
 from timesync.config.address import NTP_PORT, HostPort
-from timesync.daemon.leap import load_leap_table
-from timesync.daemon.query import SYSTEM_CLOCK, first_address, measuring_host
-from timesync.daemon.query import query as ask_server
 from timesync.ntp.exchange import DropReason, precision_of, root_distance
 from timesync.ntp.query import Outcome, QuerySettings, best_of, spread
 from timesync.observe.snapshot import reference_text
@@ -26,7 +23,7 @@ from timesync.wire.ntp import NtpPacket, short_to_duration
 from timesync.wire.ntp5 import VERSION as NTPV5
 from timesync.wire.ntp5_ext import DRAFTS
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # loaded when it runs: --help and completion must not wait for it
     from timesync.nts.tls import Trust
 
 _KISSES = {
@@ -98,6 +95,8 @@ def query(server: HostPort, as_json: bool, **options: Unpack[_Options]) -> None:
 
 def _settings(options: _Options) -> QuerySettings:
     """What to ask, once options that contradict each other are refused."""
+    from timesync.daemon.query import SYSTEM_CLOCK
+
     if options["interleaved"] and options["number"] < 3:
         # A server keeps no transmit stamp of an answer before a question has asked for it.
         raise click.UsageError("the first two answers are not interleaved: --interleaved needs --count 3 or more")
@@ -151,6 +150,10 @@ def _trust(ca: str | None) -> Trust:
 
 
 async def _ask(server: HostPort, trust: Trust | None, settings: QuerySettings, *, quiet: bool) -> Answers:
+    from timesync.daemon.leap import load_leap_table
+    from timesync.daemon.query import first_address, measuring_host
+    from timesync.daemon.query import query as ask_server
+
     table, _ = load_leap_table()
     host = measuring_host(table)
     told = 0

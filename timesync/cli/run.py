@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from timesync.cli.params import profile_names
 from timesync.cli.render import ExitCode, fail, fail_config
 from timesync.config.load import DEFAULT_FILE, load
 from timesync.config.problem import ConfigError
@@ -16,7 +17,12 @@ from timesync.config.problem import ConfigError
     "-c", "--config", "file", metavar="FILE", type=click.Path(),
     help=f"The configuration. [default: {DEFAULT_FILE}, or none with --profile]",
 )  # fmt: skip
-@click.option("--profile", metavar="NAME", help="The shipped profile to start from; alone, or under FILE.")
+@click.option(
+    "--profile",
+    metavar="NAME",
+    shell_complete=profile_names,
+    help="The shipped profile to start from; alone, or under FILE.",
+)
 @click.option("--initial-step-anything", is_flag=True, help="The first correction may be larger than steering.panic.")
 def run(file: str | None, profile: str | None, initial_step_anything: bool) -> None:
     """Keep clocks right and serve time, until SIGTERM.

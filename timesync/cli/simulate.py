@@ -8,20 +8,31 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 from rich.table import Table
 
 from timesync.cli.render import ExitCode, fail, fail_config, json_option, print_json
 from timesync.cli.show import console, span
 from timesync.config.problem import ConfigError
 from timesync.config.scenario import Scenario, read_scenario
-from timesync.daemon.leap import load_leap_table
-from timesync.daemon.simulate import Result, simulate
+
+if TYPE_CHECKING:  # loaded when it runs: --help and completion must not wait for it
+    from timesync.daemon.simulate import Result
+
+
+def _scenarios(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Completes the shipped scenarios, and files."""
+    del ctx, param
+    names = (CompletionItem(name) for name in _shipped() if name.startswith(incomplete))
+    # Files first: Bash forgets what came before them, and offers them when nothing comes after.
+    return [CompletionItem(incomplete, type="file"), *names]
 
 
 @click.command("simulate")
-@click.argument("files", nargs=-1, metavar="[FILE|NAME]...")
+@click.argument("files", nargs=-1, metavar="[FILE|NAME]...", shell_complete=_scenarios)
 @click.option(
     "--seeds", type=click.IntRange(1, 1000), help="How many random worlds; the file's own number unless given."
 )
@@ -61,6 +72,9 @@ def simulate_command(
 
 
 def _run(file: str, seeds: int | None, first_seed: int, trace: str | None) -> tuple[Scenario, list[Result]]:
+    from timesync.daemon.leap import load_leap_table
+    from timesync.daemon.simulate import simulate
+
     text, name = _read(file)
     try:
         scenario, loaded = read_scenario(text, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +16,9 @@ from timesync.base.time import Duration
 from timesync.cli.params import DURATION, FREQUENCY, LISTEN
 from timesync.cli.render import ExitCode, fail
 from timesync.cli.show import count
-from timesync.daemon.testserver import Misbehaviour, TrialServer
+
+if TYPE_CHECKING:  # loaded when it runs: --help and completion must not wait for it
+    from timesync.daemon.testserver import Misbehaviour
 
 _LINES_PER_S = 20
 _LEAPS = {"none": Leap.NONE, "insert": Leap.INSERT, "delete": Leap.DELETE}
@@ -65,6 +68,8 @@ def testserver(
 
     --offset, --drift and --leap go together; --deny, --rate, --silent and --unsynchronized stand alone.
     """
+    from timesync.daemon.testserver import Misbehaviour
+
     refusals = [name for name in ("deny", "rate", "silent") if refused[name]]
     if len(refusals) > 1:
         raise click.UsageError(f"--{refusals[0]} and --{refusals[1]} exclude each other")
@@ -91,6 +96,8 @@ def testserver(
 
 
 async def _serve(listen: Endpoint, wrong: Misbehaviour, said: Said) -> None:
+    from timesync.daemon.testserver import TrialServer
+
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from annotated_types import Ge, Le, MaxLen
@@ -14,16 +15,19 @@ from timesync.config.fields import Written
 from timesync.config.schema import SOURCE_KINDS, Config, Model
 
 _WORDS = {bool: "true or false", str: "text", int: "whole number", float: "number"}
-_PREAMBLE = """\
-# Configuration reference
-
-Generated from the schema by `python docs/generate.py`; do not edit.
-
+QUANTITIES = """\
 Quantities carry units: `100ns`, `1.5us`, `20ms`, `16s`, `5min`, `2h`, `1d`, and `20ppm`, `3ppb`. A bare
 number is refused where a unit is needed. Scalars are those of YAML 1.2: `1e-6` is a number, `on` and `12:30`
 are text. An unknown key is an error. `timesync check FILE` finds every error; `timesync check --schema`
 prints the JSON Schema.
 """
+"""What holds for every key."""
+_PREAMBLE = f"""\
+# Configuration reference
+
+Generated from the schema by `python docs/generate.py`; do not edit.
+
+{QUANTITIES}"""
 
 
 def json_schema() -> dict[str, Any]:
@@ -36,11 +40,48 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of a section, in words.
+
+    Attributes:
+        name: As it is written.
+        kind: What may be written.
+        default: What holds without it; empty where that is nothing.
+        meaning: What it does.
+    """
+
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One section of the file.
+
+    Attributes:
+        path: Where it is, such as ``serve.ntp``; empty for the file itself.
+        meaning: What it is for.
+        keys: What may be in it, its own before those that it shares with others.
+    """
+
+    path: str
+    meaning: str
+    keys: tuple[Key, ...]
+
+
+def sections() -> list[Section]:
+    """Every section, in the order of the schema; texts are Markdown, of which only backquotes are used."""
+    return [Section(path, _first_line(model), tuple(_keys(model))) for path, model in _sections(Config, "")]
+
+
 def markdown() -> str:
     """The reference: a table for each section, in the order of the schema."""
     lines = [_PREAMBLE]
-    for path, model in _sections(Config, ""):
-        lines += _section(path, model)
+    for section in sections():
+        lines += _table(section)
     return "\n".join(lines)
 
 
@@ -61,17 +102,22 @@ def _sections(model: type[Model], path: str) -> Iterator[tuple[str, type[Model]]
             yield from _sections(part, each if typing.get_origin(field.annotation) is dict else listed)
 
 
-def _section(path: str, model: type[Model]) -> Iterator[str]:
+def _table(section: Section) -> Iterator[str]:
     """Heading, meaning and table of one section."""
-    yield f"## `{path}`\n" if path else "## The file\n"
-    yield f"{_first_line(model)}\n"
+    yield f"## `{section.path}`\n" if section.path else "## The file\n"
+    yield f"{section.meaning}\n"
     yield "| key | value | default | meaning |"
     yield "|---|---|---|---|"
-    own = list(model.__annotations__)
-    for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] not in own):
-        cells = (f"`{name}`", _kind(name, field), _default(field), _meaning(field))
+    for key in section.keys:
+        cells = (f"`{key.name}`", key.kind, key.default, key.meaning)
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
     yield ""
+
+
+def _keys(model: type[Model]) -> Iterator[Key]:
+    own = list(model.__annotations__)
+    for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] not in own):
+        yield Key(name, _kind(name, field), _default(field), _meaning(field))
 
 
 def _kind(name: str, field: FieldInfo) -> str:
