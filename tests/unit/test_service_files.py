@@ -19,6 +19,7 @@ from timesync.config.schema import Observe
 from timesync.daemon.doctor import steering
 from timesync.daemon.doctor.check import State
 from timesync.daemon.doctor.machine import SERVICE, this_machine
+from timesync.daemon.service.files import Layout, items
 from timesync_drivers import access, units
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -264,8 +265,10 @@ def test_receivers_on_usb_are_no_modems_but_modems_are(product: str, ignored: bo
     assert {} == _applied(ACTION="remove", **usb)
 
 
-@pytest.mark.parametrize("path", [UNIT, ALONE, RULES, SYSUSERS, MODULES])
-def test_the_how_to_installs_every_file(path: Path) -> None:
+def test_every_file_is_installed_and_told_of() -> None:
     text = HOW_TO.read_text()
-    whole = path.relative_to(CONFIG.parent)
-    assert str(whole) in text or f"{whole.parent}/." in text or f"{whole.parent.parent}/." in text
+    contents = {item.content: item.path for item in items(Layout.LOCAL, {}, {})}
+    folders = [CONFIG / name for name in ("systemd", "udev", "sysusers.d", "modules-load.d")]
+    for path in (path for folder in folders for path in folder.rglob("*") if path.is_file()):
+        place = contents[path.read_bytes()]
+        assert place in text or Path(place).parent.name + "/" + path.name in text, path
