@@ -17,7 +17,6 @@ from timesync.cli.show import console, count, span
 from timesync.config.load import load, loads
 from timesync.config.problem import ConfigError
 from timesync.config.schema import Config
-from timesync.daemon.assemble import core_settings
 from timesync.observe.records.reader import read
 from timesync.observe.records.rows import RecordError
 from timesync.observe.replay.figures import Baseline, Figures, replay
@@ -115,6 +114,8 @@ def replay_command(recording: Path, settings: tuple[str, ...], configs: tuple[Pa
 
 def _written(text: str) -> Alternative:
     """Settings given on the command line."""
+    from timesync.daemon.assemble import core_settings
+
     takers: list[tuple[Taker, CoreSettings]] = []
     for item in text.split(","):
         key, given, value = (part.strip() for part in item.partition("="))
@@ -151,6 +152,9 @@ def _configured(path: Path) -> Alternative:
         config = load(path).config
     except ConfigError as error:
         fail_config(error)
+    # Not before: --help and completion must not wait for the daemon.
+    from timesync.daemon.assemble import core_settings
+
     wanted = core_settings(config, initial_step_anything=False)
 
     def settings(recorded: CoreSettings) -> CoreSettings:
