@@ -148,6 +148,25 @@ def test_the_span_of_the_majority_is_what_they_share() -> None:
     assert ("a", "b", "c") == agreement.servers
 
 
+@pytest.mark.parametrize(
+    "spans",
+    [
+        # The truth is at 10. One of three that lies reaches into one of the right ones; so do two of five.
+        {"liar": (0, 5), "b": (4, 12), "c": (9, 14)},
+        {"liar": (0, 5), "liar's friend": (1, 5), "b": (4, 12), "c": (3, 11), "d": (9, 14)},
+    ],
+)
+def test_a_minority_that_overlaps_with_some_of_the_others_does_not_shut_out_the_truth(
+    spans: dict[str, tuple[int, int]],
+) -> None:
+    bounds = [Bound(name, START, utc(one), utc(two)) for name, (one, two) in spans.items()]
+    for order in (bounds, bounds[::-1]):
+        agreement = agree(order, len(order), START)
+        assert agreement is not None
+        assert agreement.bound.earliest <= utc(10) <= agreement.bound.latest
+        assert agreement.contradiction(utc(10), seconds(0), START) is None
+
+
 def test_a_liar_is_proved_by_the_chain() -> None:
     street = Street(*three(T0, T0 + 3600, T0))
     proof = street.run().malfeasance()

@@ -115,7 +115,7 @@ class Agreement:
 
     Attributes:
         bound: Where the time is; its ``server`` lists them.
-        servers: Who agrees.
+        servers: Whose bounds reach into that.
         asked: How many servers there are.
     """
 
@@ -258,19 +258,21 @@ class RoughtimeChain:
 
 
 def agree(bounds: Sequence[Bound], asked: int, now: Instant[Mono]) -> Agreement | None:
-    """The span that most bounds share, when those are more than half of ``asked``; one bound for each server.
+    """From the first to the last instant that the bounds of more than half of ``asked`` share; one bound per server.
 
-    Marzullo's sweep (RFC 5905, 11.2.1, without the midpoints); all bounds are for ``now``.
+    The time is there while more than half are right. Where the most bounds meet it need not be: one that is wrong can
+    overlap with some of those that are right, and leave the truth to the others. All bounds are for ``now``.
     """
-    best: list[Bound] = []
-    for start in bounds:
-        sharing = [one for one in bounds if one.earliest <= start.earliest <= one.latest]
-        if len(sharing) > len(best):
-            best = sharing
-    if 2 * len(best) <= asked:
+
+    def shared(at: Instant[Utc]) -> bool:
+        return 2 * sum(one.earliest <= at <= one.latest for one in bounds) > asked
+
+    starts = [one.earliest for one in bounds if shared(one.earliest)]
+    ends = [one.latest for one in bounds if shared(one.latest)]
+    if not starts:
         return None
-    names = tuple(sorted(one.server for one in best))
-    earliest, latest = max(one.earliest for one in best), min(one.latest for one in best)
+    earliest, latest = min(starts), max(ends)
+    names = tuple(sorted(one.server for one in bounds if one.earliest <= latest and one.latest >= earliest))
     return Agreement(Bound(", ".join(names), now, earliest, latest), names, asked)
 
 
