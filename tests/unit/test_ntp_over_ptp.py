@@ -107,6 +107,18 @@ def test_a_few_lost_requests_do_not_change_the_form_and_a_new_server_is_found() 
     assert [Form.ORGANIZATION] * 3 == [bench.ask() for _ in range(3)]
 
 
+def test_what_the_client_drops_does_not_hold_it_to_a_form_that_the_server_does_not_know() -> None:
+    bench = Bench()
+    for _ in range(2):
+        form = bench.ask()
+        for _ in range(3):
+            # Of somebody who sends from the server's address, which here has a port that all know.
+            bench.inner.next = [Dropped("origin")]
+            assert [Dropped("origin")] == list(bench.machine.on_packet(1, wrap(ANSWER, form), None, NOW))
+        assert bench.machine.form is None
+    assert [Form.ORGANIZATION, Form.EXPERIMENTAL] == [bench.ask() for _ in range(2)]
+
+
 def test_what_is_no_answer_over_ptp_is_dropped_and_answers_nothing() -> None:
     bench = Bench()
     assert Form.ORGANIZATION == bench.ask()

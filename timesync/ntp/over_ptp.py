@@ -63,9 +63,12 @@ class OverPtp:
             carried = unwrap(data, self._domain)
         except WireError:
             return iter((Dropped(DROPPED),))
-        if carried.form is self._form:
+        effects = list(self._inner.on_packet(token, carried.ntp, stamp, now))
+        # Both ports are known to everybody: what the client drops may be of anyone, and says nothing of the server.
+        dropped = bool(effects) and all(isinstance(effect, Dropped) for effect in effects)
+        if carried.form is self._form and not dropped:
             self._heard, self._waiting, self._lost = True, False, 0
-        return self._wrapped(self._inner.on_packet(token, carried.ntp, stamp, now))
+        return self._wrapped(effects)
 
     def on_sent(self, token: int, stamp: Stamp | None, now: Instant[Mono]) -> Iterator[Effect]:
         """See ``Machine``."""
