@@ -272,6 +272,25 @@ def test_each_server_of_a_pool_has_keys_of_its_own_and_renews_them_where_it_is(s
     assert [] == scene.texts("replaced")
 
 
+def test_one_server_of_a_pool_cannot_take_the_keys_of_another(scene: NtsScene) -> None:
+    fars = [scene.server(f"192.0.2.{last}") for last in (2, 3)]
+    scene.network.dns.set(NAME, *(far.address for far in fars))
+    # It says that its keys are good at the other one, which does not know them.
+    fars[1].settings = KeServerSettings(server="192.0.2.2")
+    group = scene.group(kind=PoolSource, count=2)
+
+    async def story() -> None:
+        group.start()
+        await scene.wait(HOUR_S / 2)
+        assert ["192.0.2.2:123"] == scene.asked(group)
+
+    scene.play(story)
+    assert 1 == len(fars[0].asked_at), "its own keys have been good all the time"
+    assert scene.count(0) >= 200
+    assert len(fars[1].asked_at) <= 8
+    assert all(after >= 1.5 * before for before, after in pairwise(gaps(fars[1].asked_at)))
+
+
 def test_a_pool_of_one_goes_to_another_server_when_its_own_is_dead(scene: NtsScene) -> None:
     fars = [scene.server(f"192.0.2.{last}") for last in (2, 3)]
     scene.network.dns.set(NAME, *(far.address for far in fars))

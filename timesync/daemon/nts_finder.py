@@ -31,6 +31,7 @@ from timesync.runtime.ke_client import (
     TIMEOUT_S,
     Established,
     KeFailure,
+    KeKind,
     KeNetwork,
     KeRemote,
     establish,
@@ -211,17 +212,23 @@ class NtsFinder:
         endpoints = await ntp_servers(self._host, result)
         if isinstance(endpoints, KeFailure):
             return endpoints
-        waits.established(self._host.mono())
-        self._stored.used()
-        self._why = None
+        now = self._host.mono()
         # A server that is asked already stays where it is.
         before = {one for one, known in self._known.items() if known.retry is waits}
         endpoint = next((one for one in endpoints if one in before), None)
         if endpoint is None:
             endpoint = next((one for one in endpoints if one not in self._known), endpoints[0])
             if isinstance(self._source, PoolSource):
+                other = self._known.get(endpoint)
+                if other is not None and not other.ended(now):
+                    # One server has one vote, and its keys are not for others to take away.
+                    text = f"{ke_server} gives keys for {endpoint}, which has some from another server of the pool"
+                    return KeFailure(KeKind.PROTOCOL, text, reached=True)
                 for gone in before:
                     del self._known[gone]
+        waits.established(now)
+        self._stored.used()
+        self._why = None
         session = NtsSession(result.agreed, self._host.entropy)
         provisional = self._provisional(result)
         known = self._known.get(endpoint)
