@@ -106,6 +106,31 @@ def test_a_clock_that_was_right_goes_on_in_holdover_when_its_sources_begin_to_li
     assert abs(story.host.system.true_offset().s()) < 0.01
 
 
+def test_a_machine_that_was_halted_without_knowing_asks_again_and_believes_its_sources() -> None:
+    story = RoughStory()
+
+    def halt() -> None:
+        # As a virtual machine sees it: both its clocks stood still for 100 s.
+        lying_ntp(story, 100.0)
+        lying(story, 0, 1, 2, by_s=100.0)
+
+    def look() -> None:
+        assert SELECTED | CHECKS == story.states()
+
+    story.play(1200, (1000, halt), (1060, look))
+    assert len(story.texts("contradicted")) >= 1, "by what the servers had said before"
+    assert [4, 4, 4] == [len(server.asked_at) for server in story.rough]
+
+
+def test_sources_that_lie_again_and_again_do_not_have_the_servers_asked_ever_more_often() -> None:
+    story = RoughStory()
+    turns = [(60.0 * turn, (lambda turn=turn: lying_ntp(story, HOUR_S * (-1) ** turn))) for turn in range(5, 55)]
+    story.play(HOUR_S - 10, *turns)
+    rounds = story.rough[0].asked_at[::2]
+    assert 3 <= len(rounds) <= 7
+    assert all(later - sooner >= 64 for sooner, later in itertools.pairwise(rounds))
+
+
 def test_a_clock_that_followed_liars_is_told_so_when_servers_come_back() -> None:
     story = RoughStory()
     lying_ntp(story)

@@ -107,6 +107,10 @@ class Answers:
         """See ``CoreQuestions``."""
         return self._controller.fence(self._now().mono)
 
+    def shut_out(self) -> Collection[SourceId]:
+        """See ``CoreQuestions``."""
+        return self._controller.shut_out()
+
 
 def view_without_served(controller: Controller, now: Now, why: str, *, disciplined: bool) -> CoreView:
     """The core while the device of the served clock has not been there yet: not synchronized, and in words why.

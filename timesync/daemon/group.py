@@ -86,6 +86,10 @@ class CoreQuestions(Protocol):
         """Between which instants the time is now, by others than the sources; None while nobody says so."""
         ...
 
+    def shut_out(self) -> Collection[SourceId]:
+        """Sources, links between clocks among them, that are not believed because of that."""
+        ...
+
 
 class ReceiverView(Protocol):
     """What pulses want to know of the receiver that they hang on."""

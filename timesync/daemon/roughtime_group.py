@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from timesync.base.fence import Fence
@@ -45,11 +45,15 @@ class _Pace:
 
     Attributes:
         tries: Rounds in a row after which some server had not answered.
+        doubts: Rounds since the last one in due time that came early because sources were shut out.
         began: When the last one began.
+        due: When the next one is; None before the first and while one goes on.
     """
 
     tries: int = 0
-    began: Instant[Mono] | None = field(default=None)
+    doubts: int = 0
+    began: Instant[Mono] | None = None
+    due: Instant[Mono] | None = None
 
 
 class RoughtimeGroup:
@@ -75,6 +79,7 @@ class RoughtimeGroup:
         self._pace = _Pace()
         self._first = True
         self._fenced = False
+        self._shut_out: frozenset[SourceId] = frozenset()
 
     # -- life
 
@@ -99,12 +104,15 @@ class RoughtimeGroup:
             server.bound = None
         self._tell()
         if self._round is None:
-            self._alarm.set(self._not_before(_AGAIN))
+            self._set(self._not_before(_AGAIN))
 
     def review(self, outvoted: Collection[SourceId], own: Iterable[str], taken: Iterable[str]) -> None:
-        """Now and then: the word of those who were not heard for long counts no more."""
+        """Now and then: the word of those who were not heard for long counts no more, and what it led to is checked."""
         del outvoted, own, taken
         self._tell()
+        before, self._shut_out = self._shut_out, frozenset(self._around.core.shut_out())
+        if self._shut_out - before:
+            self._doubt()
 
     def set_poll(self, source: SourceId, exponent: int) -> None:
         """The interval is configured."""
@@ -126,6 +134,26 @@ class RoughtimeGroup:
 
     # -- rounds
 
+    def _doubt(self) -> None:
+        """Ask all servers again soon, before sources stay shut out by what was said long ago.
+
+        A virtual machine that was halted does not know it: its clocks stood still, and the sources are right.
+        """
+        if self._pace.due is None:
+            return
+        soon = self._not_before(min(_AGAIN * (1 << min(self._pace.doubts, 20)), self._shortest()))
+        self._pace.doubts += 1
+        for server in self.servers.values():
+            server.asked_at = None
+        self._set(min(soon, self._pace.due))
+
+    def _shortest(self) -> Duration:
+        return min(server.source.interval for server in self.servers.values())
+
+    def _set(self, due: Instant[Mono]) -> None:
+        self._pace.due = due
+        self._alarm.set(due)
+
     def _due(self) -> None:
         if self._round is None:
             self._round = asyncio.get_running_loop().create_task(self._ask())
@@ -133,7 +161,9 @@ class RoughtimeGroup:
     async def _ask(self) -> None:
         """One round: every server that is due, each twice, in a random order."""
         now = self._host.mono()
-        self._pace.began = now
+        if self._pace.began is None or now - self._pace.began >= self._shortest():
+            self._pace.doubts = 0
+        self._pace.began, self._pace.due = now, None
         due = [server for server in self.servers.values() if server.due(now)]
         due.sort(key=lambda _: self._host.rng.random())
         for server in due:
@@ -217,7 +247,7 @@ class RoughtimeGroup:
             self._pace.tries += 1
         wait = min(known) - began
         spread = Duration.from_s(wait.s() * _SPREAD * self._host.rng.random())
-        self._alarm.set(self._not_before(wait + spread))
+        self._set(self._not_before(wait + spread))
 
     def _not_before(self, gap: Duration) -> Instant[Mono]:
         now = self._host.mono()

@@ -220,6 +220,10 @@ class Controller:
         """What was last said so, as far as it counts now, and carried to now."""
         return self._election.suffrage.fence(now)
 
+    def shut_out(self) -> frozenset[SourceId]:
+        """Sources that do not stand for election because they lie outside of it."""
+        return frozenset(source.spec.source for source in self.sources()) & self._election.suffrage.shut_out
+
     def contradiction(self, clock: ClockId, now: Now) -> str | None:
         """How far at least the reading of a clock itself lies outside the fence, in words; None: it does not."""
         return self._election.suffrage.contradiction(now.clocks[clock], 0.0, now.mono)

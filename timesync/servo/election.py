@@ -85,12 +85,14 @@ class Election:
         for source in model.sources.values():
             candidate = model.candidate(source, reading, now.mono)
             ruling = self._excluded(source, candidate)
+            self.suffrage.shut_out.discard(source.spec.source)
             if ruling is not None:
                 notes += _ruled(source, ruling)
                 continue
             assert candidate is not None
             outside = self.suffrage.outside(candidate, reading, now.mono)
             if outside is not None:
+                self.suffrage.shut_out.add(candidate.source)
                 notes += _ruled(source, outside, contradicted=True)
             else:
                 standing.append(candidate)

@@ -25,10 +25,12 @@ class Suffrage:
 
     Attributes:
         awaited: The first word of those who make the fence is still to come.
+        shut_out: Sources that lay outside of the fence when they were last judged.
     """
 
     def __init__(self) -> None:
         self.awaited = False
+        self.shut_out: set[SourceId] = set()
         self._fence: Fence | None = None
 
     def enclose(self, fence: Fence | None, *, awaited: bool) -> None:
