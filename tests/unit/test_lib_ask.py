@@ -140,3 +140,9 @@ def test_a_roughtime_server_with_another_key_and_one_that_is_away() -> None:
         assert "no response within 0.1 s" == answer.troubles[silent.address]
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize("version", [2, 5])
+def test_no_version_is_asked_in_that_is_no_standard_or_too_old(version: int) -> None:
+    with pytest.raises(ValueError, match=f"version {version} is not 3 or 4"):
+        query_blocking("127.0.0.1:9", version=version, timeout_s=0.1)
