@@ -42,6 +42,11 @@ def test_keys_come_first_then_authenticated_measurements(scene: NtsScene) -> Non
         assert (f"{NAME}:{KE_PORT}", 8, False, False) == (
             said["ke_server"], said["cookies"], said["provisional"], said["starving"],
         )  # fmt: skip
+        assert ("AES_128_GCM_SIV", 128, 1, 0, False) == (
+            said["aead"], said["key_bits"], said["establishments"], said["attempts"], said["nak"],
+        )  # fmt: skip
+        assert 0 < said["cookie_octets"] < 200
+        assert 50 < said["age_s"] < 70
 
     scene.play(story)
     assert 1 == len(far.asked_at)

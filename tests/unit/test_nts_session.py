@@ -239,7 +239,9 @@ def test_no_packet_at_all(data: bytes) -> None:
 def test_a_nak_acts_only_when_the_next_request_is_made() -> None:
     one = session()
     request = ask(one)
+    assert not one.refused
     assert NtsRefusal.NAK == one.judge(hand_nak(request))
+    assert one.refused
     assert 7 == len(one.cookies)
     assert one.protect(REQUEST_HEAD) is None
     assert () == one.cookies
@@ -250,6 +252,7 @@ def test_a_valid_answer_after_a_nak_makes_the_nak_void() -> None:
     request = ask(one)
     assert NtsRefusal.NAK == one.judge(hand_nak(request))
     assert isinstance(one.judge(hand_reply(request, KEYS, cookies(1, first=9))), NtsAnswer)
+    assert not one.refused
     assert one.protect(REQUEST_HEAD) is not None
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 from dataclasses import dataclass
 from typing import NewType
 
@@ -64,3 +66,13 @@ def identity_text(identity: ClockIdentity) -> str:
     """As linuxptp writes it: ``aabbcc.fffe.ddeeff``."""
     digits = identity.hex()
     return f"{digits[:6]}.{digits[6:10]}.{digits[10:]}"
+
+
+def reference_id(address: str) -> bytes:
+    """What stands for a server: its IPv4 address, or four octets of an IPv6 address's MD5 (RFC 5905, 7.3)."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address):
+        if parsed.ipv4_mapped is None:
+            return hashlib.md5(parsed.packed, usedforsecurity=False).digest()[:4]
+        parsed = parsed.ipv4_mapped
+    return parsed.packed

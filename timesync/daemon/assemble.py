@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import ipaddress
 from collections.abc import Mapping
 
-from timesync.base.ids import ClockId, Endpoint, LinkId, SourceId
+from timesync.base.ids import ClockId, Endpoint, LinkId, SourceId, reference_id
 from timesync.base.time import Duration
 from timesync.config.address import NTP_PORT
 from timesync.config.csptp import EVENT_PORT
@@ -131,16 +129,6 @@ def source_spec(source: NtpLike, endpoint: Endpoint, clock: ClockId, precision: 
         correction=-source.offset,
         stamp_noise_s=precision.s(),
     )
-
-
-def reference_id(address: str) -> bytes:
-    """What stands for a server: its IPv4 address, or four octets of an IPv6 address's MD5 (RFC 5905, 7.3)."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address):
-        if parsed.ipv4_mapped is None:
-            return hashlib.md5(parsed.packed, usedforsecurity=False).digest()[:4]
-        parsed = parsed.ipv4_mapped
-    return parsed.packed
 
 
 def server_settings(config: Config, keys: Mapping[int, SymmetricKey]) -> ServerSettings:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import assert_never
 
-from timesync.base.ids import ClockId, Endpoint, SourceId
+from timesync.base.ids import ClockId, Endpoint, SourceId, reference_id
 from timesync.base.machine import Dropped, Effect, Measured, Noted, Status
+from timesync.base.time import Instant, Utc
 from timesync.config.schema import PoolSource
 from timesync.daemon.assemble import (
     NtpLike,
     client_settings,
-    reference_id,
     roster_settings,
     source_id,
     source_spec,
@@ -29,6 +29,7 @@ from timesync.ntp.client import Client
 from timesync.ntp.over_ptp import OverPtp
 from timesync.ntp.pool import Add, Health, Remove, Resolve, Roster, RosterEffect, health
 from timesync.ntp.v5.speech import Loops, Speech5
+from timesync.observe.ntp_answer import answer_object
 from timesync.observe.snapshot import SourceFacts
 from timesync.runtime.drive import Alarm, Driver, RequestMachine
 
@@ -185,10 +186,26 @@ class NtpGroup:
                 address=str(server.endpoint),
                 status=None,
                 drops=server.drops,
-                details={**self._finder.details(server.endpoint), **_carriage(server.driver.machine)},
+                details={
+                    **self._finder.details(server.endpoint),
+                    **_carriage(server.driver.machine),
+                    **self._said(server.client),
+                },
             )
             for identity, server in self.servers.items()
         }
+
+    def _said(self, client: Client) -> Mapping[str, object]:
+        """What the server said last, and the key that protects it."""
+        key = None if self.source.key is None else self._keys[self.source.key]
+        heard = client.heard
+        return {
+            "key": None if key is None else {"id": key.id, "algorithm": key.algorithm, "bits": 8 * len(key.secret)},
+            "answer": None if heard is None else answer_object(heard, self._utc()),
+        }
+
+    def _utc(self) -> Instant[Utc]:
+        return self._leap_table.utc(self._host.clocks[self.clock].read().at)
 
     def calibration(self) -> Mapping[str, object]:
         """Nothing."""

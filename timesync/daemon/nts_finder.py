@@ -57,6 +57,7 @@ class _Known:
         remote: Who made them; None for those that were stored.
         tls: How; None for those that were stored.
         provisional: What is still to be verified of its certificate.
+        establishments: How often keys were made.
         verified: A valid answer has come under them.
         trouble: Why others could not be got.
     """
@@ -69,6 +70,7 @@ class _Known:
     remote: Endpoint | None = None
     tls: TlsFacts | None = None
     provisional: Provisional | None = None
+    establishments: int = 1
     verified: bool = field(default=False)
     trouble: str | None = None
 
@@ -238,6 +240,7 @@ class NtsFinder:
         else:
             known.authenticator.renew(session, provisional=provisional is not None)
             known.agreed, known.established, known.verified = result.agreed, self._utc(), False
+            known.establishments += 1
         known.tls, known.provisional, known.remote = result.tls, provisional, result.remote
         known.retry, known.trouble = waits, None
         secret = "safe from a quantum computer" if result.tls.post_quantum else result.tls.group or "an unnamed group"
@@ -347,7 +350,13 @@ class NtsFinder:
             "nts": {
                 "ke_server": known.ke_server,
                 "aead": session.keys[0].aead.name,
+                "key_bits": 8 * len(session.keys[0].c2s),
+                "age_s": (self._utc() - known.established).s(),
+                "establishments": known.establishments,
+                "attempts": known.retry.state.attempts,
+                "nak": session.refused,
                 "cookies": len(session.cookies),
+                "cookie_octets": len(session.cookies[0]) if session.cookies else 0,
                 "ntp_version": known.authenticator.version,
                 "provisional": known.provisional is not None,
                 "starving": known.authenticator.starving,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from timesync.base.ids import SourceId
 from timesync.base.measure import Leap, SourceStatus, Stamp, StampSource
+from timesync.base.time import Duration
 from timesync.ntp.exchange import MAX_STRATUM, worse
 from timesync.ntp.poll import Pacing
 from timesync.wire.ntp import NtpPacket
@@ -16,6 +20,27 @@ REFUSALS_BELIEVED: Final = 3
 REACH_BITS: Final = 8
 
 LOOP_TEXT: Final = "it takes its own time from this machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a server said last, and what of its answers was of use.
+
+    Attributes:
+        packet: Its last answer.
+        response: How long it had the request of the last measurement; None before one.
+        tx: Where the last request was stamped; None before both stamps of an exchange were known.
+        rx: Where its answer was stamped.
+        stamps: Exchanges by where their requests and answers were stamped.
+        good: Measurements made.
+    """
+
+    packet: NtpPacket
+    response: Duration | None
+    tx: StampSource | None
+    rx: StampSource | None
+    stamps: tuple[Mapping[StampSource, int], Mapping[StampSource, int]]
+    good: int
 
 
 class Association:
@@ -36,6 +61,10 @@ class Association:
         self._last: NtpPacket | None = None
         self._interleaved = False
         self._timestamping: StampSource | None = None
+        self._response: Duration | None = None
+        self._stamps: tuple[StampSource, StampSource] | None = None
+        self._stamped = (Counter[StampSource](), Counter[StampSource]())
+        self._good = 0
         self._loop = False
         self._refusals = 0
         self._reachable: bool | None = None
@@ -63,6 +92,22 @@ class Association:
     def stamped(self, t1: Stamp, t4: Stamp) -> None:
         """Where our stamps of an exchange were taken."""
         self._timestamping = worse(t1.source, t4.source)
+        self._stamps = t1.source, t4.source
+        for counter, stamp in zip(self._stamped, (t1, t4), strict=True):
+            counter[stamp.source] += 1
+
+    def measured(self, response: Duration) -> None:
+        """An exchange gave a measurement; the server had its request for so long."""
+        self._response = response
+        self._good += 1
+
+    @property
+    def last(self) -> Heard | None:
+        """What was heard last; None before anything was."""
+        if self._last is None:
+            return None
+        tx, rx = (None, None) if self._stamps is None else self._stamps
+        return Heard(self._last, self._response, tx, rx, self._stamped, self._good)
 
     def repeats(self, packet: NtpPacket) -> bool:
         """Whether this has the same timestamps as the last answer (RFC 5905, 9.2, test 1)."""

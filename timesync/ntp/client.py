@@ -23,7 +23,7 @@ from timesync.base.machine import (
 )
 from timesync.base.measure import Measurement, Quality, SourceStatus, Stamp
 from timesync.base.time import Duration, Instant, Mono, Tai
-from timesync.ntp.association import LOOP_TEXT, Association
+from timesync.ntp.association import LOOP_TEXT, Association, Heard
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.authenticator import Authenticator, KeyAuthenticator
 from timesync.ntp.client_interleaved import Interleaved, InterleavedAsk, Previous, pair_stamps
@@ -223,6 +223,11 @@ class Client:
         """The reference ids by which other servers would name this machine (RFC 5905, 7.3)."""
         self._own = ids
 
+    @property
+    def heard(self) -> Heard | None:
+        """What the server said last; None before it has answered."""
+        return self._association.last
+
     def status(self) -> SourceStatus:
         """What is known of the server now."""
         return self._association.status(
@@ -353,7 +358,10 @@ class Client:
         response = t3 - asked
         if response > MAX_RESPONSE or response < -precision_of(packet.precision):
             return DropReason.RESPONSE
-        return measure(t1, t2, t3, t4, packet.precision, self._limits, self._scales)
+        sample = measure(t1, t2, t3, t4, packet.precision, self._limits, self._scales)
+        if isinstance(sample, Sample):
+            self._association.measured(response)
+        return sample
 
     def _measurement(self, sample: Sample, answer: Answer, previous: Previous | None) -> Measurement:
         """For the core. An interleaved sample lies between two answers: the worse words of both count."""

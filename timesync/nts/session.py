@@ -130,6 +130,11 @@ class NtsSession:
         """A valid answer has come under these keys."""
         return self._verified
 
+    @property
+    def refused(self) -> bool:
+        """An NTS NAK has come for the last request, and no valid answer."""
+        return self._pending is not None and self._pending.nak and not self._pending.answered
+
     def ready(self) -> bool:
         """Whether ``protect`` can make a request; a NAK that no valid answer has contradicted is believed now."""
         self._heed_nak()

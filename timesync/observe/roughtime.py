@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from timesync.base.ids import ClockId
+from timesync.observe.track import track_object
 from timesync.servo.view import SourceState
 
 REPORT_FILE: Final = "roughtime-malfeasance.json"
@@ -82,5 +83,8 @@ def entry(facts: RoughtimeFacts) -> dict[str, Any]:
         "received": facts.received,
         "drops": {},
         "details": {"roughtime": {"radius_s": facts.radius_s, "malfeasance_age_s": facts.malfeasance_age_s}},
+        "trusted": False,
+        "noselect": False,
+        **track_object(None),
         **dict.fromkeys(unknown),
     }

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from timesync.base.ids import ClockId, ClockIdentity, SourceId, identity_text
-from timesync.base.measure import Leap, SourceStatus, StampSource
+from timesync.base.measure import Leap, SourceStatus
 from timesync.base.time import Duration, Instant, Mono
 from timesync.host import RefusedCertificate, ServedCertificate, ServerCounters
 from timesync.observe import roughtime
+from timesync.observe.ntp_answer import STAMPING
 from timesync.observe.ptp_extras import heard_object, rate_object
 from timesync.observe.ptp_instances import instance_object
+from timesync.observe.track import track_object
 from timesync.ptp.extras import Heard
 from timesync.ptp.outlook import PTP_REFERENCE
 from timesync.ptp.unicast.client import ServerView
@@ -193,6 +195,9 @@ class Snapshot:
             "reference_id_hex": core.reference_id.hex(),
             "updated_utc_ns": None if core.reference_time is None else core.reference_time.ns() - self.tai_utc * 10**9,
             "leap": _LEAP_WORDS[core.leap],
+            "last_offset_s": None if core.update is None else core.update.offset_s,
+            "rms_offset_s": None if core.update is None else core.update.rms_offset_s,
+            "update_interval_s": None if core.update is None else core.update.interval_s,
             "root_delay_s": core.root_delay.s(),
             "root_dispersion_s": core.root_dispersion.s(),
             "error_bound_s": served.error_bound_s,
@@ -322,8 +327,11 @@ class Snapshot:
             "draft": None if status is None else status.draft,
             "timestamping": _timestamping(status),
             "last_sample_age_s": age,
+            **track_object(view.track),
             "samples": view.samples,
             "outliers": view.outliers,
+            "trusted": view.trusted,
+            "noselect": view.noselect,
             "sent": 0 if status is None else status.sent,
             "received": 0 if status is None else status.received,
             "drops": {} if facts is None else dict(facts.drops),
@@ -339,7 +347,7 @@ def _unresolved(name: str, kind: str, reason: str) -> dict[str, Any]:
          "root_delay_s", "root_dispersion_s"),
     )  # fmt: skip
     zeros = dict.fromkeys(("reach", "samples", "outliers", "sent", "received"), 0)
-    flags = dict.fromkeys(("authenticated", "interleaved"), False)
+    flags = dict.fromkeys(("authenticated", "interleaved", "trusted", "noselect"), False)
     return {
         "name": name,
         "kind": kind,
@@ -348,6 +356,7 @@ def _unresolved(name: str, kind: str, reason: str) -> dict[str, Any]:
         "drops": {},
         "details": {},
         **fields,
+        **track_object(None),
         **zeros,
         **flags,
     }
@@ -356,9 +365,7 @@ def _unresolved(name: str, kind: str, reason: str) -> dict[str, Any]:
 def _timestamping(status: SourceStatus | None) -> str | None:
     if status is None or status.timestamping is None:
         return None
-    return {StampSource.HARDWARE: "hardware", StampSource.KERNEL: "kernel", StampSource.USER: "daemon"}[
-        status.timestamping
-    ]
+    return STAMPING[status.timestamping]
 
 
 def _csptp(facts: CsptpFacts) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from timesync.base.ids import SourceId
 from timesync.base.measure import Measurement, Quality, SourceStatus
@@ -14,6 +14,7 @@ from timesync.servo.fusion import Fusion
 from timesync.servo.holdover import UNMODELLED, Habits
 from timesync.servo.ledger import Ledger
 from timesync.servo.poll import PollAdvisor
+from timesync.servo.recent import Point, Recent, Updates
 from timesync.servo.select import Candidate, Ruling
 from timesync.servo.tracker import Tracker, Verdict, Wander
 from timesync.servo.view import SourceState
@@ -56,6 +57,7 @@ class Corrections:
         steps: How often it was stepped by us.
         stepped: How far in all, whatever the direction.
         led: References of its own have fed it.
+        recent: The last of them.
     """
 
     updates: int = 0
@@ -63,6 +65,7 @@ class Corrections:
     steps: int = 0
     stepped: Duration = ZERO
     led: bool = False
+    recent: Updates = field(default_factory=Updates)
 
 
 class Source:
@@ -78,6 +81,7 @@ class Source:
         self.ruling = Ruling(SourceState.WAITING, "no measurement yet")
         self.advisor = None if spec.poll is None else PollAdvisor(*spec.poll)
         self.spacing_s = 1.0
+        self.recent = Recent()
 
     def track(self, at: Instant[Tai]) -> Prediction | None:
         """The free clock against truth by this source alone, carried to free time ``at``, from the model's origin."""
@@ -286,6 +290,8 @@ class ClockModel:
         source.quality = m.quality
         offset = source.between(m) if isinstance(source, Link) else self.free_offset(m, source.spec.correction)
         before = tracker.predict(free, source.wander)
+        point = Point(m.offset, free, m.at - free)
+        source.recent.add(point, 0.0 if before is None else offset - before.offset_s, now)
         delay = None if m.delay is None or m.averaged else m.delay.s()
         # Who is not used may be too coarse to show how the clock wanders: what repeats in him is his own.
         teaches = isinstance(source, Link) or self.fusion.learns_from(source.spec.source)

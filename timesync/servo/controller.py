@@ -356,6 +356,7 @@ class Controller:
         if counted:
             model.corrections.updates += 1
             model.corrections.updated_at = now.clocks[clock]
+            model.corrections.recent.add(estimate.offset_s, now.mono)
         if isinstance(action, Step):
             self._deadlines[clock] = (now.mono if counted else now.mono + Duration.from_s(_RETRY_S), None)
             return [StepClock(clock, action.by)]

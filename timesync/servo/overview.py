@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+from timesync.base.ids import SourceId
 from timesync.base.measure import Leap
 from timesync.base.rate import Rate
-from timesync.base.time import Duration
+from timesync.base.time import Duration, Instant, Tai
 from timesync.servo.clock_model import CONFIDENCE, ClockModel, Source
 from timesync.servo.command import Now
 from timesync.servo.controller import Controller
-from timesync.servo.view import ClockView, CoreView, ServoState, SourceState, SourceView
+from timesync.servo.recent import Updates
+from timesync.servo.select import Candidate
+from timesync.servo.view import ClockView, CoreView, ServoState, SourceState, SourceView, TrackView, UpdateView
 
 LOCAL_REFERENCE = bytes((127, 127, 1, 1))
 """Reference id of a clock that serves its own time for want of better (the address of ntpd's local clock driver)."""
@@ -37,6 +40,29 @@ def view_source(model: ClockModel, source: Source, now: Now) -> SourceView:
         outliers=source.tracker.outliers,
         root_delay_s=None if source.quality is None else source.quality.root_delay.s(),
         root_dispersion_s=None if source.quality is None else source.quality.root_dispersion.s(),
+        trusted=source.spec.trusted,
+        noselect=source.spec.noselect,
+        track=None if candidate is None else _view_track(model, source, candidate, now.clocks[model.spec.clock]),
+    )
+
+
+def _view_track(model: ClockModel, source: Source, candidate: Candidate, reading: Instant[Tai]) -> TrackView | None:
+    """Its last measurements, when the clock reads ``reading``."""
+    last, estimate, free = source.recent.last, model.estimate(reading), model.ledger.free(reading)
+    if last is None:
+        return None
+    # What the clock would have done by itself since then, and what was added to it.
+    drifted = candidate.frequency * (free - last.free).s()
+    steered = (reading - free) - last.adjustment
+    known = candidate.frequency if estimate is None else estimate.frequency - model.ledger.environment
+    return TrackView(
+        measured_s=last.offset.s(),
+        carried_s=(last.offset - source.spec.correction + steered).s() + drifted,
+        residual_frequency=Rate(candidate.frequency - known),
+        residual_frequency_uncertainty=Rate(candidate.frequency_deviation),
+        points=source.recent.points,
+        runs=source.recent.runs,
+        span_s=source.recent.span_s,
     )
 
 
@@ -79,7 +105,7 @@ def overview(controller: Controller, now: Now) -> CoreView:
     bound = model.error_bound_s(reading, now.mono)
     best = standing.best
     stratum, reference_id, leap, root_delay = _NO_STRATUM, b"\0\0\0\0", Leap.UNKNOWN, Duration(0)
-    reference = None
+    reference: SourceId | None = None
     usable = standing.state in _SERVABLE and best is not None and bound is not None
     root, path = controller.lineage.root(served)
     if usable and best is not None and root is not None and root.quality is not None:
@@ -110,7 +136,14 @@ def overview(controller: Controller, now: Now) -> CoreView:
         fed_at=standing.fed_at,
         reference=reference,
         holdover_left=standing.holdover_left(now.mono),
+        update=_view_update(model.corrections.recent),
     )
+
+
+def _view_update(recent: Updates) -> UpdateView | None:
+    if recent.offset_s is None:
+        return None
+    return UpdateView(offset_s=recent.offset_s, rms_offset_s=recent.rms_s, interval_s=recent.interval_s)
 
 
 def _views(controller: Controller, now: Now, *, links: bool) -> tuple[SourceView, ...]:

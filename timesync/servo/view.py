@@ -33,6 +33,45 @@ class SourceState(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrackView:
+    """What a source's last measurements look like, as other programs for the same purpose show it.
+
+    Attributes:
+        measured_s: The clock minus the source in the last measurement.
+        carried_s: The same, with what the clock did since: what would be measured now if nothing else had changed.
+        residual_frequency: The clock's frequency by this source alone, beyond what all sources together say of it;
+            positive is fast.
+        residual_frequency_uncertainty: One standard deviation.
+        points: How many measurements were regarded, 64 at most.
+        runs: How often they went from one side of what was expected to the other, and one.
+        span_s: From the first to the last of them.
+    """
+
+    measured_s: float
+    carried_s: float
+    residual_frequency: Rate
+    residual_frequency_uncertainty: Rate
+    points: int
+    runs: int
+    span_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateView:
+    """The last corrections of the served clock.
+
+    Attributes:
+        offset_s: The clock minus truth, as it was found at the last one.
+        rms_offset_s: Its quadratic mean over the last dozen or so.
+        interval_s: Between the last two; 0 before there were two.
+    """
+
+    offset_s: float
+    rms_offset_s: float
+    interval_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceView:
     """One source as the core sees it.
 
@@ -51,6 +90,9 @@ class SourceView:
         outliers: Measurements refused by the gate.
         root_delay_s: Round trip from the source to its root, as it last said; None before it did.
         root_dispersion_s: Its own bound on its error, apart from that delay, as it last said.
+        trusted: The configuration says so.
+        noselect: The same.
+        track: Of its last measurements; None before the first.
     """
 
     source: SourceId
@@ -67,6 +109,9 @@ class SourceView:
     outliers: int
     root_delay_s: float | None = None
     root_dispersion_s: float | None = None
+    trusted: bool = False
+    noselect: bool = False
+    track: TrackView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +172,7 @@ class CoreView:
         reference: The source that stratum and reference id are of, also if other clocks of this machine lie between;
             None when not synchronised.
         holdover_left: For so long a holdover may go on; None in any other state.
+        update: The last corrections; None before any.
     """
 
     at: Instant[Mono]
@@ -146,3 +192,4 @@ class CoreView:
     fed_at: Instant[Mono] | None = None
     reference: SourceId | None = None
     holdover_left: Duration | None = None
+    update: UpdateView | None = None
