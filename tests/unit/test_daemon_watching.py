@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from cli_support import PATIENCE_S, configuration, eventually, running, server, 
 from timesync.config.observe import Observe
 from timesync.daemon.observer import kinds_for
 from timesync.daemon.watching import _until_next
+from timesync.wire.candm import Command, encode_request
+from timesync.wire.candm_reply import decode_reply
 
 
 class Stream:
@@ -172,6 +175,66 @@ def test_a_port_that_is_taken_is_said_and_is_no_reason_to_stop(tmp_path: Path) -
 )
 def test_who_asks_is_looked_up_for_parts_that_show_it(watched: dict[str, Any], wanted: tuple[str, ...]) -> None:
     assert wanted == kinds_for(Observe.model_validate(watched))
+
+
+def _chronyc(folder: Path) -> str:
+    return f"observe: {{control: c.sock, state: state, chronyc: {{socket: {folder}/run/d.sock}}}}\n"
+
+
+def test_the_socket_of_chronyc_takes_the_place_of_a_dead_one_and_goes_with_the_daemon(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="timesync-") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        (folder / "run").mkdir()
+        dead = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        dead.bind(f"{folder}/run/d.sock")
+        dead.close()
+        file = configuration(tmp_path, rest=_chronyc(folder))
+        with running(tmp_path, "run", "-c", str(file)) as daemon:
+            status(tmp_path / "c.sock")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+                client.bind(f"{folder}/run/c")
+                # Whoever the observer is, it must be able to write to it.
+                Path(f"{folder}/run/c").chmod(0o666)
+                client.settimeout(0.5)
+
+                def told() -> bytes | None:
+                    try:
+                        client.connect(f"{folder}/run/d.sock")
+                        client.send(encode_request(Command.TRACKING, 7, size=104))
+                        return client.recv(1000)
+                    except OSError:
+                        return None
+
+                assert 7 == decode_reply(eventually(told, "an answer")).sequence
+            assert 0 == daemon.end(signal.SIGTERM)
+        assert not Path(f"{folder}/run/d.sock").exists()
+
+
+def test_a_socket_of_chronyc_that_cannot_be_had_is_said(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="timesync-") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        (folder / "run").mkdir()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+            other.bind(f"{folder}/run/d.sock")
+            file = configuration(tmp_path, rest=_chronyc(folder))
+            with running(tmp_path, "run", "-c", str(file)) as daemon:
+                said = status(tmp_path / "c.sock")["warnings"]
+                assert any(f"another program listens on {folder}/run/d.sock" in text for text in said)
+                assert 0 == daemon.end(signal.SIGTERM)
+            assert Path(f"{folder}/run/d.sock").exists(), "it is not ours"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's observer is somebody else")
+def test_a_directory_that_the_observer_may_not_enter_is_said(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="timesync-") as made:
+        file = configuration(tmp_path, rest=_chronyc(Path(made)))
+        with running(tmp_path, "run", "-c", str(file)):
+            said = status(tmp_path / "c.sock")["warnings"]
+            assert [
+                f"observe.chronyc.socket cannot be served: its process, which runs as nobody, may not enter {made}"
+            ] == [text for text in said if text.startswith("observe.")]
 
 
 @pytest.mark.parametrize("text", ["mqtt://", "http://localhost", "mqtt://user:word@localhost", "localhost"])

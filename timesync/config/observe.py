@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, GetJsonSchemaHandler, model_validator
@@ -13,7 +14,7 @@ from pydantic_core import CoreSchema
 from timesync.base.ids import Endpoint
 from timesync.base.time import Duration
 from timesync.config.address import AddressError, HostPort, parse_host_port
-from timesync.config.fields import Listen, Path, Span, Written, refusal
+from timesync.config.fields import Listen, Networks, Path, Span, Written, refusal
 from timesync.config.model import Model
 
 METRICS_PORT = 9975
@@ -195,20 +196,44 @@ class Metrics(Shorthand):
     """Other exporters whose names are given too, so that dashboards made for them load."""
 
 
+ChronycCommand = Literal[
+    "activity", "authdata", "clients", "manual", "ntpdata", "rtcdata", "selectdata", "serverstats", "smoothing",
+    "sourcename", "sources", "sourcestats", "tracking",
+]  # fmt: skip
+"""Reports, as chronyc calls them."""
+
+_OPEN_TO_ALL: tuple[ChronycCommand, ...] = (
+    "activity", "manual", "rtcdata", "smoothing", "sourcename", "sources", "sourcestats", "tracking",
+)  # fmt: skip
+
+
 class Chronyc(Shorthand):
     """Read-only answers to chronyc and to what speaks its protocol; or just the address to listen on."""
 
     main = "listen"
 
     listen: Annotated[Endpoint, Listen(CHRONYC_PORT)] | None = None
-    """The UDP port; an address of loopback. 323 is where chronyc asks by itself."""
+    """The UDP port; an address of loopback, unless there is `allow`. 323 is where chronyc asks by itself."""
     socket: Annotated[str, Path(socket=True)] | None = None
     """A Unix socket; chronyc asks at /run/chrony/chronyd.sock by itself."""
+    allow: Networks = ()
+    """Who apart from this machine may ask at `listen` (chronyd's `cmdallow`)."""
+    opencommands: Annotated[tuple[ChronycCommand, ...], Field(max_length=13)] = _OPEN_TO_ALL
+    """The reports that those of `allow` may ask for, as in chronyd; this machine's users may ask for all."""
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
         if self.listen is None and self.socket is None:
             raise refusal("needs listen, socket, or both")
+        if self.listen is None and self.allow:
+            raise refusal("without listen nobody can ask but over the socket", step="allow")
+        if "opencommands" in self.model_fields_set and not self.allow:
+            raise refusal("has a meaning for those of `allow` only", step="opencommands")
+        where = None if self.listen is None else ip_address(self.listen.address)
+        if where is not None and where.is_unspecified:
+            raise refusal("needs one address, since answers must come from the one that was asked", step="listen")
+        if where is not None and not where.is_loopback and not self.allow:
+            raise refusal("is no address of loopback; with it, write in `allow` who may ask", step="listen")
         return self
 
 

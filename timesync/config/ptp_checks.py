@@ -43,7 +43,8 @@ _NEVER_GRANDMASTER = 255
 def check_ptp(root: Mapping) -> Iterator[Problem]:
     """Every contradiction of PTP instances."""
     interfaces: dict[tuple[object, ...], Location] = {}
-    sockets = {value(root, "observe", "control"): "observe.control", value(root, "serve", "sock"): "serve.sock"}
+    places = (("observe", "control"), ("observe", "chronyc", "socket"), ("serve", "sock"))
+    sockets = {value(root, *place): ".".join(place) for place in places}
     for instance in ptp_locations(root):
         yield from check_clock_name(root, (*instance, "clock"), clock_names(root))
         profile = profile_at(root, instance)

@@ -234,10 +234,15 @@ def _check_local_links(root: Mapping, found: list[Item]) -> Iterator[Problem]:
     unit = number(root, "serve", "shm")
     if given is not None and given == control:
         yield complain(root, ("serve", "sock"), "the same socket as observe.control")
+    asked = value(root, "observe", "chronyc", "socket")
+    for path, called in ((control, "observe.control"), (given, "serve.sock")):
+        if asked is not None and asked == path:
+            yield complain(root, ("observe", "chronyc", "socket"), f"the same socket as {called}")
     for item in found:
         meant = item.called.value
-        if item.called.kind == "sock" and meant == control:
-            yield complain(root, item.place, "the same socket as observe.control")
+        if item.called.kind == "sock" and meant in (control, asked):
+            called = "observe.control" if meant == control else "observe.chronyc.socket"
+            yield complain(root, item.place, f"the same socket as {called}")
         elif (item.called.kind == "sock" and meant == given) or (item.called.kind == "shm" and meant == unit):
             message = f"serve.{item.called.kind} writes there: our own time would come back as a source"
             yield complain(root, item.place, message)

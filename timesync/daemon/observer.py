@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,6 +19,7 @@ from timesync.config import mqtt_files
 from timesync.config.observe import Observe
 from timesync.observe import stream
 from timesync.observe.broadcast import Broadcaster, Watcher
+from timesync.observe.control import is_socket
 from timesync.observe.parts import Settings, note_of, settings_frame
 from timesync.runtime.child import Child
 from timesync.runtime.ke_service import open_listeners
@@ -96,7 +98,7 @@ class Observer:
                 await self._task
             self._task = None
         for bound in self._sockets.values():
-            bound.close()
+            _close(bound)
         self._sockets = {}
         self.warnings = ()
 
@@ -107,7 +109,8 @@ class Observer:
             try:
                 self._sockets[name] = opened()
             except OSError as error:
-                text = f"observe.{name} cannot be served: {error.strerror or error}"
+                key = name.replace("-", ".")
+                text = f"observe.{key} cannot be served: {error.strerror or error}"
                 warnings.append(text)
                 self._note(Noted("warning", f"observe-{name}", text))
         if observe.measurements is not None:
@@ -193,6 +196,8 @@ def _listening(observe: Observe) -> Iterator[tuple[str, Callable[[], socket.sock
             yield name, partial(_open_tcp, section.listen)
     if observe.chronyc is not None and observe.chronyc.listen is not None:
         yield "chronyc", partial(_open_udp, observe.chronyc.listen)
+    if observe.chronyc is not None and observe.chronyc.socket is not None:
+        yield "chronyc-socket", partial(_open_unix, Path(observe.chronyc.socket))
 
 
 def _open_tcp(where: Endpoint) -> socket.socket:
@@ -208,6 +213,55 @@ def _open_udp(where: Endpoint) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def _open_unix(path: Path) -> socket.socket:
+    """A socket of datagrams. Raises OSError; so for any file there but a socket that nobody listens on.
+
+    Answers go to sockets that others make beside it, so the observer must be able to enter the directory.
+    """
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    closed = [one for one in (path.parent, *path.parent.parents) if os.geteuid() == 0 and not _open_to_nobody(one)]
+    if closed:
+        raise PermissionError(f"its process, which runs as nobody, may not enter {closed[-1]}")
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        if is_socket(path):
+            if _listened_on(path):
+                raise FileExistsError(f"another program listens on {path}")
+            path.unlink()
+        bound.bind(str(path))
+        # Whoever can make a socket beside it may ask; it tells no more than the control socket.
+        path.chmod(0o666)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _open_to_nobody(directory: Path) -> bool:
+    """Whether the observer may use what is in it."""
+    found = directory.stat()
+    if found.st_uid == NOBODY:
+        return bool(found.st_mode & stat.S_IXUSR)
+    return bool(found.st_mode & (stat.S_IXGRP if found.st_gid == NOBODY else stat.S_IXOTH))
+
+
+def _listened_on(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return False
+        return True
+
+
+def _close(bound: socket.socket) -> None:
+    """Close it, and take its file away where it has one."""
+    if bound.family == socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            Path(bound.getsockname()).unlink()
+    bound.close()
 
 
 def _name_of(bound: socket.socket) -> str:

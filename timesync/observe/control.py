@@ -82,7 +82,7 @@ class ControlServer:
 
     async def _clear(self, path: Path) -> None:
         """Remove the socket of a daemon that is gone; never anything else (CVE-2020-14367)."""
-        if not _is_socket(path):
+        if not is_socket(path):
             return
         try:
             _, writer = await asyncio.wait_for(asyncio.open_unix_connection(self._path), PATIENCE_S)
@@ -173,7 +173,7 @@ class ControlServer:
         return handler
 
 
-def _is_socket(path: Path) -> bool:
+def is_socket(path: Path) -> bool:
     """Whether there is one; False for nothing. Raises FileExistsError for anything else."""
     try:
         mode = path.lstat().st_mode

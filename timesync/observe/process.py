@@ -50,6 +50,7 @@ PARTS: Final[Mapping[str, str]] = {
     "web": "timesync.observe.web.part:WebPage",
     "mqtt": "timesync.observe.mqtt.part:MqttPart",
     "measurements": "timesync.observe.records.writer:Recorder",
+    "chronyc": "timesync.observe.chronyc:Chronyc",
 }
 """What each key of ``observe`` starts, as ``module:class``; imported only where it is configured."""
 

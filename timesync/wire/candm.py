@@ -42,13 +42,11 @@ _MAX_COEFFICIENT = (1 << _COEFFICIENT_BITS - 1) - 1
 
 
 class Command(IntEnum):
-    """Requests that only ask; all others change something, or are of versions of chrony that nobody has."""
+    """Requests that only ask for the state; all others change something, or ask who may ask."""
 
     NULL = 0
     N_SOURCES = 14
     SOURCE_DATA = 15
-    ACCESS_CHECK = 25
-    COMMAND_ACCESS_CHECK = 26
     TRACKING = 33
     SOURCE_STATS = 34
     RTC_REPORT = 35
