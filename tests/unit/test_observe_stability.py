@@ -9,8 +9,11 @@ from collections.abc import Sequence
 import allantools
 import numpy as np
 import pytest
+from record_support import record
 
+from timesync.base.time import UNITS_PER_S
 from timesync.observe import stability
+from timesync.observe.records import rows
 from timesync.observe.stability import MASKS, Point, longest_run
 
 SECOND = 1_000_000_000
@@ -48,6 +51,38 @@ def test_they_agree_with_allantools(name: str, size: int, tau0: float) -> None:
     assert compared >= min(len(ours), 1)
     # allantools leaves out the longest times, of which there are but a few terms.
     assert len(expected) <= len(ours) <= len(expected) + 2
+
+
+PULSES = """
+name: recorded
+description: A receiver and its pulse, once a second.
+duration: 20min
+settle: 5min
+world:
+  clock: {offset: 1ms, frequency: -12ppm, wander: 1e-9}
+  hardware:
+    receivers: {/dev/ttyAMA0: {language: nmea, latency: {mean: 120ms, deviation: 30ms}}}
+    pps: {/dev/pps0: {receiver: /dev/ttyAMA0, noise: 100ns}}
+config:
+  sources:
+    - {nmea: /dev/ttyAMA0, baud: 9600}
+    - {pps: /dev/pps0, pairs_with: nmea}
+"""
+
+
+def test_they_agree_with_allantools_on_what_a_daemon_recorded() -> None:
+    recorded, _ = record(PULSES)
+    pulses = [row for row in recorded if row.kind == rows.MEASUREMENT and row.source == "/dev/pps0"]
+    times = [(row.at or 0) >> 16 for row in pulses]
+    offsets = [(row.offset or 0) / UNITS_PER_S for row in pulses]
+    run = longest_run(times, offsets, SECOND)
+    assert len(run.phase_s) > 1000
+    for name, statistic in stability.STATISTICS.items():
+        expected = theirs(name, run.phase_s, 1.0)
+        found = {round(point.tau_s, 9): point.value for point in statistic(run.phase_s, 1.0)}
+        assert len(expected) >= 8
+        for tau, value in expected.items():
+            assert math.isclose(found[tau], value, rel_tol=0.01), (name, tau)
 
 
 def test_mtie_is_what_its_definition_says() -> None:
