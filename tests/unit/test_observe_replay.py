@@ -210,7 +210,7 @@ def test_what_is_recorded_is_enough_for_every_entrance_of_the_core() -> None:
 
     asking = {
         "clocks", "settings", "standing", "owner", "feed", "sources", "deadline", "news",
-        "fence", "contradiction",
+        "fence", "contradiction", "shut_out",
     }  # fmt: skip
     entrances = {name for name in vars(Controller) if not name.startswith("_")} - asking
     assert entrances <= set(vars(TapedController))
