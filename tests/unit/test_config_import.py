@@ -132,6 +132,32 @@ def test_debian_chrony_with_the_files_that_it_includes(tmp_path: Path) -> None:
     assert {7: "SHA256", 12: "AES128", 15: "MD5"} == {number: key.algorithm for number, key in config.keys.items()}
 
 
+@pytest.mark.parametrize(
+    ("lines", "clients"),
+    [
+        ("clientloglimit 524288", 1278),
+        ("clientloglimit 100000000", 65_536),
+        ("clientloglimit 1", 1),
+        ("noclientlog", 0),
+        ("clientloglimit 524288\nnoclientlog", 0),
+    ],
+)
+def test_the_log_of_clients_is_taken_over(lines: str, clients: int, tmp_path: Path) -> None:
+    file = tmp_path / "chrony.conf"
+    file.write_text(f"pool a.example.net iburst\nallow 10.0.0.0/8\n{lines}\n")
+    result = run(file, "-o", tmp_path / "x.yaml")
+    assert 0 == result.exit_code, result.output
+    serving = load(tmp_path / "x.yaml").config.serve.ntp
+    assert serving is not None
+    assert clients == serving.clients
+
+
+def test_without_a_server_there_is_no_log_of_clients() -> None:
+    draft = drafted("chrony.conf", "pool a.example.net iburst\nnoclientlog\nclientloglimit 524288\n")
+    assert not draft.has("serve", "ntp")
+    assert {Kind.NEEDLESS} == {kind for word in ("noclientlog", "clientloglimit") for kind, _, _ in said(draft, word)}
+
+
 def test_rtcsync_is_said_with_its_line() -> None:
     draft = drafted("chrony.conf", "pool a.example.net iburst\n\nrtcsync\n")
     ((kind, line, reason),) = said(draft, "rtcsync")

@@ -25,8 +25,6 @@ NEEDLESS = {
     "clockprecision": "it is measured",
     "maxsamples": "how long measurements count follows from learnt noise and wander",
     "minsamples": "how long measurements count follows from learnt noise and wander",
-    "noclientlog": "what is kept of a client has a fixed size, and holds what limits and interleaved mode need",
-    "clientloglimit": "what is kept of clients has a fixed size",
     "ntsdumpdir": "keys and cookies are kept in observe.state",
     "ntsprocesses": "key establishment has a process of its own",
     "ntsrefresh": "cookies are fetched again when they are old or used up",

@@ -14,9 +14,11 @@ from timesync.config.source import Mark
 
 _EVENT_PORT = 319
 _WITHOUT = ("deny", "bindaddress", "ratelimit", "port", "ptpport", "ntsport", "ntsservercert", "ntsserverkey",
-            "maxntsconnections")  # fmt: skip
+            "maxntsconnections", "noclientlog", "clientloglimit")  # fmt: skip
 _DEFAULT_RATE = (3, 8)
 _LONGEST, _SHORTEST = 11, -9
+_CLIENT_OCTETS = 410
+_MOST_CLIENTS = 65_536
 
 
 def serve(draft: Draft, book: Book) -> bool:
@@ -43,6 +45,7 @@ def serve(draft: Draft, book: Book) -> bool:
     addresses = _addresses(draft, book)
     _listen(draft, book, port, addresses)
     _rate_limit(draft, book)
+    _client_log(draft, book)
     _nts(draft, book, addresses)
     return True
 
@@ -119,6 +122,29 @@ def _rate_limit(draft: Draft, book: Book) -> None:
     if "leak" in given:
         reason = "none: what is over the limit is never answered by chance; clients that send slower are"
         draft.missing(line.mark, "leak", reason)
+
+
+def _client_log(draft: Draft, book: Book) -> None:
+    """Whether a record of each client is kept, and of how many."""
+    off, limit = book.last("noclientlog"), book.last("clientloglimit")
+    if off is not None:
+        draft.put(off.mark, 0, "serve", "ntp", "clients")
+        reason = "no record of clients; rate limits and interleaved mode, which chronyd then does without, stay"
+        draft.differs(off.mark, off.name, reason)
+    if limit is None:
+        return
+    if off is not None:
+        draft.needless(limit.mark, limit.name, "no record of clients is kept")
+        return
+    try:
+        wanted = min(max(whole(limit.value) // _CLIENT_OCTETS, 1), _MOST_CLIENTS)
+    except UnreadableError as error:
+        draft.missing(limit.mark, limit.name, str(error))
+        return
+    draft.put(limit.mark, wanted, "serve", "ntp", "clients")
+    draft.differs(
+        limit.mark, limit.name, "octets there, and a number of addresses here, at 0.4 KiB each and by each worker"
+    )
 
 
 def _nts(draft: Draft, book: Book, addresses: dict[str, Mark]) -> None:
