@@ -276,10 +276,26 @@ def test_a_client_of_two_servers_is_one_client() -> None:
         ]
     )
     found = _by_address(both.records)
-    expected = record("192.0.2.1", requests=12, dropped=3, failed=1, first_ns=10, last_ns=90, kind=0x23, interval_ns=4)
+    expected = record("192.0.2.1", requests=12, dropped=3, failed=1, first_ns=10, last_ns=90, kind=0x23, interval_ns=5)
     assert expected == found["192.0.2.1"]
     assert {"192.0.2.1", "2001:db8::1"} == set(found)
     assert 4 == both.known
+
+
+@pytest.mark.parametrize(
+    ("last_s", "expected_s"),
+    [(630.0, 5.0), (500.0, 10.0)],
+    ids=["both are asked", "the other one was left long ago"],
+)
+def test_what_two_servers_see_of_a_client_are_parts_of_its_requests(last_s: float, expected_s: float) -> None:
+    """A client that takes a new port for each request falls on either worker: each sees half of what it sends."""
+    one, other = (
+        record("192.0.2.1", requests=64, first_ns=0, last_ns=round(at_s * S), interval_ns=10 * S)
+        for at_s in (last_s, 635.0)
+    )
+    for lists in ([one], [other]), ([other], [one]):
+        (both,) = ClientList.merged([ClientList(records, 1) for records in lists]).records
+        assert round(expected_s * S) == both.mean_interval_ns()
 
 
 def test_those_heard_last_and_those_that_asked_most_lead() -> None:

@@ -30,6 +30,9 @@ _SMOOTHING: Final = 3
 _SETTLED: Final = 4 << _SMOOTHING
 """Before so many requests their smoothed interval still shows where it began."""
 
+_PASSED: Final = 8
+"""Mean intervals without a request after which a server is taken for no longer asked."""
+
 
 @dataclass(slots=True, eq=False)
 class Tally:
@@ -207,14 +210,26 @@ class ClientLog:
 
 
 def _sum(one: ClientRecord, other: ClientRecord) -> ClientRecord:
-    """The intervals of the one heard last are those of the present."""
-    late = max(one, other, key=attrgetter("last_ns"))
+    """What two servers know of a client; the kind is that of its last request."""
+    early, late = sorted((one, other), key=attrgetter("last_ns"))
     return late._replace(
+        interval_ns=_interval_of_both(early, late),
         requests=one.requests + other.requests,
         first_ns=min(one.first_ns, other.first_ns),
         dropped=one.dropped + other.dropped,
         failed=one.failed + other.failed,
     )
+
+
+def _interval_of_both(early: ClientRecord, late: ClientRecord) -> int:
+    """Requests from a new port each time fall now on one worker, now on another: what each sees are parts of them.
+
+    Whoever was not asked for long, by its own interval, is asked no more: then the other one sees all.
+    """
+    intervals = early.mean_interval_ns(), late.mean_interval_ns()
+    if not intervals[0] or not intervals[1] or late.last_ns - early.last_ns > _PASSED * intervals[0]:
+        return late.interval_ns
+    return intervals[0] * intervals[1] // (intervals[0] + intervals[1])
 
 
 def _record(host: bytes, tally: Tally) -> ClientRecord:
