@@ -91,6 +91,23 @@ def test_so_many_files_are_kept_and_the_oldest_goes_first(tmp_path: Path) -> Non
     assert "notes.csv" in found
 
 
+def test_old_files_that_cannot_be_deleted_spoil_no_recording(tmp_path: Path) -> None:
+    name = "measurements-20200101T000000.000Z.csv"
+    (tmp_path / name / "is a directory").mkdir(parents=True)
+    said = Said()
+    made = writer(tmp_path, said, keep=1)
+    made.take([begin(NOON), status(NOON + 1)])
+    made.close()
+    assert 0 == made.lost
+    (new,) = (path for path in tmp_path.iterdir() if path.name != name)
+    assert [rows.BEGIN, rows.STATUS] == kinds(new)
+    assert [("warning", f"old files in {tmp_path} cannot be deleted: Is a directory")] == said.lines
+    made.take([status(NOON + DAY)])
+    made.close()
+    later = sorted(path for path in tmp_path.iterdir() if path.name not in (name, new.name))
+    assert [[rows.BEGIN, rows.STATUS]] == [kinds(path) for path in later]  # what it builds upon is there
+
+
 def test_what_a_power_cut_left_is_compressed_and_half_a_compression_is_removed(tmp_path: Path) -> None:
     old = tmp_path / "measurements-20240101T000000.000Z.csv"
     old.write_text(",".join(COLUMNS) + "\n")

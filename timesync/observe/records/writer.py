@@ -74,10 +74,13 @@ class Writer:
         """Begin a file with what its rows build upon; whether that was possible."""
         try:
             self._file = OpenFile(self._directory, self._settings.format, row.utc_ns)
-            prune(self._directory, self._settings.keep)
         except OSError as error:
             self._complain(error)
             return False
+        try:
+            prune(self._directory, self._settings.keep)
+        except OSError as error:  # nothing is lost by that, but the room may end
+            self._say("warning", f"old files in {self._directory} cannot be deleted: {error.strerror or error}")
         if self.lost:
             self._tell_of_loss(self._file, row.utc_ns)
         elif row.kind != rows.BEGIN:
