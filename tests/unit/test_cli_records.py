@@ -63,7 +63,17 @@ def test_the_table_fits_eighty_columns(recording: Path) -> None:
     table = result.stdout.split("selected,")[0].splitlines()
     assert all(len(line) <= 80 for line in table)
     assert "…" not in "".join(table)
+    assert "1: steering.max_slew=100ppm" == table[-1]  # in one piece, for who searches for it
     assert "came out again" in result.stdout
+
+
+def test_a_wide_terminal_has_the_settings_beside_their_figures(
+    recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    lines = typed("replay", recording, "--set", "steering.max_slew=100ppm").stdout.splitlines()
+    assert lines[2].startswith("steering.max_slew=100ppm ")
+    assert lines[2].endswith(" 0")
 
 
 @pytest.mark.parametrize(
@@ -103,7 +113,8 @@ def test_decisions_that_do_not_come_out_again_are_an_error(tmp_path: Path, recor
 
 
 def test_what_cannot_be_replayed_is_said(tmp_path: Path, recorded: list[Row]) -> None:
-    assert "No such file" in typed("replay", tmp_path / "none.csv").output
+    for name in ("none.csv", "none"):
+        assert f"{tmp_path / name}: No such file" in typed("replay", tmp_path / name).output
     result = typed("replay", written(tmp_path / "short", recorded[:3]))
     assert 2 == result.exit_code
     assert "too little is recorded" in result.output
@@ -135,6 +146,14 @@ def test_a_report_begins_and_ends_where_it_is_told(recording: Path, tmp_path: Pa
     assert "there is nothing in this time" in result.output
 
 
+def test_the_history_is_where_the_configuration_has_its_state(tmp_path: Path) -> None:
+    (tmp_path / "lab.yaml").write_text("sources: [{ntp: near}]\nobserve: {state: here}\n")
+    result = typed("report", "-c", tmp_path / "lab.yaml", "-o", tmp_path / "r.html")
+    assert 2 == result.exit_code
+    assert f"{tmp_path}/here/observer/history.sqlite: unable to open database file" in result.output
+    assert "choose one" in typed("report", "-c", tmp_path / "lab.yaml", "--history", "a").output
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -142,7 +161,9 @@ def test_a_report_begins_and_ends_where_it_is_told(recording: Path, tmp_path: Pa
         (("--from", "2026-01-02", "--to", "2026-01-01"), "--from is not before --to"),
         (("--measurements", "a", "--history", "b"), "choose one"),
         (("--history", "/nowhere/h.sqlite"), "unable to open database file"),
-        (("--measurements", "/nowhere"), "the name must end with"),
+        (("--measurements", "/nowhere"), "/nowhere: No such file"),
+        (("--measurements", __file__), "the name must end with"),
+        (("-c", "/nowhere.yaml"), "/nowhere.yaml"),
         (("--mask", "PRTC-C"), "PRTC-A"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -23,6 +23,8 @@ from timesync.observe.replay.figures import Baseline, Figures, replay
 from timesync.observe.replay.player import Changes, Fidelity
 from timesync.servo.command import CoreSettings, SourceSpec
 from timesync.servo.steering import SteeringSettings
+
+_ANY_WIDTH: Final = 1000
 
 Taker = Callable[[CoreSettings, CoreSettings], CoreSettings]
 
@@ -172,15 +174,33 @@ def _source(spec: SourceSpec, config: Config) -> SourceSpec:
     return spec
 
 
-def _print(found: Iterable[Figures], reference: str, fidelity: Fidelity) -> None:
+def _print(found: Sequence[Figures], reference: str, fidelity: Fidelity) -> None:
     out = console()
-    table = Table(box=None, pad_edge=False)
-    table.add_column("settings", overflow="fold")
-    for column in ("locked", "RMS", "95 %", "99 %", "largest", "bound", "held", "steps"):
-        table.add_column(column, justify="right", no_wrap=True)
+    names = [one.name for one in found]
+    table = _table(found, names)
+    if out.measure(table, options=out.options.update(max_width=_ANY_WIDTH)).maximum > out.width:
+        # Names that are cut in pieces are not read: they stand below the table.
+        short = [names[0], *map(str, range(1, len(names)))]
+        out.print(_table(found, short))
+        for number, name in zip(short[1:], names[1:], strict=True):
+            out.print(f"{number}: {name}", soft_wrap=True)
+    else:
+        out.print(table)
     for one in found:
+        shares = ", ".join(f"{source} {share:.0%}" for source, share in one.selected.items())
+        out.print(f"selected, {one.name}: {shares or 'nothing'}", soft_wrap=True)
+    out.print(f"offsets are those from {reference}, once locked", soft_wrap=True)
+    out.print(_fidelity(fidelity), soft_wrap=True)
+
+
+def _table(found: Iterable[Figures], names: Iterable[str]) -> Table:
+    """The figures of each replay beside its name."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("settings", "locked", "RMS", "95 %", "99 %", "largest", "bound", "held", "steps"):
+        table.add_column(column, justify="left" if column == "settings" else "right", no_wrap=True)
+    for name, one in zip(names, found, strict=True):
         table.add_row(
-            one.name,
+            name,
             "never" if one.locked_s is None else f"{one.locked_s:.0f} s",
             _span(one.rms_s),
             *(_span(one.percentiles_s.get(share, math.nan)) for share in (95, 99)),
@@ -189,12 +209,7 @@ def _print(found: Iterable[Figures], reference: str, fidelity: Fidelity) -> None
             "-" if math.isnan(one.held) else f"{one.held:.2%}",
             str(one.steps),
         )
-    out.print(table)
-    for one in found:
-        shares = ", ".join(f"{source} {share:.0%}" for source, share in one.selected.items())
-        out.print(f"selected, {one.name}: {shares or 'nothing'}", soft_wrap=True)
-    out.print(f"offsets are those from {reference}, once locked", soft_wrap=True)
-    out.print(_fidelity(fidelity), soft_wrap=True)
+    return table
 
 
 def _fidelity(fidelity: Fidelity) -> str:

@@ -12,7 +12,7 @@ import click
 
 from timesync.base.time import Duration
 from timesync.cli.params import POSITIVE
-from timesync.cli.render import ExitCode, fail
+from timesync.cli.render import ExitCode, fail, fail_config
 from timesync.config.observe import Observe
 from timesync.config.quantity import QuantityError, parse_duration
 from timesync.observe.history.part import FILE
@@ -24,6 +24,22 @@ from timesync.observe.stability import MASKS
 _NS: Final = 1_000_000_000
 _FOREVER_NS: Final = 1 << 62
 _HISTORY: Final = Path(Observe().state) / "observer" / FILE
+_CONFIGURED: Final = f"{__name__}.history"
+"""Where the context has the file of history that a configuration names."""
+
+
+def _take_history_of(context: click.Context, _: click.Parameter, file: Path | None) -> None:
+    """Remember where the daemon of a configuration keeps its history. Ends the command when that cannot be read."""
+    if file is None:
+        return
+    from timesync.config.load import load
+    from timesync.config.problem import ConfigError
+
+    try:
+        state = load(file, private_keys=False).config.observe.state
+    except ConfigError as error:
+        fail_config(error)
+    context.meta[_CONFIGURED] = Path(state) / "observer" / FILE
 
 
 @click.command("report")
@@ -38,6 +54,11 @@ _HISTORY: Final = Path(Observe().state) / "observer" / FILE
 @click.option(
     "--history", type=click.Path(path_type=Path), metavar="FILE",
     help=f"Make it of the file of history. [default: {_HISTORY}]",
+)  # fmt: skip
+@click.option(
+    "-c", "--config", "file", type=click.Path(path_type=Path), metavar="FILE",
+    expose_value=False, callback=_take_history_of,
+    help="Make it of the history of the daemon that runs with this file.",
 )  # fmt: skip
 @click.option("--max-error", type=POSITIVE, help="Hold the claimed error bound against this.")
 @click.option("--mask", type=click.Choice(sorted({mask.name for mask in MASKS})), help="Hold TDEV and MTIE against it.")
@@ -58,14 +79,15 @@ def report(
     Times are UTC unless they say otherwise. The page needs no network and no script, and names its inputs by their
     SHA-256. With --max-error the exit code is 1 when the claimed error bound of the served clock was ever larger.
     """
-    if measurements is not None and history is not None:
-        raise click.UsageError("--measurements and --history are two ways: choose one")
+    configured: Path | None = click.get_current_context().meta.get(_CONFIGURED)
+    if sum(place is not None for place in (measurements, history, configured)) > 1:
+        raise click.UsageError("--measurements, --history and -c each say of what: choose one")
     now_s = time.time()
     from_ns = 0 if since is None else _moment("--from", since, now_s)
     to_ns = _FOREVER_NS if until is None else _moment("--to", until, now_s)
     if from_ns >= to_ns:
         raise click.UsageError("--from is not before --to")
-    place = measurements or history or _HISTORY
+    place = measurements or history or configured or _HISTORY
     try:
         if measurements is not None:
             material = of_recording(measurements, from_ns, to_ns)

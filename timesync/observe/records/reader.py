@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -38,6 +40,8 @@ def read(path: Path) -> Iterator[Row]:
 def read_file(file: Path) -> Iterator[Row]:
     """The rows of one file; the last line may be torn, as a power cut leaves it. Raises RecordError, OSError."""
     if not file.name.endswith(SUFFIXES):
+        if not file.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(file))
         raise RecordError(f"{file}: the name must end with one of {', '.join(SUFFIXES)}")
     with closing(_text(file)) as stream:
         lines = _whole(stream, file)
