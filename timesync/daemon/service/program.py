@@ -34,7 +34,7 @@ def check(program: Path, root: Path = Path("/")) -> None:
         if hidden is not None:
             raise UnfitError(
                 f"{inside} is below {hidden}, which the service does not see; install timesync elsewhere: "
-                "python3 -m venv /opt/timesync && /opt/timesync/bin/pip install timesync"
+                "python3 -m venv /opt/timesync && /opt/timesync/bin/pip install ., in the checkout"
             )
         below = (one for one in (real, *real.parents) if one.is_relative_to(root.resolve()))
         closed = next((one for one in below if not one.stat().st_mode & stat.S_IXOTH), None)
