@@ -158,6 +158,13 @@ def test_without_a_server_there_is_no_log_of_clients() -> None:
     assert {Kind.NEEDLESS} == {kind for word in ("noclientlog", "clientloglimit") for kind, _, _ in said(draft, word)}
 
 
+@pytest.mark.parametrize(("line", "count"), [("", 1), ("makestep 1 3", 0), ("initstepslew 10 a.example.net", 0)])
+def test_where_chronyd_never_steps_that_is_said(line: str, count: int) -> None:
+    findings = said(drafted("chrony.conf", f"driftfile /d\npool a.example.net\n{line}\n"), "no makestep")
+    assert [(Kind.DIFFERS, 2)] * count == [(kind, at) for kind, at, _ in findings]
+    assert all("steering.step.updates: 0" in reason for *_, reason in findings)
+
+
 def test_rtcsync_is_said_with_its_line() -> None:
     draft = drafted("chrony.conf", "pool a.example.net iburst\n\nrtcsync\n")
     ((kind, line, reason),) = said(draft, "rtcsync")

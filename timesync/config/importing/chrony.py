@@ -173,6 +173,10 @@ def _steering(draft: Draft, book: Book) -> None:
         if makestep is None:
             put(draft, early, lambda word: {"threshold": _span(word, "1us"), "updates": 1}, "steering", "step")
     rate, change, least = book.last("maxslewrate"), book.last("maxchange"), book.last("minsources")
+    if makestep is None and early is None:
+        reason = "chronyd never steps without it; here the first updates may step: steering.step.updates: 0 is never"
+        for line in book.all("server", "pool", "peer", "refclock")[:1]:
+            draft.differs(line.mark, "no makestep", reason)
     if rate is not None:
         put(draft, rate, _ppm, "steering", "max_slew")
     if change is not None:
