@@ -66,7 +66,8 @@ export class Ticking {
     say($("date"), day(now));
     say($("tai"), clock(now + this.tai * 1000));
     const difference = this.seen.reduce((best, one) => (Math.abs(one) < Math.abs(best) ? one : best)) / 1000;
-    say($("browser"), Math.abs(difference) < 0.05 ? "· this browser agrees"
+    // The first report is the last one that was kept: up to a second old, and no more than that can be said.
+    say($("browser"), this.seen.length < 2 ? "" : Math.abs(difference) < 0.05 ? "· this browser agrees"
       : `· this browser is ${span(Math.abs(difference))} ${difference > 0 ? "ahead" : "behind"}`);
   }
 }
