@@ -46,6 +46,12 @@ def test_an_honest_server_tells_the_system_clocks_time() -> None:
     assert (3, 3) == (server.counters().received, server.counters().answered)
 
 
+@pytest.mark.parametrize(("offset_ms", "said"), [(80, "80 ms ahead"), (-50, "50 ms behind"), (3000, "3 s ahead")])
+def test_an_offset_is_said_with_its_unit_and_side(offset_ms: int, said: str) -> None:
+    text = Misbehaviour(offset=Duration.from_ns(offset_ms * 1_000_000)).words()
+    assert f"serves the system clock's time, {said}" == text
+
+
 def test_an_offset() -> None:
     (outcome,), _ = asked(Misbehaviour(offset=Duration.from_ns(50_000_000)))
 

@@ -22,6 +22,7 @@ from timesync.ntp.serve_state import ServeState
 from timesync.ntp.server import VERSIONS, Reply, Server, ServerCounters, ServerSettings
 from timesync.ntp.v5.server import Refusal
 from timesync.runtime.serve import LoopService
+from timesync.servo.select import words
 from timesync.wire.ntp import NTP_TO_UNIX_S, decode, encode
 from timesync.wire.ntp5 import VERSION as NTPV5
 
@@ -80,7 +81,8 @@ class Misbehaviour:
             return f"answers every request with a kiss-o'-death {KISSES[self.reply].decode()}"
         wrong = []
         if self.offset:
-            wrong.append(f"{self.offset.s():+g} s off")
+            by = words(abs(self.offset.s()))
+            wrong.append(f"{by} {'ahead' if self.offset > ZERO else 'behind'}")
         if self.drift.ratio:
             wrong.append(f"drifting by {self.drift.ppm():+g} ppm")
         if self.leap is not Leap.NONE:
