@@ -201,6 +201,52 @@ def test_clocks_that_leap_do_no_harm(path: Path) -> None:
     assert [None] * 100 == history.query("a", START_S + 9_999_950, START_S + 10_000_050, points=100).mean
 
 
+def kept_before(path: Path) -> list[float | None]:
+    """A file with an hour of values in it, written and closed; and these values."""
+    history = History.open(path, MB, quiet)
+    feed(history, START_S, 3600)
+    history.close()
+    return [float(at) for at in range(3600)]
+
+
+def test_a_clock_that_is_not_yet_right_deletes_nothing(path: Path) -> None:
+    before = kept_before(path)
+    long_ago = START_S - 100 * 86_400
+    history = History.open(path, MB, quiet)
+    for at in range(600):
+        history.add((long_ago + at) * SECOND, {"a": -1.0}, sure=False)
+    history.flush()
+    history.add(5 * SECOND, {"a": -1.0})
+    history.flush()
+    history.close()
+    history = History.open(path, MB, quiet)
+    assert before == history.query("a", START_S, START_S + 3600, points=3600).mean
+    assert [-1.0] * 600 == history.query("a", long_ago, long_ago + 600, points=600).mean
+    # Once it is right, it tells what never came.
+    feed(history, START_S + 1800, 1)
+    history.flush()
+    assert [None] * 900 == history.query("a", START_S + 2700, START_S + 3600, points=900).mean
+
+
+def test_what_was_measured_before_a_clock_lost_its_time_is_written(path: Path) -> None:
+    history = History.open(path, MB, quiet)
+    feed(history, START_S, 250)
+    history.add((START_S - 100 * 86_400) * SECOND, {"a": -1.0}, sure=False)
+    history.flush()
+    history.close()
+    again = History.open(path, MB, quiet)
+    assert [float(at) for at in range(250)] == again.query("a", START_S, START_S + 250, points=250).mean
+    assert [29.5, 89.5, 149.5, 209.5, 244.5] == again.query("a", START_S, START_S + 300, points=5).mean
+
+
+def test_an_observer_that_ends_before_the_first_state_deletes_nothing(path: Path) -> None:
+    before = kept_before(path)
+    history = History.open(path, MB, quiet)
+    history.happened(Event(START_S * SECOND, "info", "stop", None, "at once"))
+    history.close()
+    assert before == History.open(path, MB, quiet).query("a", START_S, START_S + 3600, points=3600).mean
+
+
 @pytest.mark.parametrize("damage", ["text", "cut", "other", "middle"])
 def test_a_file_that_cannot_be_used_is_set_aside(path: Path, damage: str) -> None:
     history = History.open(path, MB, quiet)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from web_support import HELLO, Bench, bench, closed, event, state
+from web_support import HELLO, Bench, bench, clock, closed, event, state
 
 from timesync.observe.web import feed as feeds
 from timesync.observe.web import part
@@ -400,5 +400,22 @@ def test_events_are_kept_over_a_restart(tmp_path: Path) -> None:
             found = (await page.get("/api/v1/events?from=-60&most=10")).json()["events"]
             assert ["before", "after"] == [one["text"] for one in found]
             assert {"utc_ns", "level", "name", "source", "text"} == set(found[0])
+
+    run(story())
+
+
+def test_a_machine_that_starts_long_ago_keeps_its_history(tmp_path: Path) -> None:
+    long_ago_ns = (int(time.time()) - 100 * 86_400) * 10**9
+
+    async def story() -> None:
+        async with bench(tmp_path) as page:
+            page.say(3, 2, 1)
+        async with bench(tmp_path) as page:
+            page.hub.take(state(long_ago_ns, clocks=[clock(state="acquiring")]))
+        async with bench(tmp_path) as page:
+            page.say(0)
+            columns = (await page.get("/api/v1/history?series=clock/system/offset_s&from=-10")).json()
+            values = columns["series"]["clock/system/offset_s"]["mean"]
+            assert 3 <= sum(value is not None for value in values)
 
     run(story())

@@ -165,9 +165,14 @@ class HistoryFile:
 
     # -- writing
 
-    def write(self, blocks: Mapping[str, Iterable[Block]], events: Iterable[Event], now_s: int) -> None:
-        """Write blocks in place of what their stretches had, and add events, all or nothing; then keep to the size."""
-        self._make_room(now_s)
+    def write(
+        self, blocks: Mapping[str, Iterable[Block]], events: Iterable[Event], now_s: int, *, sure: bool = True
+    ) -> None:
+        """Write blocks in place of what their stretches had, and add events, all or nothing; then keep to the size.
+
+        ``now_s`` is the present, UTC seconds; ``sure``: what is later than that never came, and goes.
+        """
+        self._make_room(now_s, sure=sure)
         with self._transaction():
             for name, ours in blocks.items():
                 series = self._id(name)
@@ -192,11 +197,11 @@ class HistoryFile:
             self._ids[name] = int(self._db.execute("INSERT INTO series (name) VALUES (?)", (name,)).lastrowid or 0)
         return self._ids[name]
 
-    def _make_room(self, now_s: int) -> None:
+    def _make_room(self, now_s: int, *, sure: bool) -> None:
         """Delete old blocks while too much is in use, and those of a future that never came."""
         assert self._size is not None
         with self._transaction():
-            for tier in TIERS:
+            for tier in TIERS if sure else ():
                 self._db.execute("DELETE FROM block WHERE tier = ? AND start > ?", (tier.number, now_s + tier.block_s))
             while self.used() > self._size * _ROOM:
                 gone = self._db.execute(_PRUNE_BLOCKS, (self._longest(now_s).number, _PRUNED))

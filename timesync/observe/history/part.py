@@ -12,8 +12,10 @@ from timesync.observe.history.series import Extractor
 from timesync.observe.history.store import History
 from timesync.observe.hub import Message
 from timesync.observe.parts import Desk
+from timesync.servo.view import ServoState
 
 FILE: Final = "history.sqlite"
+_RIGHT: Final = frozenset({ServoState.LOCKED.value, ServoState.HOLDOVER.value})
 
 
 class HistoryKeeper:
@@ -51,7 +53,7 @@ class HistoryKeeper:
         self.history.close()
 
     def _state(self, state: Message) -> None:
-        self.history.add(state["utc_ns"], self._extractor.values(state))
+        self.history.add(state["utc_ns"], self._extractor.values(state), sure=_sure(state))
 
     def _event(self, event: Message) -> None:
         fields = (event[key] for key in ("utc_ns", "level", "name", "source", "text"))
@@ -62,3 +64,8 @@ class HistoryKeeper:
         while True:
             await asyncio.sleep(interval_s)
             self.history.flush()
+
+
+def _sure(state: Message) -> bool:
+    """Whether the system clock, by which states are stamped, is known to be right."""
+    return any(one["name"] == "system" and one["state"] in _RIGHT for one in state["status"]["clocks"])

@@ -52,6 +52,7 @@ class History:
         self._gatherers: dict[str, tuple[Gatherer, ...]] = {}
         self._events: deque[Event] = deque(maxlen=_EVENTS_WAITING)
         self._now_s = 0
+        self._sure = False
 
     @classmethod
     def open(cls, path: Path, size: int, say: Callable[[str], None]) -> History:
@@ -81,9 +82,17 @@ class History:
 
     # -- writing
 
-    def add(self, utc_ns: int, values: Mapping[str, float]) -> None:
-        """Values of a moment."""
+    def add(self, utc_ns: int, values: Mapping[str, float], *, sure: bool = True) -> None:
+        """Values of a moment.
+
+        Args:
+            utc_ns: When, ns since 1970, UTC.
+            values: By name.
+            sure: The clock that says so is right. One that is not, such as that of a board without a battery before it
+                has asked anybody, cannot tell that what the file has is of a future that never came.
+        """
         at_s = utc_ns // _NS
+        self._sure = sure and at_s >= EARLIEST_S
         if at_s < EARLIEST_S:
             return
         self._now_s = at_s
@@ -110,15 +119,16 @@ class History:
         Blocks of the coarser tiers are written when they are whole, or when all ends (``closing``): written each time,
         they would be most of what a card has to bear. After a power cut they are made anew of the finer ones.
         """
-        for key in [key for key in self._blocks if key[2] > self._now_s]:
-            del self._blocks[key]  # of a clock that leapt ahead, and back
+        if self._sure:
+            for key in [key for key in self._blocks if key[2] > self._now_s]:
+                del self._blocks[key]  # of a clock that leapt ahead, and back
         if self._file is not None:
             changed: dict[str, list[Block]] = {}
             for (name, number, start), block in self._blocks.items():
-                if not number or closing or start + TIERS[number].block_s <= self._now_s:
+                if not number or closing or not start <= self._now_s < start + TIERS[number].block_s:
                     changed.setdefault(name, []).append(block)
             try:
-                self._file.write(changed, self._events, self._now_s)
+                self._file.write(changed, self._events, self._now_s, sure=self._sure)
             except sqlite3.Error as error:
                 self._complain(f"history cannot be written: {error}")
             else:
@@ -189,7 +199,7 @@ class History:
         kept_s = 0 if self._file is not None else TIERS[1].block_s
         for key in list(self._blocks):
             _, number, start = key
-            if start + TIERS[number].block_s + kept_s <= self._now_s:
+            if start > self._now_s or start + TIERS[number].block_s + kept_s <= self._now_s:
                 del self._blocks[key]
 
     # -- reading
