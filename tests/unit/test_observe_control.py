@@ -255,6 +255,31 @@ def test_the_end_of_the_server_ends_streams_without_a_word(tmp_path: Path) -> No
     assert [] == complaints
 
 
+def test_a_watcher_that_talks_all_the_time_is_let_go(tmp_path: Path) -> None:
+    async def main() -> None:
+        ended = asyncio.Event()
+
+        def watch(request: Mapping[str, Any], writer: asyncio.StreamWriter) -> Callable[[], None]:
+            writer.write(b"hello\n")
+            return ended.set
+
+        server = ControlServer(str(tmp_path / "s"), {}, {"watch": watch})
+        await server.start()
+        reader, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+        writer.write(b'{"command": "watch"}\n')
+        assert b"hello\n" == await reader.readline()
+        writer.write(b"x" * control.MAX_REQUEST)
+        await asyncio.sleep(0.1)
+        assert not ended.is_set()
+        writer.write(b"x")
+        async with asyncio.timeout(10):
+            await ended.wait()
+        writer.close()
+        await server.stop()
+
+    asyncio.run(main())
+
+
 def test_an_answer_may_take_its_time(tmp_path: Path) -> None:
     async def main() -> None:
         path = tmp_path / "c"

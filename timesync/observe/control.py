@@ -145,12 +145,13 @@ class ControlServer:
     async def _until_gone(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, end: Callable[[], None]
     ) -> None:
-        """Let a stream flow until the peer closes its end; whatever it says has no meaning."""
+        """Let a stream flow until the peer closes its end; what it says has no meaning, and much of it ends it."""
         self._streaming.add(writer)
         self._no_streams.clear()
         try:
-            while await reader.read(MAX_REQUEST):
-                pass
+            said = 0
+            while said <= MAX_REQUEST and (data := await reader.read(MAX_REQUEST)):
+                said += len(data)
         except OSError:
             pass  # it is gone, which is how such conversations end
         finally:
