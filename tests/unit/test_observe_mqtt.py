@@ -8,7 +8,7 @@ import random
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -353,6 +353,9 @@ class Desk:
 
     def note(self, level: str, name: str, text: str) -> None:
         self.notes.append((level, name, text))
+
+    def begin(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(work)
 
 
 def test_a_file_that_could_not_be_read_is_said_by_its_key() -> None:

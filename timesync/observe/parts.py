@@ -6,8 +6,9 @@ import asyncio
 import pickle
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from timesync.base.machine import Noted
@@ -52,6 +53,21 @@ class Desk:
     def note(self, level: str, name: str, text: str) -> None:
         """Say something in the daemon's log, which bounds how much."""
         self._writer.write(stream.encode({"type": "note", "level": level, "name": name, "text": text}))
+
+    def begin(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Have something done for as long as the part runs.
+
+        It ends only when it is cancelled: one that fails is our own bug, which would go unseen while everything else
+        goes on. It is said, and ends the process, which the daemon starts again.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(partial(self._ended, name))
+        return task
+
+    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.note("error", name, f"{name} failed: {error!r}")
+            self._writer.close()
 
     def listener(self, name: str) -> socket.socket | None:
         """The socket that the daemon opened for this purpose; None when it could not, and has said so."""

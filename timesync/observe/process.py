@@ -16,6 +16,7 @@ import signal
 import socket
 import ssl
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
@@ -119,8 +120,10 @@ async def _serve(control: socket.socket, parent: int) -> None:
             for line in lines.feed(data):
                 hub.take(stream.decode(line))
     for part in reversed(parts):
-        with contextlib.suppress(OSError):
+        try:
             await part.stop()
+        except Exception:  # noqa: BLE001 - whatever one of them cannot do, the others write what they have
+            traceback.print_exc()
     writer.close()
 
 

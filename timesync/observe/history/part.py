@@ -44,7 +44,7 @@ class HistoryKeeper:
         """Begin to take states and events."""
         self._desk.hub.on(stream.STATE, self._state)
         self._desk.hub.on(stream.EVENT, self._event)
-        self._task = asyncio.get_running_loop().create_task(self._flush())
+        self._task = self._desk.begin("history", self._flush())
 
     async def stop(self) -> None:
         """Write what is new."""

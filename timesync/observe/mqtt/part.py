@@ -59,7 +59,7 @@ class MqttPart:
             name = f"{self._topics.root}/{self._topics.name}"
             return Link(allowed, name, self._topics.availability(OFFLINE))
 
-        self._task = loop.create_task(self._keep(link, outbox))
+        self._task = self._desk.begin("observe-mqtt", self._keep(link, outbox))
 
     async def stop(self) -> None:
         """Say that nobody is here any more, and end; within a second."""

@@ -167,7 +167,7 @@ class Recorder:
         for kind in stream.KINDS:
             self._desk.hub.on(kind, self._missed)
         self._desk.hub.on(stream.MEASUREMENT, self._rows)
-        self._tasks = [asyncio.get_running_loop().create_task(work()) for work in (self._flush, self._keep_tidy)]
+        self._tasks = [self._desk.begin("observe-measurements", work()) for work in (self._flush, self._keep_tidy)]
 
     async def stop(self) -> None:
         """Write what is there."""
