@@ -109,6 +109,9 @@ def test_the_demonstration_is_seen_to_lock_on_a_wall_and_on_a_phone(
         expect(page.locator("#bound")).to_have_text(re.compile(r"^± [\d.]+ [µn]s$"))
         expect(page.locator("#utc")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
         expect(page.locator("#contact")).to_have_text("live")
+        # A clock that is minutes off, which this one is not, has a sign too.
+        offsets = "async () => { const { signed } = await import('/js/units.js'); return [-200, 200, -5].map(signed); }"
+        assert ["\N{MINUS SIGN}3 min 20 s", "+3 min 20 s", "\N{MINUS SIGN}5.00 s"] == page.evaluate(offsets)
         expect(page.locator("#sources tbody tr")).to_have_count(5)
         expect(page.locator("#sources")).to_contain_text("selected")
         expect(page.locator("svg.sky .sat")).to_have_count(12)

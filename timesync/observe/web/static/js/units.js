@@ -18,7 +18,7 @@ export function unitOf(seconds) {
 
 export function span(seconds) {
   if (!known(seconds)) return NONE;
-  if (Math.abs(seconds) >= 120) return long(seconds);
+  if (Math.abs(seconds) >= 120) return `${seconds < 0 ? "−" : ""}${long(seconds)}`;
   const [unit, name] = unitOf(seconds);
   return `${digits(seconds / unit)} ${name}`;
 }
