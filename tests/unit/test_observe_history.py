@@ -383,3 +383,20 @@ def test_numbers_are_taken_out_of_a_state_and_counters_become_rates() -> None:
     restarted = extractor.values(state((START_S + 3) * SECOND, {"received": 5, "answered": 5}))
     assert "ntp/requests/received_per_s" not in restarted
     assert "ntp/requests/received_per_s" not in extractor.values(state((START_S + 4) * SECOND, None))
+
+
+def test_series_that_have_ended_make_room_for_others(path: Path) -> None:
+    history = History.open(path, 10 * MB, quiet)
+    for at in range(60):
+        history.add((START_S + at) * SECOND, {f"old{number}": float(at) for number in range(store.NUMBER_OF_SERIES)})
+    history.flush()
+    later = START_S + 2 * 3600
+    history.add(later * SECOND, {"new": 1.0})
+    assert "new" not in history.series()
+    history.flush()
+    history.add((later + 1) * SECOND, {"new": 2.0})
+    history.close()
+    again = History.open(path, 10 * MB, quiet)
+    assert [2.0] == again.query("new", later + 1, later + 2, points=1).mean
+    # What had been gathered of those that ended is there.
+    assert [29.5] == again.query("old7", START_S, START_S + 3600, points=1).mean

@@ -125,11 +125,15 @@ class Block:
 
 
 class Gatherer:
-    """Makes cells of coarser tiers from values of seconds."""
+    """Makes cells of coarser tiers from values of seconds.
+
+    Attributes:
+        at_s: The beginning of the step that the last value belongs to.
+    """
 
     def __init__(self, tier: Tier) -> None:
         self._tier = tier
-        self._at_s = 0
+        self.at_s = 0
         self._count = 0
         self._sum = 0.0
         self._low = self._high = 0.0
@@ -141,17 +145,17 @@ class Gatherer:
     def merge(self, cell: Cell) -> Cell | None:
         """Take a cell of a finer tier; the cell that it closed, if it did."""
         step = cell.at_s - cell.at_s % self._tier.step_s
-        closed = self.take() if step != self._at_s else None
+        closed = self.take() if step != self.at_s else None
         self._low = min(self._low, cell.low) if self._count else cell.low
         self._high = max(self._high, cell.high) if self._count else cell.high
-        self._at_s, self._count, self._sum = step, self._count + cell.count, self._sum + cell.mean * cell.count
+        self.at_s, self._count, self._sum = step, self._count + cell.count, self._sum + cell.mean * cell.count
         return closed
 
     def peek(self) -> Cell | None:
         """What was gathered since the last cell; None when nothing was."""
         if not self._count:
             return None
-        return Cell(self._at_s, self._sum / self._count, self._low, self._high, self._count)
+        return Cell(self.at_s, self._sum / self._count, self._low, self._high, self._count)
 
     def take(self) -> Cell | None:
         """The same, and begin anew."""

@@ -119,6 +119,8 @@ class History:
         Blocks of the coarser tiers are written when they are whole, or when all ends (``closing``): written each time,
         they would be most of what a card has to bear. After a power cut they are made anew of the finer ones.
         """
+        if len(self._gatherers) >= NUMBER_OF_SERIES:
+            self._retire()
         if self._sure:
             for key in [key for key in self._blocks if key[2] > self._now_s]:
                 del self._blocks[key]  # of a clock that leapt ahead, and back
@@ -138,15 +140,26 @@ class History:
 
     def close(self) -> None:
         """Write what is new, and close the file."""
-        for name, gatherers in self._gatherers.items():
-            for tier, gatherer in zip(TIERS[1:], gatherers, strict=True):
-                part = gatherer.take()
-                if part is not None:
-                    self._put(name, tier, part)
+        for name in self._gatherers:
+            self._end_steps(name)
         self.flush(closing=True)
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _end_steps(self, name: str) -> None:
+        """Put what is being gathered of a series into its blocks."""
+        for tier, gatherer in zip(TIERS[1:], self._gatherers[name], strict=True):
+            part = gatherer.take()
+            if part is not None:
+                self._put(name, tier, part)
+
+    def _retire(self) -> None:
+        """Give the places of series that have had no value for an hour to others: members of pools come and go."""
+        for name, (minutes, _) in list(self._gatherers.items()):
+            if abs(self._now_s - minutes.at_s) > TIERS[1].block_s:
+                self._end_steps(name)
+                del self._gatherers[name]
 
     def _complain(self, text: str) -> None:
         if self._trouble != text:
