@@ -363,6 +363,43 @@ def test_so_many_may_listen_and_so_many_may_connect(tmp_path: Path, monkeypatch:
     run(story())
 
 
+def test_one_address_cannot_take_all_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(part, "CONNECTIONS_EACH", 3)
+    monkeypatch.setattr(part, "_is_local", lambda peer: peer == "127.0.0.1")
+
+    async def story() -> None:
+        async with bench(tmp_path) as page:
+            there = [await page.connect(local_addr=("127.0.0.2", 0)) for _ in range(3)]
+            await asyncio.sleep(0.1)
+            reader, late = await page.connect(local_addr=("127.0.0.2", 0))
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+            there.append(await page.connect(local_addr=("127.0.0.3", 0)))
+            there += [await page.connect() for _ in range(4)]
+            for reader, writer in there:
+                writer.write(b"GET /js/dom.js HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                assert (await reader.read()).startswith(b"HTTP/1.1 200")
+            for writer in (late, *(one for _, one in there)):
+                await closed(writer)
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("peer", "local"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("192.0.2.1", False),
+        ("fe80::1%eth0", False),
+        ("", False),
+    ],
+)
+def test_only_this_machine_may_have_all_places(peer: str, local: bool) -> None:
+    assert local == part._is_local(peer)
+
+
 @pytest.mark.parametrize("begun", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: local"])
 def test_a_connection_that_asks_nothing_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
     monkeypatch.setattr(part, "KEEPALIVE_S", 0.3)

@@ -137,7 +137,7 @@ class Guard:
         return True
 
     def _may(self, remote: str | None) -> bool:
-        now_s, key = self._now(), _network(remote)
+        now_s, key = self._now(), network(remote)
         bucket = self._buckets.pop(key, None) or Bucket(ADDRESS_RATE, ADDRESS_BURST, now_s)
         self._buckets[key] = bucket  # now the last one
         if len(self._buckets) > ADDRESSES:
@@ -145,7 +145,7 @@ class Guard:
         return bucket.take(now_s)
 
 
-def _network(remote: str | None) -> str:
+def network(remote: str | None) -> str:
     """What counts as one peer: an IPv4 address, or an IPv6 /64."""
     try:
         address = ipaddress.ip_address((remote or "").partition("%")[0])

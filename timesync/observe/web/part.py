@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 import time
 from typing import Final
@@ -15,11 +16,14 @@ from timesync.observe.hub import Message
 from timesync.observe.parts import Desk
 from timesync.observe.web.answers import Present
 from timesync.observe.web.feed import Feed
-from timesync.observe.web.guard import Guard
+from timesync.observe.web.guard import Guard, network
 from timesync.observe.web.routes import Routes
 
 CONNECTIONS: Final = 64
 """At a time, of all together."""
+
+CONNECTIONS_EACH: Final = 24
+"""Of these, so many of one address; a proxy or a tunnel on this machine speaks for many, and may have all."""
 
 KEEPALIVE_S: Final = 15.0
 """A connection that asks nothing for so long ends."""
@@ -65,8 +69,9 @@ class WebPage:
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         assert self._runner.server is not None
-        opened = Door(self._runner.server).open
-        self._server = await asyncio.get_running_loop().create_server(opened, sock=bound, backlog=_BACKLOG)
+        door = Door(self._runner.server)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: _Entering(door), sock=bound, backlog=_BACKLOG)
 
     async def stop(self) -> None:
         """See ``Part``."""
@@ -83,21 +88,50 @@ class WebPage:
 
 
 class Door:
-    """Lets only so many connections in at a time."""
+    """Lets only so many connections in at a time, of all together and of each address."""
 
     def __init__(self, server: web.Server) -> None:
         """``server``: speaks HTTP over those that are let in."""
         self._server = server
 
-    def open(self) -> asyncio.Protocol:
-        """For a connection that has just been accepted."""
-        return _Refusing() if len(self._server.connections) >= CONNECTIONS else self._server()
+    def open(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
+        """Who speaks over a connection that has just been accepted; None when there is no place for it."""
+        there, peer = self._server.connections, _peer(transport)
+        if len(there) >= CONNECTIONS:
+            return None
+        if (
+            not _is_local(peer)
+            and sum(network(_peer(one.transport)) == network(peer) for one in there) >= CONNECTIONS_EACH
+        ):
+            return None
+        return self._server()
 
 
-class _Refusing(asyncio.Protocol):
-    """Ends a connection at once."""
+def _peer(transport: asyncio.BaseTransport | None) -> str:
+    """The address at the other end; nothing of a connection that is over."""
+    name = None if transport is None else transport.get_extra_info("peername")
+    return str(name[0]) if name else ""
+
+
+def _is_local(peer: str) -> bool:
+    try:
+        return ipaddress.ip_address(peer.removeprefix("::ffff:")).is_loopback
+    except ValueError:
+        return False
+
+
+class _Entering(asyncio.Protocol):
+    """A connection that has just been accepted: others speak over it from now on, or it ends at once."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
         assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+        inside = self._door.open(transport)
+        if inside is None:
+            transport.abort()
+            return
+        transport.set_protocol(inside)
+        inside.connection_made(transport)
