@@ -133,6 +133,35 @@ def test_who_accepts_something_odd_gets_text(accept: str) -> None:
     run(story)
 
 
+def test_scrapes_between_two_states_share_one_answer() -> None:
+    async def story(bench: Bench, client: Client) -> None:
+        made = 0
+        assert bench.part is not None
+        usual = bench.part._registry
+
+        def counted() -> Any:
+            nonlocal made
+            made += 1
+            return usual()
+
+        bench.part._registry = counted  # type: ignore[method-assign]
+        bench.tell()
+        first = await asked(client, "/metrics")
+        bench.now_s += 0.9
+        assert first == await asked(client, "/metrics")
+        assert 1 == made
+        await asked(client, "/metrics", OPEN)
+        assert 2 == made
+        bench.tell()
+        assert "timesync_up 1.0" in (await asked(client, "/metrics"))[2]
+        assert 3 == made
+        # A daemon that says nothing more grows silent all the same.
+        bench.now_s += 60
+        assert "timesync_up 0.0" in (await asked(client, "/metrics"))[2]
+
+    run(story)
+
+
 @pytest.mark.parametrize(
     ("compat", "given"),
     [(("chrony",), {"chrony"}), (("ntpd-rs",), {"ntp"}), (("ptp",), {"statime", "openshift"}), ((), set())],

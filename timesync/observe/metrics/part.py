@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final
@@ -22,6 +23,12 @@ from timesync.servo.view import ServoState
 from timesync_drivers.usage import usage
 
 _HEALTHY: Final = frozenset({ServoState.LOCKED.value, ServoState.HOLDOVER.value})
+_KEPT_S: Final = 1.0
+"""So long an answer is given again as long as no state comes: who scrapes often pays no more than others."""
+
+_KEPT: Final = 8
+"""Forms of the answer that are kept; more than there are, whatever is asked for."""
+
 _BOUNDS: Final = Bounds(connections=32, lifetime_s=10.0)
 _INDEX: Final = """<!doctype html>
 <title>timesync</title>
@@ -44,6 +51,7 @@ class MetricsServer:
         self._compat = desk.settings.observe.metrics.compat
         self._trail = TrailKeeper()
         self._arrived_s: float | None = None
+        self._kept: dict[str, tuple[float, bytes]] = {}
         application = web.Application(client_max_size=1, middlewares=[_once])
         application.add_routes(
             [web.get("/", _index), web.get("/metrics", self._metrics), web.get("/healthz", self._healthz)]
@@ -64,6 +72,7 @@ class MetricsServer:
 
     def _take(self, state: Message) -> None:
         self._arrived_s = self._now()
+        self._kept.clear()
         self._trail.take(state)
 
     def _own(self) -> Own:
@@ -71,15 +80,23 @@ class MetricsServer:
         return Own(age_s, self._desk.hub.missed, usage())
 
     async def _metrics(self, request: web.Request) -> web.Response:
-        hub = self._desk.hub
-        registry = CollectorRegistry(auto_describe=False)
-        scene = Scene(hub.hello or {}, hub.state or {}, self._trail.trail, self._own())
-        registry.register(Picture(scene, self._compat))
         try:
             encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         except (TypeError, ValueError):  # a version that is none
             encode, content_type = choose_encoder("")
-        return web.Response(body=encode(registry), headers={"Content-Type": content_type})
+        made_s, body = self._kept.get(content_type, (-math.inf, b""))
+        if self._now() - made_s >= _KEPT_S:
+            body = encode(self._registry())
+            if content_type in self._kept or len(self._kept) < _KEPT:
+                self._kept[content_type] = self._now(), body
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    def _registry(self) -> CollectorRegistry:
+        hub = self._desk.hub
+        registry = CollectorRegistry(auto_describe=False)
+        scene = Scene(hub.hello or {}, hub.state or {}, self._trail.trail, self._own())
+        registry.register(Picture(scene, self._compat))
+        return registry
 
     async def _healthz(self, request: web.Request) -> web.Response:
         del request
