@@ -133,6 +133,23 @@ def test_who_accepts_something_odd_gets_text(accept: str) -> None:
     run(story)
 
 
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("localhost:9975", 200), ("LOCALHOST", 200), ("127.0.0.1:9975", 200), ("[::1]:9975", 200),
+        ("evil.example:9975", 421), ("127.0.0.1.evil.example", 421), ("", 421), ("localhost.evil.example", 421),
+    ],
+)  # fmt: skip
+def test_on_loopback_only_its_own_names_are_answered(host: str, code: int) -> None:
+    async def story(bench: Bench, client: Client) -> None:
+        bench.tell()
+        for path in ("/metrics", "/healthz", "/"):
+            async with client.get(path, headers={"Host": host}) as answer:
+                assert code == answer.status
+
+    run(story)
+
+
 def test_scrapes_between_two_states_share_one_answer() -> None:
     async def story(bench: Bench, client: Client) -> None:
         made = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from dataclasses import dataclass
 
@@ -111,3 +112,17 @@ class _Guest(asyncio.Protocol):
         if self._inner is not None:
             self._inner.connection_lost(reason)
             self._inner = None
+
+
+def is_local_name(host: str) -> bool:
+    """Whether a Host header names this machine by ``localhost`` or by a number, with or without a port."""
+    name, colon, port = host.rpartition(":")
+    if not colon or not port.isdecimal():
+        name = host
+    if name.lower() == "localhost":
+        return True
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True

@@ -86,8 +86,8 @@ async def _begin(desk: Desk) -> list[Part]:
     return parts
 
 
-def confine(settings: Settings) -> None:
-    """Give up all rights but those that the configured parts need."""
+def confine(settings: Settings) -> bool:
+    """Give up all rights but those that the configured parts need; False where Linux cannot take away files."""
     os.nice(NICENESS)
     become_nobody()
     drop_capabilities()
@@ -96,8 +96,9 @@ def confine(settings: Settings) -> None:
     writable = [] if settings.directory is None else [settings.directory]
     if measurements is not None:
         writable.append(measurements.directory)
-    forbid_files(readable, writable, connect=settings.observe.mqtt is not None)
+    confined = forbid_files(readable, writable, connect=settings.observe.mqtt is not None)
     forbid_inspection()
+    return confined
 
 
 def _certificates() -> list[str]:
@@ -110,10 +111,14 @@ async def _serve(control: socket.socket, parent: int) -> None:
     reader, writer = await asyncio.open_connection(sock=control)
     settings = await read_settings(reader)
     _import_all(settings)
-    confine(settings)
+    confined = confine(settings)
     die_with_parent(parent)
     hub = Hub()
-    parts = await _begin(Desk(settings, hub, writer))
+    desk = Desk(settings, hub, writer)
+    if not confined:
+        text = "this kernel has no Landlock: the observer may read whatever its user may"
+        desk.note("info", "observer-files", text)
+    parts = await _begin(desk)
     lines = stream.Lines()
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(_CHUNK):

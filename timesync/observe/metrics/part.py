@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from timesync.observe import stream
-from timesync.observe.http import Bounds, GuardedServer
+from timesync.observe.http import Bounds, GuardedServer, is_local_name
 from timesync.observe.hub import Message
 from timesync.observe.metrics.table import Own, Scene
 from timesync.observe.metrics.tables import Picture
@@ -52,7 +53,10 @@ class MetricsServer:
         self._trail = TrailKeeper()
         self._arrived_s: float | None = None
         self._kept: dict[str, tuple[float, bytes]] = {}
-        application = web.Application(client_max_size=1, middlewares=[_once])
+        # Beyond loopback a scraper may know us by any name.
+        local = ipaddress.ip_address(desk.settings.observe.metrics.listen.address).is_loopback
+        guards = [_once, _local_names] if local else [_once]
+        application = web.Application(client_max_size=1, middlewares=guards)
         application.add_routes(
             [web.get("/", _index), web.get("/metrics", self._metrics), web.get("/healthz", self._healthz)]
         )
@@ -113,6 +117,14 @@ class MetricsServer:
 async def _index(request: web.Request) -> web.Response:
     del request
     return web.Response(text=_INDEX, content_type="text/html")
+
+
+@web.middleware
+async def _local_names(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """On loopback nobody asks but by its name or a number; a browser that was led here does (DNS rebinding)."""
+    if not is_local_name(request.headers.get("Host", "")):
+        raise web.HTTPMisdirectedRequest(text="ask by localhost or by an address\n")
+    return await handler(request)
 
 
 @web.middleware
