@@ -210,7 +210,7 @@ def test_wrong_usage_of_the_test_server(arguments: list[str], words: str) -> Non
 def test_the_test_server_says_what_it_does_and_counts_at_the_end(tmp_path: Path) -> None:
     with running(tmp_path, "testserver", "--listen", "127.0.0.1:0", "--drift", "-10ppm", "--offset", "-1s") as command:
         where = command.until("timesync query ").partition("timesync query ")[2].split()[0]
-        assert f"NTP test server on {where}: serves the system clock's time, -1 s off, drifting by -10 ppm." in (
+        assert f"NTP test server on {where}: serves the system clock's time, 1 s behind, drifting by -10 ppm." in (
             command.said()
         )
         assert "behind this clock" in run("query", where, "--count", "2", "--interval", "20ms").stdout
