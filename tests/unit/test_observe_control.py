@@ -288,3 +288,33 @@ def test_an_answer_may_take_its_time(tmp_path: Path) -> None:
             assert {"error": "not later either"} == await say(path, b'{"command": "later", "wrong": 1}\n')
 
     asyncio.run(main())
+
+
+def test_who_asks_without_end_waits_and_others_do_not() -> None:
+    pace = control.Pace()
+    first = [pace.delay_s(1000, 0.0) for _ in range(300)]
+    assert [0.0] * 100 == first[:100]
+    assert [number / 50 for number in range(1, 201)] == pytest.approx(first[100:])
+    assert 0.0 == pace.delay_s(1001, 0.0)
+    # Patience is rewarded, up to what may be asked at once.
+    assert 0.0 < pace.delay_s(1000, 3.9)
+    assert [0.0] * 100 == [pace.delay_s(1000, 1000.0) for _ in range(100)]
+    assert 0.0 < pace.delay_s(1000, 1000.0)
+    for user in range(10_000):
+        pace.delay_s(user, 1000.0)
+    assert len(pace._left) <= control.MAX_USERS
+
+
+def test_a_user_who_asks_in_a_loop_is_slowed_down(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "ANSWERS_AT_ONCE", 5.0)
+    monkeypatch.setattr(control, "ANSWERS_PER_S", 20.0)
+
+    async def main() -> float:
+        async with serving(tmp_path / "s"):
+            began = asyncio.get_running_loop().time()
+            for _ in range(15):
+                assert "asked" in await say(tmp_path / "s", b'{"command": "echo"}\n')
+            return asyncio.get_running_loop().time() - began
+
+    # Five at once, and ten more at 20 a second, less what the first five took.
+    assert 0.3 < asyncio.run(main()) < 10

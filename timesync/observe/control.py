@@ -13,6 +13,8 @@ import json
 import os
 import socket
 import stat
+import struct
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,14 @@ MAX_REQUEST = 4096
 MAX_ANSWER = 4 << 20
 MAX_CONNECTIONS = 16
 PATIENCE_S = 5.0
+_CREDENTIALS = struct.Struct("iII")  # struct ucred: process, user, group
+
+ANSWERS_PER_S = 50.0
+ANSWERS_AT_ONCE = 100.0
+"""Of each user; who asks more often waits."""
+
+MAX_USERS = 256
+"""So many are remembered."""
 
 MAX_STREAMS = 8
 """Conversations that go on for as long as the peer wants."""
@@ -47,6 +57,23 @@ class AnotherDaemonError(FileExistsError):
         super().__init__(f"another timesync runs already (control socket {path})")
 
 
+class Pace:
+    """Makes users wait who ask without end: an answer takes a millisecond of the loop that keeps the clocks."""
+
+    def __init__(self) -> None:
+        # By user: how many may be answered at once, less those that wait; and since when.
+        self._left: dict[int, tuple[float, float]] = {}
+
+    def delay_s(self, user: int, now_s: float) -> float:
+        """How long to wait before answering one more request of a user; monotonic seconds."""
+        left, since_s = self._left.pop(user, (ANSWERS_AT_ONCE, now_s))
+        left = min(ANSWERS_AT_ONCE, left + (now_s - since_s) * ANSWERS_PER_S) - 1
+        self._left[user] = left, now_s  # now the last one
+        if len(self._left) > MAX_USERS:
+            del self._left[next(iter(self._left))]
+        return max(0.0, -left / ANSWERS_PER_S)
+
+
 class ControlServer:
     """Answers on a Unix socket."""
 
@@ -58,6 +85,7 @@ class ControlServer:
         self._streaming: set[asyncio.StreamWriter] = set()
         self._no_streams = asyncio.Event()
         self._server: asyncio.Server | None = None
+        self._pace = Pace()
         self._open = 0
 
     async def start(self) -> None:
@@ -116,7 +144,9 @@ class ControlServer:
         end: Callable[[], None] | None = None
         try:
             async with asyncio.timeout(PATIENCE_S):
-                answer, end = await self._begin(await _read_line(reader), writer)
+                line = await _read_line(reader)
+                await asyncio.sleep(self._pace.delay_s(_user_of(writer), time.monotonic()))
+                answer, end = await self._begin(line, writer)
                 if answer is not None:
                     writer.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
                     await writer.drain()
@@ -172,6 +202,13 @@ class ControlServer:
         if handler is None:
             raise ControlError(f"unknown command; known are {', '.join([*self._commands, *self._streams])}")
         return handler
+
+
+def _user_of(writer: asyncio.StreamWriter) -> int:
+    """The user id of the peer (unix(7), SO_PEERCRED)."""
+    link = writer.get_extra_info("socket")
+    found: int = _CREDENTIALS.unpack(link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))[1]
+    return found
 
 
 def is_socket(path: Path) -> bool:
