@@ -58,6 +58,8 @@ def test_chronyd_selects_us_and_both_sides_say_interleaved(
                 lambda: str(client.ntpdata()),
             )
             tracking = client.ask("tracking")
+        # And we ask our own server, another chronyd, the same way; an exchange that was late is made up for in basic mode.
+        wait_until(lambda: daemon.source()["interleaved"], INTERLEAVED_S, "our source is interleaved", daemon.why)
         counters, source = daemon.counters(), daemon.source()
 
     record_property("chronyd's ntpdata of us", ", ".join(f"{name} {data[name]}" for name in ("Offset", "Peer delay")))
@@ -71,8 +73,6 @@ def test_chronyd_selects_us_and_both_sides_say_interleaved(
     assert abs(float(data["Offset"].split()[0])) < 1e-3
     assert here.address in tracking
     assert counters["interleaved"] > 0
-    # And we ask our own server, another chronyd, the same way.
-    assert source["interleaved"] is True
     assert source["timestamping"] == "kernel"
 
 
