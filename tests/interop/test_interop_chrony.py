@@ -58,7 +58,7 @@ def test_chronyd_selects_us_and_both_sides_say_interleaved(
                 lambda: str(client.ntpdata()),
             )
             tracking = client.ask("tracking")
-        # And we ask our own server, another chronyd, the same way; an exchange that was late is made up for in basic mode.
+        # We ask our own server, another chronyd, the same way; an exchange that was late is made up for in basic mode.
         wait_until(lambda: daemon.source()["interleaved"], INTERLEAVED_S, "our source is interleaved", daemon.why)
         counters, source = daemon.counters(), daemon.source()
 
