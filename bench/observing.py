@@ -1,12 +1,12 @@
 """Whether being watched disturbs the clocks, and what each process costs.
 
-    bench/observing.py [--seconds 20] [--rounds 4]
+    bench/observing.py [--seconds 10] [--rounds 10]
 
 A daemon follows a server on loopback at 16 requests a second by a clock in software, with metrics, page, history,
-records, chronyc's protocol and, where mosquitto is unpacked by ``bin/test interop``, MQTT. By turns nobody looks, and
-everybody: five browsers' streams and pages, ten scrapes a second, a chronyc ten times a second. What the offsets
-scatter from one to the next is the jitter of measurement. Nothing but loopback is sent to, and no clock of the machine
-is touched.
+records, chronyc's protocol and, where mosquitto is unpacked by ``bin/test interop``, MQTT. By turns nobody looks; five
+browsers and ten scrapes a second look at a server that has nothing to do with clocks; and they look at the daemon's
+page and metrics (``bench/audience.py``). What the offsets scatter from one to the next is the jitter of measurement.
+Nothing but loopback is sent to, and no clock of the machine is touched.
 """
 
 from __future__ import annotations
@@ -25,18 +25,20 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import aiohttp
+from audience import TURNS, scatter, told
 
 from timesync.base.time import UNITS_PER_S
 from timesync.observe.control import ControlError
 from timesync.observe.watch import follow, watch
 
 MOSQUITTO = Path("~/.cache/timesync/peers/mosquitto-1/root/usr/sbin/mosquitto").expanduser()
-BROWSERS = 5
-PER_S = 10.0
 PATIENCE_S = 60.0
+START_S = 1.0
+"""Until its interpreter has started, the audience is none."""
+
 TICKS = os.sysconf("SC_CLK_TCK")
 COMMAND = [sys.executable, "-m", "timesync.cli.main"]
+AUDIENCE = [sys.executable, str(Path(__file__).with_name("audience.py"))]
 
 
 @asynccontextmanager
@@ -103,40 +105,29 @@ async def offsets(control: str, seconds: float) -> list[float]:
     return found
 
 
-async def browse(session: aiohttp.ClientSession, url: str) -> None:
-    """A browser: the page once, a plot now and then, the stream all the time."""
-    await (await session.get(url)).read()
-    async with session.get(f"{url}/events") as stream:
-        async for _ in stream.content.iter_any():
-            pass
-
-
-async def repeat(session: aiohttp.ClientSession, url: str) -> None:
-    """A scrape, ten times a second."""
-    while True:
-        await (await session.get(url)).read()
-        await asyncio.sleep(1 / PER_S)
-
-
-async def look(web: str, metrics: str) -> None:
-    """Everybody at once, until cancelled."""
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session, asyncio.TaskGroup() as group:
-        for _ in range(BROWSERS):
-            group.create_task(browse(session, web))
-        group.create_task(repeat(session, f"{metrics}/metrics"))
-
-
-def scatter_s(found: Sequence[float]) -> float:
-    """How much one offset differs from the next: robust standard deviation, from the quartiles."""
-    steps = sorted(b - a for a, b in itertools.pairwise(found))
-    low, _, high = statistics.quantiles(steps, n=4)
-    return (high - low) / 1.349 / 2**0.5
+@asynccontextmanager
+async def audience(turn: str, here: Sequence[int], elsewhere: Sequence[int], folder: Path) -> AsyncIterator[None]:
+    """Those who look in this turn: at the ports of the page and of the metrics."""
+    if turn == "alone":
+        yield
+        return
+    web, metrics = here if turn == "here" else elsewhere
+    async with AsyncExitStack() as stack:
+        if turn == "elsewhere":
+            words = ["serve", str(web), str(metrics)]
+            await stack.enter_async_context(running([*AUDIENCE, *words], folder / "serve"))
+        words = ["look", f"http://127.0.0.1:{web}", f"http://127.0.0.1:{metrics}"]
+        looking = await stack.enter_async_context(running([*AUDIENCE, *words], folder / "look"))
+        await asyncio.sleep(START_S)
+        yield
+        if looking.returncode is not None:
+            raise SystemExit(f"the audience has left: {(folder / 'look').read_text()}")
 
 
 async def measure(wanted: argparse.Namespace, folder: Path) -> None:
     """Run it all, by turns alone and watched, and print what came of it."""
     async with AsyncExitStack() as stack:
-        metrics, web, chronyc, broker, ntp = free_ports(5)
+        metrics, web, chronyc, broker, ntp, *elsewhere = free_ports(7)
         await stack.enter_async_context(running([*COMMAND, "testserver", "--listen", f"127.0.0.1:{ntp}"], folder / "s"))
         mqtt = ""
         if MOSQUITTO.exists():
@@ -158,40 +149,27 @@ async def measure(wanted: argparse.Namespace, folder: Path) -> None:
         await locked(control)
         await asyncio.sleep(5)
         pids = processes(daemon.pid)
-        jitter: dict[bool, list[float]] = {False: [], True: []}
-        cost: dict[bool, dict[str, list[float]]] = {looked: {name: [] for name in pids} for looked in jitter}
-        for number in range(2 * wanted.rounds):
-            looked = bool(number % 2)
-            crowd = (
-                asyncio.create_task(look(f"http://127.0.0.1:{web}", f"http://127.0.0.1:{metrics}")) if looked else None
-            )
-            await asyncio.sleep(1)
-            before = {name: cpu_s(pid) for name, pid in pids.items()}
-            found = await offsets(control, wanted.seconds)
-            jitter[looked].append(scatter_s(found))
-            for name, pid in pids.items():
-                cost[looked][name].append((cpu_s(pid) - before[name]) / wanted.seconds)
-            if crowd is not None:
-                crowd.cancel()
-                with suppress(asyncio.CancelledError, BaseExceptionGroup):
-                    await crowd
-        alone, watched = (statistics.median(jitter[looked]) for looked in (False, True))
-        print(
-            f"jitter of measurement, {wanted.rounds} rounds of {wanted.seconds:g} s: nobody looks {alone * 1e6:.2f} µs,"
-        )
-        print(f"  five browsers and ten scrapes a second {watched * 1e6:.2f} µs, ratio {watched / alone:.2f}")
-        print(f"  (all: {', '.join(f'{value * 1e6:.2f}' for value in jitter[False])};", end=" ")
-        print(f"{', '.join(f'{value * 1e6:.2f}' for value in jitter[True])})")
+        scatters: dict[str, list[float]] = {turn: [] for turn in TURNS}
+        cost = {turn: {name: list[float]() for name in pids} for turn in TURNS}
+        for _, turn in itertools.product(range(wanted.rounds), TURNS):
+            async with audience(turn, (web, metrics), elsewhere, folder):
+                before = {name: cpu_s(pid) for name, pid in pids.items()}
+                found = await offsets(control, wanted.seconds)
+                scatters[turn].append(scatter(found) * 1e9)
+                for name, pid in pids.items():
+                    cost[turn][name].append((cpu_s(pid) - before[name]) / wanted.seconds)
+        print(f"jitter of measurement, {wanted.rounds} rounds of {wanted.seconds:g} s a turn")
+        print("  " + told(scatters).replace("; ", "\n  "))
         for name, pid in pids.items():
-            idle, busy = (100 * statistics.median(cost[looked][name]) for looked in (False, True))
+            idle, busy = (100 * statistics.median(cost[turn][name]) for turn in ("alone", "here"))
             print(f"{name}: {resident_mib(pid):.0f} MiB resident; {idle:.1f} % of a core, {busy:.1f} % when all look")
         print(f"load average {os.getloadavg()[0]:.1f}; MQTT {'on' if mqtt else 'off: mosquitto is not unpacked'}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0)
-    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--rounds", type=int, default=10)
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         asyncio.run(measure(parser.parse_args(), Path(folder)))
