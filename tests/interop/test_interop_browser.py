@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,30 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from interop_support import REQUIRED, our_environment
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from interop_browser import BACK_MS, LOCK_MS, Watched, chromium, pictures
+from interop_support import our_environment
+from playwright.sync_api import Browser, expect
 
 pytestmark = pytest.mark.interop
 
-LOCK_MS = 60_000
-BACK_MS = 40_000
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+__all__ = ["pictures"]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        if REQUIRED:
-            pytest.fail("chromium is not installed")
-        pytest.skip("chromium is not installed")
-    with sync_playwright() as play:
-        made = play.chromium.launch(executable_path=chromium, args=list(FLAGS))
+    with chromium() as made:
         yield made
-        made.close()
 
 
 @contextmanager
@@ -64,37 +51,6 @@ def said(folder: Path, pattern: str) -> str:
             return found[1]
         time.sleep(0.05)
     raise AssertionError((folder / "said").read_text())
-
-
-class Watched:
-    """A page that must not complain, and must ask nobody but its own server.
-
-    Attributes:
-        page: It.
-        complaints: What it said on the console, what it threw, what it asked elsewhere.
-    """
-
-    def __init__(self, browser: Browser, url: str, width: int, height: int, scheme: str = "light") -> None:
-        color = "dark" if scheme == "dark" else "light"
-        self.context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=color)
-        self.page: Page = self.context.new_page()
-        self.complaints: list[str] = []
-        self.page.on("console", lambda one: self.complaints.append(one.text) if one.type != "log" else None)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda one: None if one.url.startswith(url) else self.complaints.append(one.url))
-        self.page.goto(url)
-
-    def fits(self) -> bool:
-        """Nothing sticks out sideways."""
-        return bool(self.page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
-
-
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Where screenshots go: TIMESYNC_SCREENSHOTS, or away with the test."""
-    folder = Path(os.environ.get("TIMESYNC_SCREENSHOTS", tmp_path / "screenshots"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def test_the_demonstration_is_seen_to_lock_on_a_wall_and_on_a_phone(
