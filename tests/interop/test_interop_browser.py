@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from interop_browser import BACK_MS, LOCK_MS, Watched, chromium, pictures
 from interop_support import our_environment
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 
 pytestmark = pytest.mark.interop
 
@@ -53,6 +53,19 @@ def said(folder: Path, pattern: str) -> str:
     raise AssertionError((folder / "said").read_text())
 
 
+def seen_span(plot: Locator) -> tuple[str, str]:
+    """From when to when a plot shows, as it says to those who do not see it."""
+    found = re.search(r"from (\S+ \S+) to (\S+ \S+):", plot.get_attribute("aria-label") or "")
+    assert found is not None
+    return found[1], found[2]
+
+
+def follows(plot: Locator) -> None:
+    """The last moment that it shows is soon a later one."""
+    _, end = seen_span(plot)
+    expect(plot).not_to_have_attribute("aria-label", re.compile(f"to {end}"))
+
+
 def test_the_demonstration_is_seen_to_lock_on_a_wall_and_on_a_phone(
     browser: Browser, tmp_path: Path, pictures: Path
 ) -> None:
@@ -66,13 +79,15 @@ def test_the_demonstration_is_seen_to_lock_on_a_wall_and_on_a_phone(
         expect(page.locator("#utc")).to_have_text(re.compile(r"^\d\d:\d\d:\d\d$"))
         expect(page.locator("#contact")).to_have_text("live")
         # A clock that is minutes off, which this one is not, has a sign too.
-        offsets = "async () => { const { signed } = await import('/js/units.js'); return [-200, 200, -5].map(signed); }"
-        assert ["\N{MINUS SIGN}3 min 20 s", "+3 min 20 s", "\N{MINUS SIGN}5.00 s"] == page.evaluate(offsets)
+        offsets = "async () => (await import('/js/units.js').then(({ signed }) => [-200, 200, -5, -1e-15].map(signed)))"
+        assert ["\N{MINUS SIGN}3 min 20 s", "+3 min 20 s", "\N{MINUS SIGN}5.00 s", "0.00 ns"] == page.evaluate(offsets)
         expect(page.locator("#sources tbody tr")).to_have_count(5)
         expect(page.locator("#sources")).to_contain_text("selected")
         expect(page.locator("svg.sky .sat")).to_have_count(12)
         expect(page.locator("svg.bars rect")).to_have_count(12)
         expect(page.locator(".plot canvas")).to_have_count(8, timeout=BACK_MS)
+        plot = page.locator(".plot .canvas").first
+        follows(plot)
         expect(page.locator("#events li").first).to_be_visible()
         # The demonstration asks itself once, as any client would.
         expect(page.locator("#clients")).to_contain_text("127.0.0.1", timeout=BACK_MS)
@@ -97,7 +112,10 @@ def test_the_demonstration_is_seen_to_lock_on_a_wall_and_on_a_phone(
         page.get_by_label("Statistic").select_option("mtie")
         page.get_by_label("Mask").select_option("PRTC-A", timeout=BACK_MS)
         expect(page.locator("figcaption", has_text="Stability")).to_contain_text("G.8272", timeout=BACK_MS)
+        began, _ = seen_span(plot)
         page.get_by_role("button", name="10 min").click()
+        expect(plot).not_to_have_attribute("aria-label", re.compile(f"from {began}"))
+        follows(plot)
 
         page.locator("#theme").click()
         page.locator("#theme").click()

@@ -1,7 +1,7 @@
 // Plots over time, and of stability. History comes from the interface; the last ten minutes then grow by themselves.
 import { $, h, say, wishes } from "./dom.js";
 import { ask } from "./live.js";
-import { ppm, rate, signed, span, unitOf } from "./units.js";
+import { clock, day, ppm, rate, signed, span, unitOf } from "./units.js";
 import { term } from "./words.js";
 
 /* global uPlot */
@@ -40,6 +40,18 @@ const plainAxis = (unit) => (_, splits) => {
 };
 
 const wideEnough = (_, labels) => Math.max(48, 14 + 6.6 * Math.max(0, ...(labels ?? []).map((one) => String(one ?? "").length)));
+
+/** Whether a number is a power of ten, as far as logarithms can tell. */
+const power = (value) => value !== null && Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-6;
+
+/** The labels of a logarithmic axis: its powers of ten, and all where it has less than two of these. */
+const decades = (text) => (_, splits) => {
+  const few = splits.filter(power).length < 2;
+  return splits.map((one) => (power(one) || (few && one !== null) ? text(one) : ""));
+};
+
+/** A moment, for those who hear the page. */
+const moment = (at_s) => `${day(at_s * 1000)} ${clock(at_s * 1000)}`;
 
 /** What most values need, generously; a few that are far out would make a flat line of all others. */
 function typical(plot, scale, { symmetric, least, grain }, whole) {
@@ -105,7 +117,7 @@ class TimePlot {
         ...(right ? [{ ...axis, side: 1, scale: "right", size: wideEnough, grid: { show: false }, values: plainAxis(" °C") }] : []),
       ],
       series: [{}, ...columns.map(({ line }) => ({ scale: line.scale ?? "y", stroke: css(`--${line.colour}`), width: line.mirror ? 1 : 1.5, dash: line.mirror ? [4, 3] : undefined, points: { show: false }, spanGaps: false }))],
-      hooks: { setCursor: [(plot) => this.read(plot.cursor.idx)] },
+      hooks: { setCursor: [(plot) => this.read(plot.cursor.idx)], setScale: [(_, key) => { if (key === "x" && this.plot) this.label(); }] },
     }, this.data, this.box);
     this.read(null);
   }
@@ -117,7 +129,9 @@ class TimePlot {
 
   names() { return this.spec.lines.map((one) => one.name); }
 
-  fill(found) {
+  /** Take values of history; ``anew`` forgets what a reader has zoomed to, which is of another range. */
+  fill(found, anew) {
+    if (anew) this.all = null;
     this.data = [found.at_s, ...this.columns().map(({ line, sign }) => {
       const column = found.series[line.name];
       // Of a bound it is the largest in each step that holds for all of it.
@@ -149,13 +163,14 @@ class TimePlot {
     const zoomed = this.zoomed();
     this.plot.setData(this.data, !zoomed);
     if (zoomed) this.plot.redraw();
+    this.all = [this.data[0][0], this.data[0].at(-1)];
     this.read(this.plot.cursor.idx);
   }
 
+  /** Whether less is shown than there was when it was drawn last; the plot's own columns have grown since. */
   zoomed() {
     const { min, max } = this.plot.scales.x;
-    const times = this.plot.data[0];
-    return times.length > 2 && min !== null && (min > times[0] || max < times.at(-1));
+    return this.all?.[1] - this.all?.[0] > 2 && typeof min === "number" && (min > this.all[0] || max < this.all[1]);
   }
 
   /** The values at the cursor, or the last ones, in the legend. */
@@ -168,7 +183,15 @@ class TimePlot {
       say(value, line.text(shown));
       lines.push(`${line.label} ${line.text(last)}`);
     }
-    this.box.setAttribute("aria-label", `${this.spec.title}: ${lines.join(", ")}`);
+    this.said = lines.join(", ");
+    this.label();
+  }
+
+  /** What is seen, for those who do not. */
+  label() {
+    const { min, max } = this.plot.scales.x;
+    const when = typeof min === "number" ? ` from ${moment(min)} to ${moment(max)}` : "";
+    this.box.setAttribute("aria-label", `${this.spec.title}${when}: ${this.said}`);
   }
 }
 
@@ -241,8 +264,8 @@ class StabilityPlot {
     this.plot = new uPlot({
       width: Math.max(this.box.clientWidth, 200), height: HEIGHT, legend: { show: false }, cursor: { show: false },
       scales: { x: { time: false, distr: 3, range: (_, low, high) => [low * 0.8, high * 1.25] }, y: { distr: 3 } },
-      axes: [{ ...axis, values: (_, splits) => splits.map((one) => (one === null ? "" : Math.log10(one) % 1 === 0 ? span(one) : "")) },
-        { ...axis, size: wideEnough, values: (_, splits) => splits.map((one) => (one === null || Math.abs(Math.log10(one) - Math.round(Math.log10(one))) > 1e-6 ? "" : text(one))) }],
+      axes: [{ ...axis, values: decades(span) },
+        { ...axis, size: wideEnough, values: decades(text) }],
       series: [{}, { stroke: css("--line1"), width: 1.5, spanGaps: true, points: { show: true, size: 5, fill: css("--line1") } }, { stroke: css("--line2"), width: 1.5, dash: [5, 4], spanGaps: true, points: { show: false } }],
     }, data, this.box);
     const first = points[0];
@@ -321,7 +344,8 @@ export class Plots {
     for (const plot of plots) {
       try {
         const found = await ask("/api/v1/history", [...plot.names().map((name) => ["series", name]), ["from", -range[1]], ["points", range[2]]]);
-        if (this.range === range && this.plots === plots) plot.fill(found);
+        if (this.range === range && this.plots === plots) plot.fill(found, plot.range !== range);
+        plot.range = range;
       } catch { /* live values come all the same, and the next time is soon */ }
     }
     if (names.length) this.stability.load();

@@ -19,11 +19,15 @@ export function unitOf(seconds) {
 export function span(seconds) {
   if (!known(seconds)) return NONE;
   if (Math.abs(seconds) >= 120) return `${seconds < 0 ? "−" : ""}${long(seconds)}`;
-  const [unit, name] = unitOf(seconds);
-  return `${digits(seconds / unit)} ${name}`;
+  const shown = nothing(seconds) ? 0 : seconds;
+  const [unit, name] = unitOf(shown);
+  return `${digits(shown / unit)} ${name}`;
 }
 
-export const signed = (seconds) => (known(seconds) ? `${seconds >= 0 ? "+" : ""}${span(seconds)}` : NONE);
+/** What would be written as zero has no sign. */
+const nothing = (seconds) => Math.abs(seconds) < 5e-15;
+
+export const signed = (seconds) => (known(seconds) ? `${seconds > 0 && !nothing(seconds) ? "+" : ""}${span(seconds)}` : NONE);
 export const plusMinus = (seconds) => (known(seconds) ? `± ${span(Math.abs(seconds))}` : NONE);
 
 /** With the places that its uncertainty leaves to it. */
