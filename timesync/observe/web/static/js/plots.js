@@ -44,6 +44,9 @@ const wideEnough = (_, labels) => Math.max(48, 14 + 6.6 * Math.max(0, ...(labels
 /** Whether a number is a power of ten, as far as logarithms can tell. */
 const power = (value) => value !== null && Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-6;
 
+/** The next number below with one digit: grid lines of a logarithmic axis are counted from its lower end. */
+const oneDigit = (value) => { const size = 10 ** Math.floor(Math.log10(value)); return Math.floor(value / size) * size; };
+
 /** The labels of a logarithmic axis: its powers of ten, and all where it has less than two of these. */
 const decades = (text) => (_, splits) => {
   const few = splits.filter(power).length < 2;
@@ -263,8 +266,8 @@ class StabilityPlot {
     const axis = { stroke: css("--dim"), grid, ticks: grid, font: "11px system-ui, sans-serif" };
     this.plot = new uPlot({
       width: Math.max(this.box.clientWidth, 200), height: HEIGHT, legend: { show: false }, cursor: { show: false },
-      scales: { x: { time: false, distr: 3, range: (_, low, high) => [low * 0.8, high * 1.25] }, y: { distr: 3 } },
-      axes: [{ ...axis, values: decades(span) },
+      scales: { x: { time: false, distr: 3, range: (_, low, high) => [oneDigit(low * 0.8), high * 1.25] }, y: { distr: 3 } },
+      axes: [{ ...axis, values: decades((tau_s) => `${Number(tau_s.toPrecision(3)).toLocaleString("en")} s`) },
         { ...axis, size: wideEnough, values: decades(text) }],
       series: [{}, { stroke: css("--line1"), width: 1.5, spanGaps: true, points: { show: true, size: 5, fill: css("--line1") } }, { stroke: css("--line2"), width: 1.5, dash: [5, 4], spanGaps: true, points: { show: false } }],
     }, data, this.box);
