@@ -170,7 +170,7 @@ def test_a_port_that_is_taken_is_said_and_is_no_reason_to_stop(tmp_path: Path) -
         ({"metrics": "127.0.0.1:9123"}, ("state", "event")),
         ({"web": "127.0.0.1:8123"}, ("state", "event", "clients")),
         ({"chronyc": {"listen": "127.0.0.1:323"}}, ("state", "event", "clients")),
-        ({"mqtt": {"broker": "mqtt://broker"}}, ("state", "event", "clients")),
+        ({"mqtt": {"broker": "mqtt://broker"}}, ("state", "event")),
     ],
 )
 def test_who_asks_is_looked_up_for_parts_that_show_it(watched: dict[str, Any], wanted: tuple[str, ...]) -> None:

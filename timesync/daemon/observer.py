@@ -183,7 +183,7 @@ async def _reaped(child: Child) -> int | None:
 def kinds_for(observe: Observe) -> tuple[str, ...]:
     """What its parts want to know: some things are told only where somebody shows them."""
     wanted = {
-        stream.CLIENTS: (observe.chronyc, observe.web, observe.mqtt) != (None, None, None),
+        stream.CLIENTS: (observe.chronyc, observe.web) != (None, None),
         stream.MEASUREMENT: observe.measurements is not None,
     }
     return tuple(kind for kind in stream.KINDS if wanted.get(kind, True))
