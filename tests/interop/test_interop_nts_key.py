@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -70,6 +72,26 @@ def as_user(number: int | None, place: Path) -> list[str]:
     return [*words, *command]
 
 
+@contextmanager
+def traced(command: Sequence[str], log: Path, trace: Path) -> Iterator[None]:
+    """A daemon under strace, which then ends with it: told to end itself, strace would let go and leave it running."""
+    words = ["strace", "-f", "-qq", "-y", "-s", "256", "-o", str(trace), "-e", f"trace={CALLS}"]
+    with running([*words, *command], log, our_environment()) as strace:
+        try:
+            yield
+        finally:
+            _end(strace, signal.SIGTERM)
+            _end(strace, signal.SIGKILL)
+
+
+def _end(strace: subprocess.Popen[bytes], number: int) -> None:
+    if strace.poll() is None:
+        for child in Path(f"/proc/{strace.pid}/task/{strace.pid}/children").read_text().split():
+            os.kill(int(child), number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            strace.wait(20)
+
+
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory that can be given away; nobody but us gets as far as those of pytest."""
@@ -93,8 +115,7 @@ def test_nobody_but_the_server_of_keys_reads_the_tls_key(place: Path, user: int 
 
     ours = as_user(user, place)
     write(11123)
-    command = ["strace", "-f", "-qq", "-y", "-s", "256", "-o", str(trace), "-e", f"trace={CALLS}"]
-    with running([*command, *ours, "run", "-c", str(file)], log, our_environment()):
+    with traced([*ours, "run", "-c", str(file)], log, trace):
         daemon = Timesync(file, log)
         wait_until(lambda: daemon.status().get("nts", {}).get("certificates"), START_S, "keys are served", daemon.log)
         (pid,) = Trace(trace).started("run")
