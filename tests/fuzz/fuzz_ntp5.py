@@ -199,7 +199,7 @@ class Near:
             data += struct.pack(">HH", 0xF504, size + 4) + rng.randbytes(size)
         if self._settings.key is not None:
             data += bytes.fromhex("f502001800000001") + self._settings.key.digest(data)
-        return data + (bytes.fromhex("f506001c") + rng.randbytes(24) if self._settings.corrections else b"")
+        return data + (bytes.fromhex("f506001c") + rng.randbytes(24) if rng.random() < 0.5 else b"")
 
     def generate(self, rng: random.Random) -> bytes:
         """The answer, or a mutation of it that most often spares version, mode and cookie."""
@@ -230,8 +230,8 @@ def client_sessions() -> list[Near]:
     """Clients in their initial state."""
     return [
         Near("ntp5 client", Settings5(chunk=16, interleaved=True)),
-        Near("ntp5 client, keyed", Settings5(timescale=Timescale.TAI, key=KEY, chunk=128, corrections=True)),
-        Near("ntp5 client, smeared", Settings5(timescale=Timescale.SMEARED, corrections=True)),
+        Near("ntp5 client, keyed", Settings5(timescale=Timescale.TAI, key=KEY, chunk=128)),
+        Near("ntp5 client, smeared", Settings5(timescale=Timescale.SMEARED)),
     ]
 
 

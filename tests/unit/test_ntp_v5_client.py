@@ -32,13 +32,11 @@ from timesync.ntp.exchange import DropReason, Limits, check_server, measure, ser
 from timesync.ntp.interleave import Pairs
 from timesync.ntp.v5.bloom import ReferenceId, filter_of, served_filter
 from timesync.ntp.v5.client import Answer5, Asked5, Session5, Settings5
-from timesync.ntp.v5.correction import corrected
 from timesync.ntp.v5.server import Refusal, Reply5, Server5
 from timesync.ntp.v5.serving import Scales as ServedScales
 from timesync.ntp.v5.serving import Serving
 from timesync.wire.ntp import Extension, Mode
 from timesync.wire.ntp5 import Timescale
-from timesync.wire.ntp5_ext import Correction
 
 NAME = DRAFT.decode()
 DRAFT_FIELD = (0xF5FF, DRAFT)
@@ -75,13 +73,11 @@ def test_a_request_tells_nothing_of_us() -> None:
 
 
 def test_a_request_with_everything() -> None:
-    made = session(timescale=Timescale.TAI, chunk=128, interleaved=True, corrections=True, key=KEY)
+    made = session(timescale=Timescale.TAI, chunk=128, interleaved=True, key=KEY)
     asked = request(made)
-    data = made.finish(asked.data)
+    data = asked.data
     expected = message([DRAFT_FIELD, (0xF503, bytes(128))], timescale=1, flags=2, client_cookie=asked.cookie)
-    assert data.startswith(expected + bytes.fromhex("f5020018 00000007"))
-    assert KEY.digest(expected) == data[len(expected) + 8 :][:16]
-    assert bytes.fromhex("f506001c") + bytes(24) == data[len(expected) + 24 :]
+    assert expected + bytes.fromhex("f5020018 00000007") + KEY.digest(expected) == data
 
 
 def test_an_answer_in_the_words_of_version_4() -> None:
@@ -94,7 +90,7 @@ def test_an_answer_in_the_words_of_version_4() -> None:
     assert (1 << 15, 1 << 14) == (packet.root_delay, packet.root_dispersion)
     assert (Duration.from_s(0.5), Duration.from_s(0.25)) == (got.root_delay, got.root_dispersion)
     now: Instant[Utc] = Instant.from_ns(NOW_NS)
-    assert (4, now, False, None) == (got.least_poll, got.pivot, got.smeared, got.correction)
+    assert (4, now, False) == (got.least_poll, got.pivot, got.smeared)
     assert check_server(packet, frozenset(), Duration.from_s(1)) is None
 
 
@@ -304,9 +300,9 @@ def far_end(**more: Any) -> Server5:
 
 def talk(made: Session5, server: Server5, at_ns: int = NOW_NS, seed: int = 1) -> tuple[Asked5, Answer5]:
     asked = request(made, seed)
-    reply = server.respond(made.finish(asked.data), at_ns, at_ns + 1000, 0)
+    reply = server.respond(asked.data, at_ns, at_ns + 1000, 0)
     assert isinstance(reply, Reply5)
-    assert len(made.finish(asked.data)) == len(reply.data)
+    assert len(asked.data) == len(reply.data)
     if reply.stamp_as is not None:
         server.sent(reply.stamp_as, at_ns + 5000)
     return asked, accepted(made, asked, reply.data)
@@ -315,12 +311,11 @@ def talk(made: Session5, server: Server5, at_ns: int = NOW_NS, seed: int = 1) ->
 @pytest.mark.parametrize("timescale", [Timescale.UTC, Timescale.TAI])
 @pytest.mark.parametrize("key", [None, KEY])
 def test_a_burst_of_four_brings_all_reference_ids(timescale: Timescale, key: SymmetricKey | None) -> None:
-    made = session(timescale=timescale, chunk=128, corrections=True, key=key)
+    made = session(timescale=timescale, chunk=128, key=key)
     server = far_end()
     for n in range(4):
         assert made.references is None
-        _, got = talk(made, server, seed=n)
-        assert got.correction == Correction()
+        talk(made, server, seed=n)
     references = made.references
     assert references is not None
     assert all(ReferenceId.of_address(f"192.0.2.{n}") in references for n in range(9))
@@ -394,41 +389,16 @@ def test_the_sample_is_that_of_the_four_timestamps() -> None:
     assert (3 * S, 4_000_000) == (sample.offset.ns(), sample.round_trip.ns())
 
 
-# -- corrections
-
-
-def test_the_time_in_switches_is_taken_out() -> None:
-    """10 us in the switches on the way there, 30 us back, the frame on the wire for 1 us: 38 us less 100 ppm.
-
-    The server's clock seems (30 - 10) / 2 us further behind than it is, so ours seems further ahead.
-    """
-    correction = Correction(origin=10_000 << 16, delay=30_000 << 16)
-    got = corrected(Duration.from_ns(0), Duration.from_ns(100_000), correction, Duration.from_ns(1000))
-    assert got is not None
-    offset, delay = got
-    assert -10_000 == offset.ns()
-    assert 100_000 - 38_000 + 4 == delay.ns()
-
-
-@pytest.mark.parametrize(
-    ("there_ns", "back_ns"), [(-1, 10), (10, -1), (60_000, 60_000), (0, ((1 << 63) - 1) >> 16), (1 << 46, 1 << 46)]
-)
-def test_a_correction_that_cannot_be_is_not_applied(there_ns: int, back_ns: int) -> None:
-    correction = Correction(origin=there_ns << 16, delay=back_ns << 16)
-    assert corrected(Duration(0), Duration.from_ns(100_000), correction, Duration.from_ns(1000)) is None
-
-
-def test_a_correction_that_was_not_asked_for_is_ignored() -> None:
-    field = (0xF506, struct.pack(">qHHqHH", 5, 0, 0, 7, 0, 0))
-    for asks in (False, True):
-        made = session(corrections=asks)
-        asked = request(made)
-        got = judge(made, asked, answer(asked.cookie, [DRAFT_FIELD, field]))
-        assert isinstance(got, Answer5)
-        assert (Correction(origin=5, delay=7) if asks else None) == got.correction
-    broken = judge(made, asked, answer(asked.cookie, [DRAFT_FIELD, (0xF506, bytes(8))]))
-    assert isinstance(broken, Answer5)
-    assert broken.correction is None
+@pytest.mark.parametrize("key", [None, KEY])
+@pytest.mark.parametrize("size", [24, 8])
+def test_a_correction_that_was_not_asked_for_is_ignored(key: SymmetricKey | None, size: int) -> None:
+    """It stands behind the MAC, and routers may change it."""
+    made = session(key=key)
+    asked = request(made)
+    data = answer(asked.cookie, [DRAFT_FIELD])
+    if key is not None:
+        data += bytes.fromhex("f5020018 00000007") + key.digest(data)
+    assert isinstance(judge(made, asked, data + struct.pack(">HH", 0xF506, 4 + size) + bytes(size)), Answer5)
 
 
 @given(st.binary(min_size=48, max_size=48), st.binary(max_size=80))

@@ -83,14 +83,6 @@ def test_a_correction() -> None:
     assert Correction(origin=-0x18000, origin_path=0xABCD) == correction.answer()
 
 
-@pytest.mark.parametrize(
-    ("origin", "delay", "usable"),
-    [(0, 0, True), (1, 1, True), (-1, 0, False), (0, -1, False), ((1 << 63) - 1, 0, False), (0, (1 << 63) - 1, False)],
-)
-def test_a_correction_that_is_negative_or_too_big_is_of_no_use(origin: int, delay: int, usable: bool) -> None:
-    assert usable == Correction(origin=origin, delay=delay).usable
-
-
 def test_timestamps() -> None:
     assert "f507000c" + "ec11d70080000000" == wire(encode_reference_timestamp(0xEC11D700_80000000))
     assert 0xEC11D700_80000000 == decode_reference_timestamp(bytes.fromhex("ec11d70080000000"))

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from timesync.base.time import Duration
 from timesync.wire.error import WireError
 from timesync.wire.ntp import Extension, Mac
 
@@ -40,7 +39,6 @@ _REFERENCE: Final = struct.Struct("!Q")
 _MONOTONIC: Final = struct.Struct("!IQ")
 _SECONDARY: Final = struct.Struct("!BBHQ")
 _KEY_ID: Final = struct.Struct("!I")
-_TOO_BIG: Final = (1 << 63) - 1
 _VERSIONS: Final = range(1, 17)
 
 
@@ -145,15 +143,6 @@ class Correction:
     origin_path: int = 0
     delay: int = 0
     path: int = 0
-
-    @property
-    def usable(self) -> bool:
-        """Whether neither direction is negative, or too big to be said ("Measurement Modes")."""
-        return 0 <= self.origin < _TOO_BIG and 0 <= self.delay < _TOO_BIG
-
-    def durations(self) -> tuple[Duration, Duration]:
-        """Of the request and of the answer, on the way."""
-        return Duration(self.origin), Duration(self.delay)
 
     def answer(self) -> Correction:
         """What the answer to this request has when it leaves."""

@@ -42,10 +42,8 @@ from timesync.wire.ntp5 import (
     timestamp_to_units,
 )
 from timesync.wire.ntp5_ext import (
-    Correction,
     Field,
     ReferenceIdsRequest,
-    decode_correction,
     decode_mac,
     encode_draft,
     encode_mac,
@@ -75,14 +73,12 @@ class Settings5:
         chunk: Octets of the server's reference ids to ask for each time; 0: none, for who serves nobody. With 128 the
             first burst of four brings them all.
         interleaved: Whether to ask for interleaved mode.
-        corrections: Whether to ask for the corrections of switches and routers.
         key: For the MAC; None: no authentication.
     """
 
     timescale: Timescale = Timescale.UTC
     chunk: int = 0
     interleaved: bool = False
-    corrections: bool = False
     key: SymmetricKey | None = None
 
     def __post_init__(self) -> None:
@@ -130,7 +126,6 @@ class Answer5:
         smeared: The timestamps are smeared UTC.
         server_cookie: For the next request in interleaved mode.
         references: The piece of its reference ids that was asked for, if it is there.
-        correction: Of the path, if asked for and there; nothing vouches for it.
     """
 
     packet: NtpPacket
@@ -142,7 +137,6 @@ class Answer5:
     smeared: bool
     server_cookie: int
     references: bytes | None = None
-    correction: Correction | None = None
 
 
 class Session5:
@@ -191,15 +185,6 @@ class Session5:
         )
         return Asked5(self._signed(encode(packet)), cookie, server_cookie, draft, poll, part)
 
-    def finish(self, protected: bytes) -> bytes:
-        """The request as it goes on the wire, given ``Asked5.data``, with NTS's fields behind it where NTS is used.
-
-        A correction must come behind all that authenticates: routers change it.
-        """
-        if not self._settings.corrections:
-            return protected
-        return protected + _encoded(Correction().encode())
-
     def judge(
         self,
         data: bytes,
@@ -222,7 +207,7 @@ class Session5:
             return packet
         if packet.client_cookie != asked.cookie:
             return DropReason.ORIGIN
-        fields, correction = _split(packet.extensions, corrections=self._settings.corrections)
+        fields = _fixed(packet.extensions)
         if packet.flags & Flag.AUTHENTICATION_NAK:
             return DropReason.CRYPTO_NAK
         if self._settings.key is not None:
@@ -241,7 +226,6 @@ class Session5:
             answer,
             least_poll=min(answer.least_poll, MAX_SERVER_POLL_AUTHENTICATED if proved else MAX_SERVER_POLL),
             references=chunks[0] if len(chunks) == 1 else None,
-            correction=correction,
         )
 
     def accepted(self, asked: Asked5, answer: Answer5) -> None:
@@ -319,14 +303,9 @@ def _decode(data: bytes) -> Ntp5Packet | DropReason:
         return DropReason.FORMAT
 
 
-def _split(fields: tuple[Extension, ...], *, corrections: bool) -> tuple[tuple[Extension, ...], Correction | None]:
-    """The fields without the correction at the end; that is looked at only where it was asked for."""
-    if not fields or fields[-1].kind != Field.CORRECTION:
-        return fields, None
-    try:
-        return fields[:-1], decode_correction(fields[-1].body) if corrections else None
-    except WireError:
-        return fields[:-1], None
+def _fixed(fields: tuple[Extension, ...]) -> tuple[Extension, ...]:
+    """The fields without a correction, which routers may change and which thus stands behind all that authenticates."""
+    return fields[:-1] if fields and fields[-1].kind == Field.CORRECTION else fields
 
 
 def _signed_by(key: SymmetricKey, data: bytes, fields: tuple[Extension, ...]) -> bool:

@@ -133,7 +133,7 @@ class Speech5:
         data = self._authenticator.protect(asked.data)
         if data is None:
             return None
-        return Request(self._session.finish(data), VERSION, asked.cookie, asked.server_cookie, asked)
+        return Request(data, VERSION, asked.cookie, asked.server_cookie, asked)
 
     def read(self, data: bytes, asked: Request, stamp: Stamp | None) -> Answered | DropReason:
         """See ``Speech``."""
