@@ -22,6 +22,7 @@ from timesync.config.importing.translate import FORMATS, guess, translate
 from timesync.config.load import load
 from timesync.config.schema import Config
 from timesync.config.source import Source
+from timesync.config.tree import leaves
 
 CORPUS = Path(__file__).parent / "import_corpus"
 IDENTITY = make_identity("time", "time.example.org")
@@ -68,6 +69,14 @@ def drafted(name: str, text: str, form: str | None = None, interfaces: tuple[str
     return translate([(source, form or guess(source) or "none")], Files(str(CORPUS / "root")), interfaces)
 
 
+def accounted(draft: Draft, name: str) -> set[int]:
+    """The lines of a file of which something became: a value, a key, or words."""
+    marks = [scalar.mark for _, scalar in leaves(draft.tree())]
+    marks += [finding.mark for finding in draft.findings]
+    marks += [key.mark for key in draft.keys.values()]
+    return {mark.line for mark in marks if mark.source.name == name}
+
+
 def said(draft: Draft, word: str) -> list[tuple[Kind, int, str]]:
     return [(each.kind, each.mark.line, each.reason) for each in draft.findings if each.word.startswith(word)]
 
@@ -98,7 +107,7 @@ def test_the_result_passes_check(name: str, tmp_path: Path) -> None:
 def test_every_line_becomes_a_value_or_a_comment(name: str) -> None:
     text = (CORPUS / name).read_text()
     draft = drafted(name, text)
-    marks = {line for file, line in draft.accounted() if file == name}
+    marks = accounted(draft, name)
     lines = [
         number for number, line in enumerate(text.splitlines(), 1) if line.strip() and line.strip()[0] not in "#!;%"
     ]
@@ -540,7 +549,7 @@ def test_whatever_a_file_says_each_line_is_accounted_for(form: str, text: str) -
         return
     draft.tree()
     if form in ("chrony", "ptp4l", "ts2phc"):
-        marks = {line for file, line in draft.accounted() if file == "x"}
+        marks = accounted(draft, "x")
         lines = [number for number, line in enumerate(re.split("\r\n|\r|\n", text), 1) if line.strip()]
         spoken = [number for number in lines if text.split("\n")[number - 1].strip()[0] not in "#!;%"]
         assert [] == [number for number in spoken if number not in marks]

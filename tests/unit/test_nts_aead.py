@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from timesync.nts.aead import AeadId, key_size, make_aead, nonce_size, padded_nonce_size, supported
+from timesync.nts.aead import FAMILIES, AeadId, is_siv, key_size, make_aead, nonce_size, padded_nonce_size, supported
 from timesync.nts.cmac import aes_cmac
+from timesync.nts.ke_client import DEFAULT_AEADS
 
 # -- RFC 5297, written out from its section 2, as a second opinion in the form that NTS uses
 
@@ -149,6 +151,13 @@ def test_keys_of_another_size_are_refused(aead: AeadId) -> None:
             make_aead(aead, bytes(size))
 
 
-def test_what_is_supported() -> None:
-    assert list(AeadId) == [supported(number) for number in (15, 16, 17, 30, 31)]
-    assert [None, None, None] == [supported(number) for number in (0, 1, 65_535)]
+def test_an_aead_that_the_openssl_underneath_lacks_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tuple(AeadId) == supported(*AeadId)
+    assert DEFAULT_AEADS == (AeadId.AES_128_GCM_SIV, AeadId.AES_SIV_CMAC_256)
+
+    def lacking(key: bytes) -> None:
+        raise UnsupportedAlgorithm(f"not with {len(key)} octets")
+
+    old = {one: family if is_siv(one) else family._replace(cipher=lacking) for one, family in FAMILIES.items()}
+    monkeypatch.setattr("timesync.nts.aead.FAMILIES", old)
+    assert (AeadId.AES_SIV_CMAC_256,) == supported(*DEFAULT_AEADS)

@@ -139,6 +139,8 @@ def test_another_process_reads_what_was_flushed(path: Path) -> None:
     history.flush()
     assert ("a", "b") == reader.series()
     assert 309.0 == reader.query("a", START_S, START_S + 310, points=310).mean[-1]
+    assert START_S == reader.earliest()
+    reader.close()
     with pytest.raises(sqlite3.Error):
         History.read_only(path.with_name("there-is-none"))
 

@@ -8,6 +8,7 @@ plaintext, which may be empty (in ``cryptography`` only since version 45).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -137,11 +138,11 @@ def make_aead(aead: AeadId, key: bytes) -> Aead:
     return Aead(FAMILIES[aead], key)
 
 
-def supported(aead: int) -> AeadId | None:
-    """The AEAD with this number, when it is known here and the OpenSSL underneath has it; else None."""
-    try:
-        known = AeadId(aead)
-        make_aead(known, bytes(_KEY_SIZES[known]))
-    except (ValueError, UnsupportedAlgorithm):
-        return None
-    return known
+def supported(*aeads: AeadId) -> tuple[AeadId, ...]:
+    """Those of them that the OpenSSL underneath has; the GCM-SIV family came with its version 3.2."""
+    found = []
+    for aead in aeads:
+        with suppress(UnsupportedAlgorithm):
+            make_aead(aead, bytes(_KEY_SIZES[aead]))
+            found.append(aead)
+    return tuple(found)

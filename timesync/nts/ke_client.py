@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from timesync.nts.aead import AeadId
+from timesync.nts.aead import AeadId, supported
 from timesync.nts.keys import Exporter, SessionKeys, client_keys
 from timesync.wire.error import WireError
 from timesync.wire.nts_ke import MAX_MESSAGE, NextProtocol, RecordReader
@@ -22,8 +22,8 @@ MAX_COOKIE: Final = 256
 MAX_COOKIES: Final = 8
 """RFC 8915, 5.7: a client holds no more."""
 
-DEFAULT_AEADS: Final = (AeadId.AES_128_GCM_SIV, AeadId.AES_SIV_CMAC_256)
-"""As chrony offers them: the shorter cookies first."""
+DEFAULT_AEADS: Final = supported(AeadId.AES_128_GCM_SIV, AeadId.AES_SIV_CMAC_256)
+"""As chrony offers them: the shorter cookies first, where they can be had."""
 
 
 class KeFault(StrEnum):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from timesync.nts.aead import AeadId, key_size
+from timesync.nts.aead import AeadId, key_size, supported
 from timesync.nts.keys import Exporter, SessionKeys, server_keys
 from timesync.wire.error import WireError
 from timesync.wire.nts_ke import MAX_REQUEST, ErrorCode, NextProtocol, RecordReader
@@ -32,7 +32,7 @@ CookieMaker = Callable[[SessionKeys], bytes]
 COOKIES: Final = 8
 """RFC 8915, 4.1.6: a server should give eight."""
 
-DEFAULT_AEADS: Final = (AeadId.AES_128_GCM_SIV, AeadId.AES_SIV_CMAC_256, AeadId.AES_SIV_CMAC_512)
+DEFAULT_AEADS: Final = supported(AeadId.AES_128_GCM_SIV, AeadId.AES_SIV_CMAC_256, AeadId.AES_SIV_CMAC_512)
 
 
 class KeOutcome(StrEnum):

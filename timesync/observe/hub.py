@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from timesync.observe import stream
-
-EVENTS_KEPT: Final = 1000
 
 Message = Mapping[str, Any]
 Listener = Callable[[Message], None]
@@ -22,7 +19,6 @@ class Hub:
         hello: Who the daemon is; None before it has said so.
         state: Its last state; None before the first.
         clients: Who has asked, as it was last told; None before the first time, and where no part wants it.
-        events: The last events, the newest last.
         missed: Messages that did not get through.
     """
 
@@ -30,7 +26,6 @@ class Hub:
         self.hello: Message | None = None
         self.state: Message | None = None
         self.clients: Message | None = None
-        self.events: deque[Message] = deque(maxlen=EVENTS_KEPT)
         self.missed = 0
         self._listeners: dict[str, list[Listener]] = {}
 
@@ -52,7 +47,5 @@ class Hub:
                 self.state = message
             case stream.CLIENTS:
                 self.clients = message
-            case stream.EVENT:
-                self.events.append(message)
         for listener in tuple(self._listeners.get(message["type"], ())):
             listener(message)

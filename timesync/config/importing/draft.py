@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from timesync.config.source import Mark, Source
 from timesync.config.sources import read_value, title_of
-from timesync.config.tree import Entry, Mapping, Node, Scalar, Sequence, leaves
+from timesync.config.tree import Entry, Mapping, Node, Scalar, Sequence
 
 Value = bool | int | str | list["Value"] | dict[str, "Value"]
 
@@ -156,13 +156,6 @@ class Draft:
             entries["sources"] = Entry(self._origin, Sequence([], self._origin))
         order = ("clocks", "sources", "ptp", "keys", "steering", "serve", "observe", "leap")
         return Mapping({name: entries[name] for name in order if name in entries}, self._origin)
-
-    def accounted(self) -> set[tuple[str, int]]:
-        """Name of the file and number of each line of which something became."""
-        marks = [scalar.mark for _, scalar in leaves(self.tree())]
-        marks += [finding.mark for finding in self.findings]
-        marks += [key.mark for key in self.keys.values()]
-        return {(mark.source.name, mark.line) for mark in marks}
 
     def _place(self, mark: Mark, path: Iterable[str]) -> dict[str, Entry]:
         entries = self._root

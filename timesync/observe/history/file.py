@@ -103,6 +103,11 @@ class HistoryFile:
         if self._db.execute("PRAGMA quick_check").fetchone() != ("ok",):
             raise sqlite3.DatabaseError("damaged")
 
+    @property
+    def read_only(self) -> bool:
+        """Another process writes it."""
+        return self._size is None
+
     def close(self) -> None:
         """Close it."""
         self._db.close()

@@ -124,7 +124,7 @@ class History:
         if self._sure:
             for key in [key for key in self._blocks if key[2] > self._now_s]:
                 del self._blocks[key]  # of a clock that leapt ahead, and back
-        if self._file is not None:
+        if self._file is not None and not self._file.read_only:
             changed: dict[str, list[Block]] = {}
             for (name, number, start), block in self._blocks.items():
                 if not number or closing or not start <= self._now_s < start + TIERS[number].block_s:
@@ -248,6 +248,11 @@ class History:
             [None if one is None else one.low for one in sums],
             [None if one is None else one.high for one in sums],
         )
+
+    def earliest(self) -> int | None:
+        """When the oldest block of the file begins, UTC seconds; None without any. Raises ``sqlite3.Error``."""
+        starts = () if self._file is None else map(self._file.earliest, TIERS)
+        return min((start for start in starts if start is not None), default=None)
 
     def events(self, from_ns: int, to_ns: int, most: int = 200) -> list[Event]:
         """The last ``most`` events from one moment to another, the newest last. Raises ``sqlite3.Error``."""

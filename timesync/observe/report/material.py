@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from timesync.base.time import Duration, Instant, Mono
-from timesync.observe.history.blocks import TIERS
-from timesync.observe.history.file import HistoryFile
 from timesync.observe.history.store import Columns, History
 from timesync.observe.quantiles import percentile
 from timesync.observe.records import rows
@@ -233,15 +231,15 @@ def _versioned(chosen: Iterable[Path], material: Material, to_ns: int) -> Iterat
 def of_history(path: Path, from_ns: int, to_ns: int) -> Material:
     """From the file of history. Raises sqlite3.Error, NothingError, OSError."""
     material = Material(f"the history {path}")
-    file = HistoryFile(path, None)
+    history = History.read_only(path)
     try:
-        found = [start for tier in TIERS if (start := file.earliest(tier)) is not None]
-        from_s, to_s = max(from_ns // _NS, min(found, default=to_ns // _NS)), to_ns // _NS
-        if from_s >= to_s:
+        earliest = history.earliest()
+        from_s, to_s = from_ns // _NS, to_ns // _NS
+        if earliest is None or max(from_s, earliest) >= to_s:
             raise NothingError("the history has nothing of this time")
-        _fill(material, History(file), from_s, to_s)
+        _fill(material, history, max(from_s, earliest), to_s)
     finally:
-        file.close()
+        history.close()
     material.inputs = [digest(path)]
     return material
 
