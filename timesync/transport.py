@@ -77,6 +77,11 @@ class PtpSocket(Protocol):
         ...
 
     @property
+    def software_because(self) -> str | None:
+        """Why stamps are the kernel's where the card's were preferred; else None."""
+        ...
+
+    @property
     def one_step(self) -> bool:
         """The card writes the time into Sync messages without ``twoStepFlag``; their stamp is None, at once."""
         ...

@@ -131,6 +131,26 @@ def test_one_step_is_sent_where_it_is_wanted_and_the_card_can(*, able: bool, por
     assert one_step == (follow_ups == [])
 
 
+@pytest.mark.parametrize(
+    ("model", "port", "says"),
+    [
+        (
+            None,
+            "",
+            ["ptp-stamps: ptp port eth0: the kernel stamps: packets of eth0 are not stamped by the clock system"],
+        ),
+        (None, ", timestamping: software", []),
+        (CardModel(), "", []),
+    ],
+)
+def test_why_a_card_does_not_stamp_is_said_once(model: CardModel | None, port: str, says: list[str]) -> None:
+    bench = Bench("profile: default-e2e", "udp4", model, port)
+
+    bench.stand.play(bench, 8)
+
+    assert says == [one for one in bench.stand.lines() if one.startswith("ptp-stamps")]
+
+
 def test_an_instance_shows_its_data_sets_as_soon_as_it_has_an_identity() -> None:
     bench = Bench("profile: default-e2e, domain: 7", "udp4")
     assert bench.group.seen() is None

@@ -170,6 +170,18 @@ def test_lost_transmit_stamps_are_counted_and_survived() -> None:
     assert max(map(abs, errors_s(follower))) < 1e-9
 
 
+def test_a_lost_stamp_of_what_is_asked_of_the_neighbour_is_counted_as_that_of_an_answer() -> None:
+    net = Net(5)
+    _, follower = pair(net, mechanism=DelayMechanism.P2P)
+    follower.stamp_loss = 1.0
+    net.start()
+    net.run(30)
+    counters = follower.instance.ports[1].counters
+    asked, answered = counters.sent[MessageType.PDELAY_REQ], counters.sent[MessageType.PDELAY_RESP]
+    assert asked > 20
+    assert counters.lost_stamps == asked + answered
+
+
 def test_a_card_that_stamps_only_the_old_version_gets_it() -> None:
     net = Net()
     leader, _ = pair(net)

@@ -54,6 +54,7 @@ class _Place:
         socket: Its open sockets.
         up: Whether its link is up.
         trouble: Why it has no sockets.
+        software_because: What was said last of why its card does not stamp.
         locked: What the instance was last told of the servo.
     """
 
@@ -63,6 +64,7 @@ class _Place:
     socket: PtpSocket | None = None
     up: bool = False
     trouble: str | None = None
+    software_because: str | None = None
     locked: bool = False
 
 
@@ -171,10 +173,17 @@ class PtpGroup(DeviceGroup):
             if place.trouble is not None:
                 self._say("info", "ptp-port", f"ptp port {place.port.interface}: works now")
             place.trouble = None
+            self._tell_stamps(place, place.socket.software_because)
             self._noise.known[place.port.interface] = _HARDWARE_NOISE_S if place.socket.hardware else _SOFTWARE_NOISE_S
             self._respecify(place)
             self._use_steps(place)
         self._found()
+
+    def _tell_stamps(self, place: _Place, because: str | None) -> None:
+        """Say once why the card does not stamp where it might."""
+        if because is not None and because != place.software_because:
+            self._say("warning", "ptp-stamps", f"ptp port {place.port.interface}: the kernel stamps: {because}")
+        place.software_because = because
 
     def _use_steps(self, place: _Place) -> None:
         """One-step where it is wanted and the card can do it."""

@@ -64,8 +64,6 @@ class DelayRequester:
     def __init__(self, log_interval: int, rng: Rng) -> None:
         """Ask as often as this at first; the timeTransmitter says how often it will be asked."""
         self.log_interval = log_interval
-        self.lost_stamps = 0
-        self.lost_answers = 0
         self._rng = rng
         self._pending: dict[int, _Pending] = {}
         self._next: Instant[Mono] | None = None
@@ -95,7 +93,7 @@ class DelayRequester:
         """A Delay_Req is sent now; returns its sequence number."""
         self._sequence = (self._sequence + 1) & 0xFFFF
         while len(self._pending) >= _KEPT:
-            self._drop(next(iter(self._pending)))
+            del self._pending[next(iter(self._pending))]
         self._pending[self._sequence] = _Pending(sync, now)
         return self._sequence
 
@@ -105,7 +103,6 @@ class DelayRequester:
         if pending is None:
             return None
         if stamp is None:
-            self.lost_stamps += 1
             del self._pending[sequence]
             return None
         pending.departure = stamp
@@ -132,11 +129,7 @@ class DelayRequester:
 
     def _expire(self, now: Instant[Mono]) -> None:
         for sequence in [key for key, one in self._pending.items() if now - one.sent > _PATIENCE]:
-            self._drop(sequence)
-
-    def _drop(self, sequence: int) -> None:
-        self.lost_answers += 1
-        del self._pending[sequence]
+            del self._pending[sequence]
 
 
 def shifted(exchange: Exchange, asymmetry: Duration) -> Exchange:

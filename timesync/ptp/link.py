@@ -161,7 +161,9 @@ class Link:
             self._headers.stamped(stamp is not None)
         sequence = self._asking.pop(token, None)
         if sequence is not None:
-            if stamp is not None:
+            if stamp is None:
+                self._counters.lost_stamps += 1
+            else:
                 stamp = replace(stamp, at=stamp.at + self._settings.egress_latency)
             yield from self._completed(self.peer.on_sent(sequence, stamp), now)
             return

@@ -52,18 +52,12 @@ class PeerDelay:
 
     Attributes:
         lost: Requests in a row without a whole answer (``lostResponses`` of 802.1AS).
-        strays: Answers that nobody asked for, and second answers to one request.
-        several: Several neighbours answered one request: something that is no PTP switch lies between.
-        lost_stamps: Transmit stamps that never came.
         peer: Who answered last.
     """
 
     def __init__(self, me: PortIdentity, *, gptp: bool) -> None:
         """``gptp``: the correction of Pdelay_Resp is what is cut off the receipt time, not an addition (11.2.20.3)."""
         self.lost = 0
-        self.strays = 0
-        self.several = 0
-        self.lost_stamps = 0
         self.peer: PortIdentity | None = None
         self._me = me
         self._gptp = gptp
@@ -132,7 +126,6 @@ class PeerDelay:
         if request is None or request.sequence != sequence:
             return None
         if stamp is None:
-            self.lost_stamps += 1
             self._request = None
             return "transmit-stamp"
         request.departure = stamp
@@ -142,12 +135,8 @@ class PeerDelay:
         """A Pdelay_Resp to us."""
         request = self._request
         if message.requesting != self._me or request is None or message.header.sequence_id != request.sequence:
-            self.strays += 1
             return "stray"
         if request.answer is not None:
-            if request.answer.header.source != message.header.source:
-                self.several += 1
-            self.strays += 1
             return "second-answer"
         if message.header.source.clock == self._me.clock:
             return "own"
@@ -160,10 +149,8 @@ class PeerDelay:
         """A Pdelay_Resp_Follow_Up to us."""
         request = self._request
         if message.requesting != self._me or request is None or message.header.sequence_id != request.sequence:
-            self.strays += 1
             return "stray"
         if request.answer is not None and request.answer.header.source != message.header.source:
-            self.strays += 1
             return "stray"
         if message.header.correction >= CORRECTION_TOO_BIG:
             return "correction"

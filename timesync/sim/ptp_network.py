@@ -272,7 +272,11 @@ class SimCard:
 
 
 class SimPtpSocket:
-    """A port on a simulated card; ``timesync.transport.PtpSocket``."""
+    """A port on a simulated card; ``timesync.transport.PtpSocket``.
+
+    Attributes:
+        software_because: As there.
+    """
 
     def __init__(self, card: SimCard, spec: PtpPortSpec, clock: SimClock, handler: PtpHandler) -> None:
         self._card = card
@@ -282,12 +286,12 @@ class SimPtpSocket:
         self._loop = asyncio.get_running_loop()
         self._open = True
         self._hardware = spec.timestamping != "software" and clock is card.phc
-        if spec.timestamping == "hardware" and not self._hardware:
-            raise ClockError(
-                Trouble.UNSUPPORTED,
-                f"packets of {spec.interface} are not stamped by the clock {clock.id}",
-                "name the card's own clock, or write `timestamping: software`",
-            )
+        self.software_because: str | None = None
+        if spec.timestamping != "software" and not self._hardware:
+            self.software_because = f"packets of {spec.interface} are not stamped by the clock {clock.id}"
+            if spec.timestamping == "hardware":
+                advice = "name the card's own clock, or write `timestamping: software`"
+                raise ClockError(Trouble.UNSUPPORTED, self.software_because, advice)
         self._loop.call_soon(self._if_open, lambda: handler.on_link(up=card.up))
 
     @property
