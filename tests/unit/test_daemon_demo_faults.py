@@ -6,7 +6,7 @@ import pytest
 
 from timesync.base.time import Duration
 from timesync.config.quantity import QuantityError
-from timesync.daemon.demo_faults import PlannedFault, ReceiverKind, fault_names, parse_fault
+from timesync.daemon.demo_faults import PlannedFault, ReceiverKind, parse_fault
 from timesync.sim.hardware import Fault
 
 
@@ -54,7 +54,7 @@ def test_what_is_none_is_refused_with_what_there_is(text: str, says: str, sugges
 
 
 def test_every_fault_has_a_name_that_is_read_again_and_words() -> None:
-    read = [parse_fault(f"{name}@1s") for name in fault_names()]
+    read = [parse_fault(f"{fault.value.replace(' ', '-')}@1s") for fault in Fault]
 
     assert list(Fault) == [one.fault for one in read]
     assert len(Fault) == len({one.words for one in read})

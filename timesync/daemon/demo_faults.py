@@ -73,11 +73,6 @@ class PlannedFault:
         return None
 
 
-def fault_names() -> list[str]:
-    """All names, as a user writes them."""
-    return [_written(fault) for fault in Fault]
-
-
 def parse_fault(text: str) -> PlannedFault:
     """``[DEVICE:]FAULT@START[+LASTING]``, such as ``no-fix@20s+15s`` or ``nic:unplugged@30s``. Raises QuantityError.
 

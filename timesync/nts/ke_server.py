@@ -92,10 +92,6 @@ class KeReply:
     aead: AeadId | None = None
 
 
-INTERNAL_ERROR: Final = encode_response(Response(error=ErrorCode.INTERNAL_SERVER_ERROR))
-"""What a client is sent when we cannot serve it now, in place of a reply."""
-
-
 class KeServer:
     """One connection.
 

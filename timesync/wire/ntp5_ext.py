@@ -57,10 +57,6 @@ class Field(IntEnum):
     DRAFT_IDENTIFICATION = 0xF5FF
 
 
-CORRECTION_SIZE: Final = 4 + _CORRECTION.size
-"""Octets of the whole field."""
-
-
 def check_draft(name: str) -> str:
     """The name of a draft that can be spoken. Raises ValueError with a sentence for who configured it."""
     found = _DRAFT.fullmatch(name)
