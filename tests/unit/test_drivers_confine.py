@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from timesync.runtime.serve_process import worker_environment
+from timesync.runtime.child import environment_of_child
 
 STATUS = "print(*(line for line in open('/proc/self/status')), sep='')"
 
 
 def child(code: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"PYTHONPATH": worker_environment({})["PYTHONPATH"]}
+    environment = os.environ | {"PYTHONPATH": environment_of_child({})["PYTHONPATH"]}
     code = "from timesync_drivers.confine import *\n" + code
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=30, check=False

@@ -15,7 +15,7 @@ import pytest
 from timesync.config.observe import Observe
 from timesync.observe.hub import Hub
 from timesync.observe.parts import Desk, Settings
-from timesync.runtime.serve_process import worker_environment
+from timesync.runtime.child import environment_of_child
 from timesync_drivers.confine import NOBODY
 
 
@@ -93,7 +93,7 @@ def test_code_that_runs_in_the_observer_reads_no_key_and_has_no_rights(tmp_path:
     for path in (state, key, *ours):
         path.chmod(0o755)
     os.chown(state, NOBODY, NOBODY)
-    environment = os.environ | {"PYTHONPATH": worker_environment({})["PYTHONPATH"]}
+    environment = os.environ | {"PYTHONPATH": environment_of_child({})["PYTHONPATH"]}
     command = [sys.executable, "-P", "-s", "-c", INSIDE, str(state), str(key)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

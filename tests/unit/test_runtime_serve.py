@@ -27,6 +27,7 @@ from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.client_log import ClientRecord
 from timesync.ntp.limit import LimitReply, RateLimit
 from timesync.ntp.server import ServerCounters, ServerSettings
+from timesync.runtime.child import environment_of_child
 from timesync.runtime.serve import (
     FIRST_BACKOFF_S,
     LIST_S,
@@ -36,7 +37,6 @@ from timesync.runtime.serve import (
     open_service,
 )
 from timesync.runtime.serve_block import SharedBlock
-from timesync.runtime.serve_process import worker_environment
 from timesync.runtime.serve_socket import open_sockets
 from timesync.wire.ntp_over_ptp import Form, unwrap, wrap
 
@@ -537,7 +537,7 @@ def test_workers_die_with_a_daemon_that_is_killed() -> None:
         "    await asyncio.sleep(60)\n"
         "asyncio.run(main())\n"
     )
-    environment = os.environ | {"PYTHONPATH": worker_environment({})["PYTHONPATH"]}
+    environment = os.environ | {"PYTHONPATH": environment_of_child({})["PYTHONPATH"]}
     with subprocess.Popen([sys.executable, "-c", story], stdout=subprocess.PIPE, env=environment) as daemon:
         assert daemon.stdout is not None
         pids = [int(word) for word in daemon.stdout.readline().split()]
@@ -605,13 +605,6 @@ def test_a_broadcast_is_not_answered(workers: int) -> None:
 
 def test_auto_is_one_worker_for_two_processors() -> None:
     assert default_workers() == max(1, min(len(os.sched_getaffinity(0)) // 2, 4))
-
-
-def test_a_worker_gets_none_of_pythons_variables() -> None:
-    clean = worker_environment({"PYTHONHASHSEED": "0", "PYTHONSTARTUP": "/x", "LANG": "C", "LD_PRELOAD": "y.so"})
-
-    assert clean.keys() == {"LANG", "LD_PRELOAD", "PYTHONPATH"}
-    assert all(Path(root).is_absolute() for root in clean["PYTHONPATH"].split(os.pathsep))
 
 
 def test_header_layout_of_the_support_module() -> None:

@@ -21,7 +21,7 @@ from timesync.observe import stream
 from timesync.observe.broadcast import Broadcaster, Watcher
 from timesync.observe.control import is_socket
 from timesync.observe.parts import Settings, note_of, settings_frame
-from timesync.runtime.child import Child
+from timesync.runtime.child import TRUST, Child
 from timesync.runtime.ke_service import open_listeners
 from timesync_drivers.confine import NOBODY
 
@@ -139,7 +139,7 @@ class Observer:
         """From its start to its end; how it ended, in words. Raises OSError."""
         descriptors = {name: bound.fileno() for name, bound in self._sockets.items()}
         settings = Settings(observe, _directory(observe), descriptors, _secrets(observe, self._note))
-        self._child = child = Child(_MODULE, socket.SOCK_STREAM, list(descriptors.values()))
+        self._child = child = Child(_MODULE, socket.SOCK_STREAM, list(descriptors.values()), TRUST)
         try:
             reader, writer = await asyncio.open_connection(sock=child.control)
             writer.write(settings_frame(settings))

@@ -5,15 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Final
 
-import timesync
-import timesync_drivers
+from timesync.runtime.child import spawn
 from timesync.runtime.client_page import ClientPage
 from timesync.runtime.serve_block import SharedBlock
 from timesync.runtime.serve_worker import OVER_PTP
@@ -44,14 +40,7 @@ class ServeProcess:
                 inherited = [theirs.fileno(), block.descriptor, page.descriptor, *sockets]
                 named = [*sockets[:plain], *(f"{number}{OVER_PTP}" for number in sockets[plain:])]
                 arguments = [theirs.fileno(), block.descriptor, page.descriptor, slot, os.getpid(), *named]
-                # -P: nothing is imported from the working directory.
-                self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter, module and numbers
-                    [sys.executable, "-P", "-s", "-m", _MODULE, *map(str, arguments)],
-                    pass_fds=inherited,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    env=worker_environment(os.environ),
-                )
+                self.popen = spawn(_MODULE, arguments, inherited)
         except OSError:
             self.control.close()
             raise
@@ -59,11 +48,3 @@ class ServeProcess:
     def _hand_over(self, settings: bytes) -> None:
         if self.control.send(settings) != len(settings):
             raise OSError(errno.EMSGSIZE, "the NTP settings are too long for a worker's control socket")
-
-
-def worker_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Ours without Python's own variables (a fixed hash seed would make the client table attackable)."""
-    clean = {name: value for name, value in environment.items() if not name.startswith("PYTHON")}
-    roots = dict.fromkeys(str(Path(package.__path__[0]).parent) for package in (timesync, timesync_drivers))
-    clean["PYTHONPATH"] = os.pathsep.join(roots)
-    return clean
