@@ -109,12 +109,22 @@ def forbid_new_code() -> bool:
     return True
 
 
+def landlock() -> int:
+    """The version of Landlock's interface; 0 where Linux has none (before 5.13, or not switched on)."""
+    version: int = _libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION))
+    return max(version, 0)
+
+
+def unconfined(who: str) -> str:
+    """What there is to say of a process for which ``forbid_files`` gave False."""
+    return f"this kernel has no Landlock: {who} may read whatever its user may"
+
+
 def forbid_files(readable: Iterable[str], writable: Iterable[str] = (), *, connect: bool = False) -> bool:
     """Open no files any more, whoever may read them, but those named here, and those below directories; by Landlock.
 
     What is open stays open. TCP ports, abstract sockets and signals to other processes are denied too, where Linux can,
-    and so is ptrace. To be called after ``drop_capabilities``. Raises OSError; False where Linux has no such thing
-    (before 5.13, or not switched on).
+    and so is ptrace. To be called after ``drop_capabilities``. Raises OSError; False where Linux has no such thing.
 
     Args:
         readable: What may be read.
@@ -122,8 +132,8 @@ def forbid_files(readable: Iterable[str], writable: Iterable[str] = (), *, conne
         connect: TCP connections may be made, from a port that the kernel chooses; none may be taken at a port of
             one's own choice.
     """
-    version = _libc.syscall(_LANDLOCK_CREATE, None, ctypes.c_size_t(0), ctypes.c_uint32(_LANDLOCK_VERSION))
-    if version < 1:
+    version = landlock()
+    if not version:
         return False
     files, ports, scopes = (
         sum(bits for since, bits in kind.items() if since <= version) for kind in (_FILES, _PORTS, _SCOPES)

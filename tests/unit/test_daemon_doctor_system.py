@@ -52,6 +52,15 @@ def test_the_user_of_the_service_is_there_or_made_when_it_starts(tmp_path: Path)
     assert State.OK is by_id(system.user(case(this_machine(tmp_path), SHM)))["TS-CFG-003"].state
 
 
+@pytest.mark.parametrize("asked", ["serve: {ntp: {}}", "observe: {metrics: '127.0.0.1:9123'}"])
+def test_a_kernel_that_cannot_keep_files_from_our_processes(tmp_path: Path, asked: str) -> None:
+    with_processes = case(machine(tmp_path), f"{SHM}{asked}\n")
+    states = [one.state for version in (6, 0) for one in system.landlock(with_processes, lambda: version)]  # noqa: B023 - used at once
+    assert [State.OK, State.WARN] == states
+    for without in (SHM, f"{SHM}serve: {{ntp: {{workers: 0}}}}\n"):
+        assert [] == list(system.landlock(case(machine(tmp_path), without), lambda: 0))
+
+
 def test_the_list_of_leap_seconds_runs_out(tmp_path: Path) -> None:
     asked = case(machine(tmp_path), SHM)
     assert asked.table.expires is not None

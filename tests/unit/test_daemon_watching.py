@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from child_support import without_landlock
 from cli_support import PATIENCE_S, configuration, eventually, running, server, status
 
+from timesync.base.machine import Noted
 from timesync.config.observe import Observe
-from timesync.daemon.observer import kinds_for
+from timesync.daemon.observer import Observer, kinds_for
 from timesync.daemon.watching import _until_next
+from timesync.observe.broadcast import Broadcaster
 from timesync.wire.candm import Command, encode_request
 from timesync.wire.candm_reply import decode_reply
 
@@ -175,6 +179,22 @@ def test_a_port_that_is_taken_is_said_and_is_no_reason_to_stop(tmp_path: Path) -
 )
 def test_who_asks_is_looked_up_for_parts_that_show_it(watched: dict[str, Any], wanted: tuple[str, ...]) -> None:
     assert wanted == kinds_for(Observe.model_validate(watched))
+
+
+def test_a_kernel_without_landlock_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    without_landlock(monkeypatch, tmp_path)
+
+    async def story() -> Noted:
+        notes: asyncio.Queue[Noted] = asyncio.Queue()
+        observer = Observer(Broadcaster(), lambda: {"type": "hello"}, notes.put_nowait)
+        await observer.configure(Observe.model_validate({"metrics": "127.0.0.1:0", "state": str(tmp_path / "state")}))
+        async with asyncio.timeout(PATIENCE_S):
+            note = await notes.get()
+        await observer.close()
+        return note
+
+    text = "this kernel has no Landlock: the observer may read whatever its user may"
+    assert Noted("info", "observer-files", text) == asyncio.run(story())
 
 
 def _chronyc(folder: Path) -> str:

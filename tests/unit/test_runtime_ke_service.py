@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from child_support import without_landlock
 from ke_socket_support import JAR, LOCAL, STORE, ask, closed, dial, eventually, hello
 from ke_support import CA, NAME, SERVER
 from tls_support import NOW, Identity, at_day, make_identity
@@ -88,6 +89,22 @@ def test_a_process_of_its_own_serves_and_counts(desk: Desk) -> None:
             await eventually(lambda: service.counters().get("established") == 1, "it is counted")
             assert (NAME, "192.0.2.2") == service.certificates[0].names
             assert [] == desk.notes
+
+    asyncio.run(main())
+
+
+def test_a_kernel_without_landlock_is_told_once(desk: Desk, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    without_landlock(monkeypatch, tmp_path)
+
+    async def main() -> None:
+        async with desk.service(desk.write("cert", SERVER)) as (service, port):
+            assert isinstance(await ask(port), Established)
+            before = service.pid
+            assert before is not None
+            os.kill(before, signal.SIGKILL)
+            await eventually(lambda: service.pid not in (None, before) and service.ready.is_set(), "there is another")
+            told = [text for level, text in desk.notes if level == "info"]
+            assert ["this kernel has no Landlock: the NTS-KE server may read whatever its user may"] == told
 
     asyncio.run(main())
 

@@ -18,6 +18,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+from child_support import without_landlock
 from ntp_server_support import EVERYBODY, NTP_UNIX, Header, S, header, live_state, ns_of, request
 
 from timesync.base.ids import Endpoint
@@ -27,6 +28,7 @@ from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.client_log import ClientRecord
 from timesync.ntp.limit import LimitReply, RateLimit
 from timesync.ntp.server import ServerCounters, ServerSettings
+from timesync.runtime import serve as serve_module
 from timesync.runtime.child import environment_of_child
 from timesync.runtime.serve import (
     FIRST_BACKOFF_S,
@@ -39,6 +41,7 @@ from timesync.runtime.serve import (
 from timesync.runtime.serve_block import SharedBlock
 from timesync.runtime.serve_socket import open_sockets
 from timesync.wire.ntp_over_ptp import Form, unwrap, wrap
+from timesync_drivers.confine import landlock
 
 Service = LoopService | WorkerService
 SETTINGS = ServerSettings(allow=EVERYBODY)
@@ -548,6 +551,26 @@ def test_workers_die_with_a_daemon_that_is_killed() -> None:
         await eventually(lambda: not any(is_worker(pid) for pid in pids), "they are gone")
 
     asyncio.run(gone())
+
+
+def test_a_kernel_without_landlock_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level("INFO", "timesync.runtime.serve")
+    words = "this kernel has no Landlock: an NTP worker may read whatever its user may"
+
+    async def story(service: Service) -> None:
+        assert isinstance(service, WorkerService)
+        assert None not in service.pids
+
+    serve_module._tell_unconfined.cache_clear()
+    serve(story, 2)
+    assert caplog.messages == ([] if landlock() else [words])
+    caplog.clear()
+    serve_module._tell_unconfined.cache_clear()
+    without_landlock(monkeypatch, tmp_path)
+    serve(story, 2)
+    assert [words] == caplog.messages
 
 
 def is_worker(pid: int) -> bool:

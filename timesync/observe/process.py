@@ -29,6 +29,7 @@ from timesync_drivers.confine import (
     drop_capabilities,
     forbid_files,
     forbid_inspection,
+    unconfined,
 )
 
 NICENESS: Final = 10
@@ -116,8 +117,7 @@ async def _serve(control: socket.socket, parent: int) -> None:
     hub = Hub()
     desk = Desk(settings, hub, writer)
     if not confined:
-        text = "this kernel has no Landlock: the observer may read whatever its user may"
-        desk.note("info", "observer-files", text)
+        desk.note("info", "observer-files", unconfined("the observer"))
     parts = await _begin(desk)
     lines = stream.Lines()
     with contextlib.suppress(ConnectionError):

@@ -39,6 +39,8 @@ class From(Enum):
     """First octet of a message from it."""
 
     READY = b"R"
+    UNCONFINED = b"F"
+    """This kernel cannot take files away from it."""
     CERTIFICATES = b"C"
     COUNTERS = b"N"
     PONG = b"P"

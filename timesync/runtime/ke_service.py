@@ -37,6 +37,7 @@ from timesync.runtime.ke_messages import (
 )
 from timesync.runtime.ke_process import KeProcess
 from timesync.runtime.serve_socket import endpoint_of
+from timesync_drivers.confine import unconfined
 
 _log = logging.getLogger(__name__)
 
@@ -267,6 +268,8 @@ class KeService:
         match From(said[:1]):
             case From.READY:
                 self.ready.set()
+            case From.UNCONFINED:
+                self._lore.unconfined()
             case From.PONG:
                 process.unanswered = 0
             case From.CERTIFICATES:
@@ -323,6 +326,7 @@ class _Lore:
         self._stages: dict[PairFacts, int | None] = {}
         self._before: Counter[str] = Counter()
         self._counters: Counter[str] = Counter()
+        self._unconfined = False
 
     def told(self, served: tuple[PairFacts, ...], refused: tuple[Refused, ...]) -> None:
         """The process has looked at its certificates."""
@@ -353,6 +357,12 @@ class _Lore:
     def count(self, counters: Mapping[str, int]) -> None:
         """Counters of the process that runs."""
         self._counters = Counter(counters)
+
+    def unconfined(self) -> None:
+        """It can open what its user can; so it will be with its successors."""
+        if not self._unconfined:
+            self.note("info", unconfined("the NTS-KE server"))
+        self._unconfined = True
 
     def restarted(self) -> None:
         """Its successor counts from 0."""

@@ -210,7 +210,8 @@ def main(arguments: Sequence[str]) -> None:
     drop_capabilities()
     forbid_children()
     # Nothing but the code of this program: certificates and keys come as open files.
-    forbid_files(sys.path)
+    if not forbid_files(sys.path):
+        control.send(From.UNCONFINED.value)
     forbid_inspection()
     # Not forbid_new_code: cffi makes the callbacks of pyOpenSSL in memory that can be written.
     die_with_parent(parent)

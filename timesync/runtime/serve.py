@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Final
 
 from timesync.base.ids import Endpoint
@@ -27,7 +27,8 @@ from timesync.runtime.client_page import ClientPage
 from timesync.runtime.serve_block import SharedBlock
 from timesync.runtime.serve_process import ServeProcess
 from timesync.runtime.serve_socket import ServingSocket, departure_ns, endpoint_of, is_unicast, open_sockets
-from timesync.runtime.serve_worker import LIST, LISTED, READY, encode_keys, encode_settings
+from timesync.runtime.serve_worker import LIST, LISTED, READY, UNCONFINED, encode_keys, encode_settings
+from timesync_drivers.confine import unconfined
 
 _log = logging.getLogger(__name__)
 
@@ -373,6 +374,8 @@ class _Worker:
             return
         except OSError:
             said = b""
+        if UNCONFINED in said:
+            _tell_unconfined()
         if READY in said:
             self.ready.set()
         if LISTED in said:
@@ -410,3 +413,9 @@ class _Worker:
     def _again(self) -> None:
         self._timer = self._loop.call_later(self._backoff_s, self._start)
         self._backoff_s = min(self._backoff_s * 2, MAX_BACKOFF_S)
+
+
+@cache
+def _tell_unconfined() -> None:
+    """Once, however many workers say so."""
+    _log.info("%s", unconfined("an NTP worker"))

@@ -57,6 +57,8 @@ ROUNDS: Final = 16
 """Batches taken from one socket before the others and the shared state are looked at."""
 
 READY: Final = b"R"
+UNCONFINED: Final = b"F"
+"""This kernel cannot take files away from it."""
 LISTED: Final = b"C"
 """The page tells of the clients as ``LIST`` wanted."""
 
@@ -433,7 +435,8 @@ def main(arguments: Sequence[str]) -> None:
     drop_capabilities()
     forbid_children()
     # Nothing but the code of this program: the key of NTS-KE may belong to the user that we are.
-    forbid_files(sys.path)
+    if not forbid_files(sys.path):
+        control.send(UNCONFINED)
     forbid_inspection()
     forbid_new_code()
     die_with_parent(parent)

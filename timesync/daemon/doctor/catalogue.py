@@ -334,6 +334,13 @@ CATALOGUE: dict[str, Entry] = {
         "The thermometer cannot be read, so holdover does without the temperature.",
         "Name another file: `grep . /sys/class/hwmon/hwmon*/temp*_input` lists them.",
     ),
+    "TS-SYS-006": Entry(
+        "Can the kernel keep files from the processes that serve and show?",
+        "They can open the program's own files, and no others.",
+        "They can open whatever their user can, so one that was broken into could read keys of that user.",
+        "Put `landlock` into `lsm=` of the kernel's command line (`cat /sys/kernel/security/lsm` shows what is in it), "
+        "or use Linux 5.13 or newer that was built with it.",
+    ),
     "TS-RUN-001": Entry(
         "Does the daemon run?",
         "The daemon runs.",

@@ -135,6 +135,7 @@ def steps(case: Case) -> Iterator[Step]:
     yield "directories", partial(system.directories, case)
     yield "exchanges", partial(system.exchanges, case)
     yield "thermometers", partial(system.thermometers, case)
+    yield "Landlock", partial(system.landlock, case)
     yield "machine", partial(steering.counter, case)
     yield "timesync", partial(running.examine, case)
 

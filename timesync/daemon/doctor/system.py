@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from timesync.daemon.doctor.case import Case
 from timesync.daemon.doctor.check import Cause, Finding, fail, nobody, ok, warn
 from timesync.daemon.doctor.machine import SERVICE
 from timesync.runtime.devices import LinuxDevices
-from timesync_drivers import access, proc, units
+from timesync_drivers import access, confine, proc, units
 
 _YES = ("yes", "true", "on", "1")
 """What systemd takes for a yes (systemd.syntax(7))."""
@@ -57,6 +58,19 @@ def user(case: Case) -> Iterator[Finding]:
         listed = any((machine.root / place / f"{name}.conf").is_file() for place in _SYSUSERS)
         made = f"sudo useradd --system --user-group --no-create-home --shell /usr/sbin/nologin {name}"
         yield fail("TS-CFG-003", subject, evidence, "sudo systemd-sysusers" if listed else made)
+
+
+def landlock(case: Case, version: Callable[[], int] = confine.landlock) -> Iterator[Finding]:
+    """Whether the processes that meet strangers can be kept from files; nothing where there is none."""
+    serve, observe = case.config.serve, case.config.observe
+    if (serve.ntp is None or serve.ntp.workers == 0) and serve.nts is None and not observe.watched:
+        return
+    found = version()
+    if found:
+        yield ok("TS-SYS-006", "Landlock", f"version {found} of its interface")
+    else:
+        remedy = "add landlock to lsm= of the kernel's command line, or use Linux 5.13 or newer that has it"
+        yield warn("TS-SYS-006", "Landlock", f"Linux {platform.release()} has none", remedy)
 
 
 def leap(case: Case, now: Instant[Utc] | None = None) -> Finding:
