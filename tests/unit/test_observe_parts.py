@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tls_support import make_identity
 
 from timesync.config.observe import Observe
 from timesync.observe.hub import Hub
@@ -103,3 +104,50 @@ def test_code_that_runs_in_the_observer_reads_no_key_and_has_no_rights(tmp_path:
     if got.pop("landlock") != [True]:
         pytest.skip("a kernel without Landlock: what others may read can be read")
     assert {"PermissionError"} == set(got.values()), got
+
+
+TRUSTING = """
+import json, ssl, sys
+from timesync.config.observe import Observe
+from timesync.observe.parts import Settings
+from timesync.observe import process
+broker, *paths = sys.argv[1:]
+confined = process.confine(Settings(Observe.model_validate({"mqtt": {"broker": broker}}), None, {}, {}))
+
+def read(path):
+    try:
+        return bool(open(path).read())
+    except PermissionError:
+        return False
+
+roots = len(ssl.create_default_context().get_ca_certs()) if read(paths[0]) else 0
+print(json.dumps([confined, roots, *map(read, paths[1:])]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("broker", "roots", "linked"), [("mqtts://broker.example", 1, True), ("mqtt://broker.example", 0, False)]
+)
+def test_certificates_that_openssl_is_told_to_trust_can_be_read_where_any_are_verified(
+    tmp_path: Path, broker: str, roots: int, *, linked: bool
+) -> None:
+    root, kept, store = make_identity("Root", authority=True).pem, tmp_path / "kept", tmp_path / "store"
+    for directory in (kept, store):
+        directory.mkdir()
+    named, target, other = tmp_path / "named.pem", kept / "target.pem", kept / "other.pem"
+    for file in (named, target, other):
+        file.write_bytes(root)
+    (store / "0123abcd.0").symlink_to(target)
+    # Pytest's own directories are for their owner alone.
+    for path in (tmp_path, *tmp_path.parents):
+        if path.name.startswith(("pytest-", "popen-", "test_")):
+            path.chmod(0o755)
+    environment = environment_of_child({}) | {"SSL_CERT_FILE": str(named), "SSL_CERT_DIR": f"/nowhere:{store}"}
+    paths = [str(path) for path in (named, store / "0123abcd.0", target, other)]
+    command = [sys.executable, "-P", "-s", "-c", TRUSTING, broker, *paths]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    confined, *got = json.loads(done.stdout)
+    if not confined:
+        pytest.skip("a kernel without Landlock: what others may read can be read")
+    assert [roots, linked, linked, False] == got

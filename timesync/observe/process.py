@@ -92,20 +92,26 @@ def confine(settings: Settings) -> bool:
     os.nice(NICENESS)
     become_nobody()
     drop_capabilities()
-    measurements = settings.observe.measurements
-    readable = [*sys.path, *LIBRARIES, *_certificates()]
+    measurements, mqtt = settings.observe.measurements, settings.observe.mqtt
+    readable = [*sys.path, *LIBRARIES, *(_certificates() if mqtt is not None and mqtt.broker.tls else ())]
     writable = [] if settings.directory is None else [settings.directory]
     if measurements is not None:
         writable.append(measurements.directory)
-    confined = forbid_files(readable, writable, connect=settings.observe.mqtt is not None)
+    confined = forbid_files(readable, writable, connect=mqtt is not None)
     forbid_inspection()
     return confined
 
 
 def _certificates() -> list[str]:
-    """Where the system keeps the certificates that it trusts."""
+    """Where certificates are that are trusted: the system's, and those that OpenSSL's variables name in their place."""
     paths = ssl.get_default_verify_paths()
-    return [path for path in (paths.openssl_cafile, paths.openssl_capath, *CERTIFICATES) if path]
+    named = [os.environ.get(paths.openssl_cafile_env, "")]
+    for directory in os.environ.get(paths.openssl_capath_env, "").split(os.pathsep):
+        named.append(directory)
+        with contextlib.suppress(OSError):
+            # Its files are found by links, which may lead anywhere.
+            named += [os.path.realpath(entry) for entry in os.scandir(directory) if entry.is_symlink()]
+    return [path for path in (paths.openssl_cafile, paths.openssl_capath, *CERTIFICATES, *named) if path]
 
 
 async def _serve(control: socket.socket, parent: int) -> None:
