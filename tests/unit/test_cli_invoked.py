@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from timesync import __version__
 from timesync.cli.invoked import command_for
 
 
@@ -41,3 +44,11 @@ def test_an_environment_without_a_script_beside_it_is_named_itself(checkout: Pat
     (checkout / "bin/timesync").unlink()
 
     assert ".venv/bin/timesync" == command_for(checkout / ".venv/bin/timesync", checkout, None)
+
+
+def test_the_package_is_the_command() -> None:
+    words = [sys.executable, "-m", "timesync"]
+    done = subprocess.run([*words, "--version"], capture_output=True, text=True, timeout=30, check=True)
+    assert f"timesync {__version__}\n" == done.stdout
+    shown = subprocess.run([*words, "check", "--help"], capture_output=True, text=True, timeout=30, check=True)
+    assert shown.stdout.startswith("Usage: timesync check ")
