@@ -234,12 +234,14 @@ class NtsSpec:
         certificates: Files of certificate and private key; the first is for clients that name no server.
         offer: What is agreed upon.
         connections: At once.
+        clients: Of so many a record is kept.
     """
 
     listen: Sequence[Endpoint]
     certificates: Sequence[tuple[str, str]]
     offer: KeServerSettings
     connections: int
+    clients: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,6 +292,10 @@ class NtsKeService(Protocol):
 
     def counters(self) -> Mapping[str, int]:
         """What became of connections and requests since the start, by name."""
+        ...
+
+    async def clients(self) -> ClientList:
+        """Who has connected; those heard last and those that came most, where there are many."""
         ...
 
     def publish(self, keys: MasterKeys) -> None:

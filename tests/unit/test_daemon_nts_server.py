@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from timesync.config.nts import ServeNts
 from timesync.config.schema import Config
 from timesync.daemon.nts_server import CookieKeys, NtsServer
 from timesync.host import NtsSpec, RefusedCertificate, ServedCertificate
+from timesync.ntp.client_log import ClientList
 from timesync.nts.aead import AeadId
 from timesync.nts.cookies import CookieJar
 from timesync.nts.master import MasterKeys, Seed, day_number, seeded_keys
@@ -44,6 +46,9 @@ class Service:
 
     def counters(self) -> Mapping[str, int]:
         return {"connections": 5, "established": 3}
+
+    async def clients(self) -> ClientList:
+        return ClientList((), 7)
 
     def publish(self, keys: MasterKeys) -> None:
         self.keys = keys
@@ -264,6 +269,14 @@ def test_without_a_state_directory_no_reload_takes_cookies_away(scene: Scene, mo
     monkeypatch.setattr(scene.host, "save", lambda *_: None)
     scene.open(serve())
     assert not scene.server.outdated(scene.config(serve()))
+
+
+def test_who_establishes_keys_is_recorded_as_configured_and_asked_of_the_process(scene: Scene) -> None:
+    assert ClientList() == asyncio.run(scene.server.clients())
+    for more, most in (({}, 4096), ({"clients": 0}, 0)):
+        scene.open(serve(**more))
+        assert most == scene.services[-1].spec.clients
+    assert 7 == asyncio.run(scene.server.clients()).known
 
 
 def test_the_status_knows_the_age_of_the_key_and_the_end_of_the_certificates(scene: Scene) -> None:

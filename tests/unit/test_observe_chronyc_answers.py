@@ -308,6 +308,21 @@ def test_clients_come_in_pages() -> None:
     assert (reply.NO_INTERVAL, reply.NEVER) == (one.command_interval, one.ke_ago_s)
 
 
+def test_who_establishes_keys_stands_on_the_line_of_his_address() -> None:
+    ke = {"protocol": "nts-ke", "requests": 30, "dropped": 2, "interval_s": 8.0, "last_s": 7.5}
+    both, only = ({"address": address, **ke} for address in ("192.0.2.19", "2001:db8::1"))
+    got = ask(answers(clients=[*CLIENTS, both, only]), Command.CLIENT_ACCESSES, ClientRange(0, 32, 19, 0)).body
+    assert isinstance(got, reply.Clients)
+    assert (21, [Address.of("192.0.2.19"), Address.of("2001:db8::1")]) == (
+        got.total,
+        [one.address for one in got.clients],
+    )
+    assert [(19, 30, 2, 3, 7), (0, 30, 2, 3, 7)] == [
+        (one.ntp_hits, one.ke_hits, one.ke_drops, one.ke_interval, one.ke_ago_s) for one in got.clients
+    ]
+    assert [3, reply.NEVER] == [one.ntp_ago_s for one in got.clients]
+
+
 def test_clients_that_ask_seldom_are_left_out_and_none_is_forgotten_for_anybody() -> None:
     made = answers(clients=CLIENTS)
     got = ask(made, Command.CLIENT_ACCESSES, ClientRange(0, 8, 18, 0)).body

@@ -9,7 +9,7 @@ import pytest
 
 from timesync.base.ids import ClockId, ClockIdentity, PortIdentity
 from timesync.base.machine import Noted
-from timesync.base.time import Instant
+from timesync.base.time import Instant, Mono
 from timesync.ntp.client_log import INTERLEAVED, NTS, ClientList, ClientRecord
 from timesync.observe import stream
 from timesync.observe.clients import Clientele, anonymous, ordered
@@ -58,16 +58,23 @@ def port(*clients: ClientView) -> PortFacts:
     )
 
 
-def clientele(ntp: ClientList | None = None, csptp: ClientList | None = None, *ports: PortFacts) -> Clientele:
-    return Clientele(at=Instant.from_ns(100 * S), recorded=True, ntp=ntp, csptp=csptp or ClientList(), ports=ports)
+def clientele(
+    ntp: ClientList | None = None,
+    csptp: ClientList | None = None,
+    *ports: PortFacts,
+    ke: ClientList = ClientList(),  # noqa: B008 - it does not change
+) -> Clientele:
+    at: Instant[Mono] = Instant.from_ns(100 * S)
+    return Clientele(at=at, recorded=True, ntp=ntp, ke=ke, csptp=csptp or ClientList(), ports=ports)
 
 
 def test_rows_of_all_protocols() -> None:
     ntp = ClientList([record("192.0.2.7", 3, 90, kind=0x23 | NTS | INTERLEAVED, dropped=1, failed=1)], 40)
     csptp = ClientList([record("2001:db8::1", 1, 95, kind=0, first_ns=95 * S)], 1)
     granted = ClientView("198.51.100.9", WHO, {MessageType.SYNC: -3, MessageType.ANNOUNCE: 0})
-    got = clientele(ntp, csptp, port(granted)).listing()
-    assert (1, True, 42) == (got["schema"], got["recorded"], got["known"])
+    ke = ClientList([record("192.0.2.7", 5, 89, kind=0, failed=4)], 3)
+    got = clientele(ntp, csptp, port(granted), ke=ke).listing()
+    assert (1, True, 45) == (got["schema"], got["recorded"], got["known"])
     assert [
         {
             "address": "2001:db8::1",
@@ -96,6 +103,20 @@ def test_rows_of_all_protocols() -> None:
             "interval_s": 40.0,
             "first_s": 90.0,
             "last_s": 10.0,
+        },
+        {
+            "address": "192.0.2.7",
+            "protocol": "nts-ke",
+            "version": None,
+            "mode": None,
+            "nts": False,
+            "interleaved": False,
+            "requests": 5,
+            "answered": 1,
+            "dropped": 0,
+            "interval_s": 19.75,
+            "first_s": 90.0,
+            "last_s": 11.0,
         },
         {
             "address": "198.51.100.9",

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from timesync.ntp.client_log import ClientList, ClientRecord
-from timesync.runtime.client_page import ClientPage
+from timesync.runtime.client_page import ClientPage, decode_clients, encode_clients
 
 FOUR = ClientRecord(bytes([192, 0, 2, 1]), 7, 1 << 62, 0x23 | 1 << 8, 5, 6, 1, 2)
 SIX = ClientRecord(bytes(range(16)), (1 << 63) - 1, 3, 0, -5, 0, 0, 0)
@@ -54,3 +54,10 @@ def test_whatever_a_worker_puts_there_reading_ends_and_gives_records(
         memory[at : at + len(octets)] = octets
     assert expected == page.read().records
     page.close()
+
+
+def test_a_list_in_one_piece_is_read_again_as_far_as_it_is_whole() -> None:
+    data = encode_clients(ClientList([FOUR, SIX], 9))
+    assert ClientList([FOUR, SIX], 9) == decode_clients(data)
+    assert ClientList([FOUR], 9) == decode_clients(data[:-1])
+    assert ClientList([], 0) == decode_clients(encode_clients(ClientList()))

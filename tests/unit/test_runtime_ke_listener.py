@@ -63,6 +63,7 @@ def test_one_client_has_eight_connections_at_most() -> None:
             with await dial(port) as ninth:
                 assert b"" == await closed(ninth)
             assert 1 == made.counters["refused-client"]
+            assert [(1, 1)] == [(one.requests, one.dropped) for one in made.log.clients().records]
             with await dial(port, "127.0.0.2") as other:
                 await eventually(lambda: made.open_connections == 9, "another client is in")
                 del other

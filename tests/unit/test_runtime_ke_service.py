@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,48 @@ def test_a_process_of_its_own_serves_and_counts(desk: Desk) -> None:
             await eventually(lambda: service.counters().get("established") == 1, "it is counted")
             assert (NAME, "192.0.2.2") == service.certificates[0].names
             assert [] == desk.notes
+
+    asyncio.run(main())
+
+
+def test_who_has_connected_is_known_and_not_forgotten_when_the_process_dies(desk: Desk) -> None:
+    async def main() -> None:
+        async with desk.service(desk.write("cert", SERVER)) as (service, port):
+            assert 0 == (await service.clients()).known
+            assert isinstance(await ask(port), Established)
+            with await dial(port, "127.0.0.2") as one:
+                one.close()
+            await eventually(lambda: service.counters().get("cut") == 1, "both are over")
+            await eventually(lambda: service.counters().get("established") == 1, "both are over")
+
+            async def seen(wanted: dict[str, tuple[int, int, int]]) -> None:
+                for _ in range(1000):
+                    told = await service.clients()
+                    counts = ((one.address, (one.requests, one.answered, one.failed)) for one in told.records)
+                    found = {str(ip_address(address)): numbers for address, numbers in counts}
+                    if found == wanted:
+                        break
+                    await asyncio.sleep(0.01)  # a connection is over a moment after its answer
+                assert wanted == found
+
+            await seen({"127.0.0.1": (1, 1, 0), "127.0.0.2": (1, 0, 1)})
+            before = service.pid
+            assert before is not None
+            os.kill(before, signal.SIGKILL)
+            await eventually(lambda: service.pid not in (None, before) and service.ready.is_set(), "there is another")
+            assert isinstance(await ask(port), Established)
+            await seen({"127.0.0.1": (2, 2, 0), "127.0.0.2": (1, 0, 1)})
+
+    asyncio.run(main())
+
+
+def test_who_has_connected_is_not_recorded_where_that_is_not_wanted(desk: Desk) -> None:
+    async def main() -> None:
+        settings = KeServiceSettings(clients=0)
+        async with desk.service(desk.write("cert", SERVER), settings=settings) as (service, port):
+            assert isinstance(await ask(port), Established)
+            await eventually(lambda: service.counters().get("established") == 1, "it is counted")
+            assert 0 == (await service.clients()).known
 
     asyncio.run(main())
 

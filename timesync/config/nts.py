@@ -8,7 +8,7 @@ from pydantic import Field
 
 from timesync.base.ids import Endpoint
 from timesync.config.address import HostPort
-from timesync.config.fields import Listen, Path, Remote
+from timesync.config.fields import ClientCount, Listen, Path, Remote
 from timesync.config.model import Model
 
 KE_PORT = 4460
@@ -39,6 +39,9 @@ class ServeNts(CertificatePair):
     """A file of 32 random octets or more, the same on all servers behind one name: each takes the others' cookies."""
     connections: Annotated[int, Field(ge=1, le=4096)] = 512
     """Connections at once; one client (an IPv4 address or an IPv6 /64) has 8 of them at most."""
+
+    clients: ClientCount = 4096
+    """Client addresses of which a record is kept for `timesync clients`, at 0.4 KiB each; 0: no record."""
 
     @property
     def pairs(self) -> tuple[CertificatePair, ...]:

@@ -371,8 +371,8 @@ class Appliance:
         ntp = await self._publisher.clients()
         serve = self.config.serve.ntp
         recorded = serve is not None and serve.clients > 0
-        csptp = self._outputs.csptp_clients()
-        return Clientele(at=self._host.mono(), recorded=recorded, ntp=ntp, csptp=csptp, ports=self._ports())
+        ke, csptp = await self._publisher.nts.clients(), self._outputs.csptp_clients()
+        return Clientele(at=self._host.mono(), recorded=recorded, ntp=ntp, ke=ke, csptp=csptp, ports=self._ports())
 
     def snapshot(self) -> Snapshot:
         """The appliance, now."""

@@ -287,7 +287,8 @@ class LinuxHost:
         from timesync.runtime.ke_messages import KeLimits, KeServiceSettings
         from timesync.runtime.ke_service import KeService
 
-        settings = KeServiceSettings(offer=spec.offer, limits=KeLimits(connections=spec.connections))
+        limits = KeLimits(connections=spec.connections)
+        settings = KeServiceSettings(offer=spec.offer, limits=limits, clients=spec.clients)
         files = [PairFiles(Path(certificate), Path(key)) for certificate, key in spec.certificates]
         return KeService(settings, spec.listen, files, keys, now, note)
 

@@ -15,6 +15,7 @@ from timesync.config.clocks import SYSTEM
 from timesync.config.nts import ServeNts
 from timesync.config.schema import Config
 from timesync.host import Host, NtsKeService, NtsSpec
+from timesync.ntp.client_log import ClientList
 from timesync.nts.ke_server import KeServerSettings
 from timesync.nts.master import (
     DAY,
@@ -185,6 +186,10 @@ class NtsServer:
             counters={} if service is None else service.counters(),
         )
 
+    async def clients(self) -> ClientList:
+        """Who has established keys, or tried to."""
+        return ClientList() if self._service is None else await self._service.clients()
+
     def troubles(self) -> tuple[str, ...]:
         """What is wrong with the certificates, in sentences."""
         if self._service is None:
@@ -229,6 +234,7 @@ def _spec(config: Config, serve: ServeNts) -> NtsSpec:
             port=port if serve.server is None else serve.server.port,
         ),
         connections=serve.connections,
+        clients=serve.clients,
     )
 
 

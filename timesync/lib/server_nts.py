@@ -49,6 +49,7 @@ class ServedNts:
             certificates=[self._files],
             offer=KeServerSettings(port=told_port(ntp)),
             connections=ServeNts.model_fields["connections"].default,
+            clients=0,
         )
         self._service = self._host.serve_nts(spec, self.cookies.keys, self._utc, log_note)
 

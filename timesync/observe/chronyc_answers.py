@@ -81,15 +81,18 @@ class Answers:
         self.dropped = 0
         self._open = frozenset(open_to_remote)
         self._reports: Reports | None = None
-        self._clients: Sequence[Mapping[str, Any]] = ()
+        self._clients: Sequence[Mapping[str, Mapping[str, Any]]] = ()
 
     def take(self, state: Mapping[str, Any]) -> None:
         """The daemon's state is this from now on."""
         self._reports = Reports(state)
 
     def take_clients(self, told: Mapping[str, Any]) -> None:
-        """Its clients are these from now on; chronyc knows only those of NTP."""
-        self._clients = [row for row in told["clients"] if row["protocol"] == "ntp"]
+        """Its clients are these from now on; chronyc knows only those of NTP and NTS-KE, each address once."""
+        found: dict[str, dict[str, Any]] = {}
+        for row in told["clients"]:
+            found.setdefault(row["address"], {})[row["protocol"]] = row
+        self._clients = [rows for rows in found.values() if {"ntp", "nts-ke"} & rows.keys()]
 
     def answer(self, data: bytes, asker: Asker) -> bytes | None:
         """The reply, never longer than the request; None for what deserves none."""

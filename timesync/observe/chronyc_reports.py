@@ -338,32 +338,38 @@ class Reports:
         )
 
     @staticmethod
-    def clients(rows: Sequence[Row], wanted: ClientRange) -> reply.Clients:
-        """A page of ``chronyc clients``; ``rows`` are those who ask by NTP."""
+    def clients(rows: Sequence[Mapping[str, Row]], wanted: ClientRange) -> reply.Clients:
+        """A page of ``chronyc clients``; ``rows`` are those who ask by NTP or NTS-KE, by protocol."""
         count = min(wanted.count, MAX_CLIENTS)
         found: list[reply.Client] = []
         index = wanted.first
         while index < len(rows) and len(found) < count:
-            if rows[index]["requests"] >= wanted.minimum:
-                found.append(_client(rows[index]))
+            client = _client(rows[index])
+            if max(client.ntp_hits, client.ke_hits) >= wanted.minimum:
+                found.append(client)
             index += 1
         return reply.Clients(total=len(rows), following=min(index, _WORD), clients=tuple(found))
 
 
-def _client(row: Row) -> reply.Client:
+def _client(rows: Mapping[str, Row]) -> reply.Client:
+    ntp, ke = rows.get("ntp", _SILENT), rows.get("nts-ke", _SILENT)
     return reply.Client(
-        address=Address.of(row["address"]),
-        ntp_hits=_word(row["requests"]),
-        ke_hits=0,
+        address=Address.of(next(iter(rows.values()))["address"]),
+        ntp_hits=_word(ntp["requests"]),
+        ke_hits=_word(ke["requests"]),
         command_hits=0,
-        ntp_drops=_word(row["dropped"]),
-        ke_drops=0,
+        ntp_drops=_word(ntp["dropped"]),
+        ke_drops=_word(ke["dropped"]),
         command_drops=0,
-        ntp_interval=min(max(_log2(row["interval_s"], NO_INTERVAL), -128), NO_INTERVAL),
-        ke_interval=NO_INTERVAL,
+        ntp_interval=min(max(_log2(ntp["interval_s"], NO_INTERVAL), -128), NO_INTERVAL),
+        ke_interval=min(max(_log2(ke["interval_s"], NO_INTERVAL), -128), NO_INTERVAL),
         command_interval=NO_INTERVAL,
         limited_interval=NO_INTERVAL,
-        ntp_ago_s=_word(row["last_s"], NEVER),
-        ke_ago_s=NEVER,
+        ntp_ago_s=_word(ntp["last_s"], NEVER),
+        ke_ago_s=_word(ke["last_s"], NEVER),
         command_ago_s=NEVER,
     )
+
+
+_SILENT: Final[Row] = {"requests": 0, "dropped": 0, "interval_s": None, "last_s": None}
+"""Of a protocol in which a client has said nothing."""

@@ -27,6 +27,7 @@ class Clientele:
         at: When.
         recorded: Whether those of NTP are recorded.
         ntp: Of NTP; None where it is not served.
+        ke: Of NTS key establishment: a request is a connection, its answer a key.
         csptp: Of CSPTP.
         ports: PTP ports, with those whom they grant unicast messages.
     """
@@ -34,6 +35,7 @@ class Clientele:
     at: Instant[Mono]
     recorded: bool
     ntp: ClientList | None
+    ke: ClientList
     csptp: ClientList
     ports: Sequence[PortFacts]
 
@@ -46,17 +48,18 @@ class Clientele:
         granted = [(port, client) for port in self.ports if port.view is not None for client in port.view.clients]
         rows = [
             *(self._asked("ntp", record, record.version) for record in ntp.records),
+            *(self._asked("nts-ke", record, None) for record in self.ke.records),
             *(self._asked("csptp", record, _PTP_VERSION) for record in self.csptp.leading().records),
             *(_granted(client) for _, client in granted[:MOST]),
         ]
         return {
             "schema": SCHEMA,
             "recorded": self.recorded,
-            "known": ntp.known + self.csptp.known + len(granted),
+            "known": ntp.known + self.ke.known + self.csptp.known + len(granted),
             "clients": list(ordered(rows, "last")),
         }
 
-    def _asked(self, protocol: str, record: ClientRecord, version: int) -> dict[str, Any]:
+    def _asked(self, protocol: str, record: ClientRecord, version: int | None) -> dict[str, Any]:
         interval_ns, now_ns = record.mean_interval_ns(), self.at.ns()
         return {
             "address": str(ip_address(record.address)),

@@ -22,6 +22,23 @@ _RECORD: Final = struct.Struct("@16s7qB7x")
 _LENGTHS: Final = (4, 16)
 
 
+def encode_clients(clients: ClientList) -> bytes:
+    """A list in one piece, for a socket."""
+    records = [_RECORD.pack(address, *numbers, len(address)) for address, *numbers in clients.records]
+    return b"".join([_HEAD.pack(len(records), clients.known), *records])
+
+
+def decode_clients(data: bytes | memoryview) -> ClientList:
+    """The reverse; what is behind the last whole record is left out."""
+    count, known = _HEAD.unpack_from(data)
+    there = (len(data) - _HEAD.size) // _RECORD.size
+    found = []
+    for address, *numbers, length in _RECORD.iter_unpack(data[_HEAD.size :][: min(count, there) * _RECORD.size]):
+        if length in _LENGTHS:
+            found.append(ClientRecord(address[:length], *numbers))
+    return ClientList(found, known)
+
+
 class ClientPage:
     """The memory, in the daemon or in the worker.
 
@@ -62,10 +79,5 @@ class ClientPage:
 
     def read(self) -> ClientList:
         """What was written last. Whatever a worker puts there, this ends soon and gives records."""
-        count, known = _HEAD.unpack_from(self._memory)
-        end = _HEAD.size + min(count, self._capacity) * _RECORD.size
-        found = []
-        for address, *numbers, length in _RECORD.iter_unpack(self._memory[_HEAD.size : end]):
-            if length in _LENGTHS:
-                found.append(ClientRecord(address[:length], *numbers))
-        return ClientList(found, known)
+        with memoryview(self._memory) as memory:
+            return decode_clients(memory)

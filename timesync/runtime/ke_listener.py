@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Final
 
-from timesync.nts.ke_server import CookieMaker, KeReply, KeServer
+from timesync.ntp.client_log import ClientLog
+from timesync.nts.ke_server import CookieMaker, KeOutcome, KeReply, KeServer
 from timesync.nts.tls import ServerContext, ServerTls, TlsError
 from timesync.runtime.ke_messages import KeServiceSettings
 
@@ -27,11 +29,13 @@ class KeListener:
 
     Attributes:
         counters: What happened, by name, since the start.
+        log: Who has connected; a record has the connections that are over.
     """
 
     def __init__(self, settings: KeServiceSettings, changed: Callable[[], None] = lambda: None) -> None:
         """Not listening yet; ``changed`` is called after a counter has."""
         self.counters: Counter[str] = Counter()
+        self.log = ClientLog(settings.clients)
         self._settings = settings
         self._changed = changed
         self._context: ServerContext | None = None
@@ -85,6 +89,13 @@ class KeListener:
         if not self._clients[client]:
             del self._clients[client]
 
+    def note(self, address: str, *, dropped: bool = False, failed: bool = False) -> None:
+        """A connection from an address is over: it was refused, got nothing, or what it wanted."""
+        tally = self.log.of(ip_address(address.partition("%")[0]).packed)
+        tally.note(0, time.monotonic_ns())
+        tally.dropped += dropped
+        tally.failed += failed
+
     def count(self, name: str) -> None:
         """One more."""
         self.counters[name] += 1
@@ -96,7 +107,9 @@ class KePeer(asyncio.Protocol):
 
     def __init__(self, listener: KeListener) -> None:
         self._listener = listener
+        self._address = ""
         self._client = ""
+        self._served = False
         self._transport: asyncio.Transport | None = None
         self._tls: ServerTls | None = None
         self._ke: KeServer | None = None
@@ -109,10 +122,14 @@ class KePeer(asyncio.Protocol):
         """Called by asyncio."""
         assert isinstance(transport, asyncio.Transport)
         address = transport.get_extra_info("peername")
+        if address:
+            self._address = address[0]
         client = client_of(address[0]) if address else ""
         admitted = self._listener.admit(self, client)
         if admitted is None:
             self._over = True
+            if address:
+                self._listener.note(self._address, dropped=True)
             transport.abort()
             return
         self._client, self._transport = client, transport
@@ -158,6 +175,8 @@ class KePeer(asyncio.Protocol):
             if not self._over:
                 self._listener.count("cut")
             self._listener.gone(self, self._client)
+            if self._address:
+                self._listener.note(self._address, failed=not self._served)
         for timer in self._timers:
             timer.cancel()
         self._timers = []
@@ -182,6 +201,7 @@ class KePeer(asyncio.Protocol):
     def _answer(self, reply: KeReply) -> None:
         assert self._tls is not None
         self._listener.count(reply.outcome)
+        self._served = self._served or reply.outcome in (KeOutcome.ESTABLISHED, KeOutcome.SUPPORTED)
         if self._tls.facts is not None and self._tls.facts.post_quantum:
             self._listener.count("post-quantum")
         self._tls.send(reply.data)

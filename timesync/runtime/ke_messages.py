@@ -33,6 +33,10 @@ class To(Enum):
     MASTER_KEYS = b"K"
     PING = b"P"
     """Are you there?"""
+    LIST = b"L"
+    """Who has connected?"""
+    BEFORE = b"B"
+    """Who had, to the process before it."""
 
 
 class From(Enum):
@@ -43,6 +47,7 @@ class From(Enum):
     """This kernel cannot take files away from it."""
     CERTIFICATES = b"C"
     COUNTERS = b"N"
+    CLIENTS = b"L"
     PONG = b"P"
     """I am."""
 
@@ -71,10 +76,12 @@ class KeServiceSettings:
     Attributes:
         offer: Inside TLS.
         limits: Of connections.
+        clients: Of so many a record is kept.
     """
 
     offer: KeServerSettings = field(default_factory=KeServerSettings)
     limits: KeLimits = field(default_factory=KeLimits)
+    clients: int = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +127,7 @@ def encode_settings(settings: KeServiceSettings) -> bytes:
             "per_client": limits.per_client,
             "request_s": limits.request_s,
             "total_s": limits.total_s,
+            "clients": settings.clients,
         }
     )
 
@@ -142,6 +150,7 @@ def decode_settings(body: bytes) -> KeServiceSettings:
             request_s=raw["request_s"],
             total_s=raw["total_s"],
         ),
+        clients=raw["clients"],
     )
 
 

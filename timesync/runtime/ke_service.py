@@ -8,6 +8,7 @@ thread.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -19,8 +20,10 @@ from typing import Final
 from timesync.base.ids import Endpoint
 from timesync.base.time import Instant, Utc
 from timesync.host import RefusedCertificate, ServedCertificate
+from timesync.ntp.client_log import ClientList
 from timesync.nts.certificates import expiry_notice, expiry_stage
 from timesync.nts.master import MasterKeys
+from timesync.runtime.client_page import decode_clients, encode_clients
 from timesync.runtime.ke_files import PairFiles, Watch, open_pairs
 from timesync.runtime.ke_listener import BACKLOG
 from timesync.runtime.ke_messages import (
@@ -51,6 +54,7 @@ REAP_S: Final = 0.01
 PATIENCE: Final = 200
 """So many times ``REAP_S`` a process may take to end after it has closed its socket."""
 
+LIST_PATIENCE_S: Final = 0.5
 STABLE_S: Final = 60.0
 """A process that lived this long died of something new: its successor starts without delay again."""
 
@@ -158,6 +162,16 @@ class KeService:
         """What happened since the start, by name; half a second old at most."""
         return self._lore.counters()
 
+    async def clients(self) -> ClientList:
+        """Who has connected; a process that does not say so in time stands by what it said before."""
+        if self.ready.is_set() and self._lore.listed.is_set():
+            self._lore.listed.clear()
+            self._tell(To.LIST.value)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LIST_PATIENCE_S):
+                await self._lore.listed.wait()
+        return self._lore.clients
+
     def publish(self, keys: MasterKeys) -> None:
         """Make cookies under these master keys from now on."""
         self._keys = keys
@@ -195,6 +209,8 @@ class KeService:
         try:
             self._process = KeProcess(self._sockets)
             self._process.tell(self._hello)
+            if self._lore.clients.records:
+                self._process.tell(To.BEFORE.value + encode_clients(self._lore.clients))
             self._tell_keys()
             self._tell_certificates()
         except OSError as error:
@@ -274,6 +290,9 @@ class KeService:
                 process.unanswered = 0
             case From.CERTIFICATES:
                 self._lore.told(*decode_facts(said[1:]))
+            case From.CLIENTS:
+                self._lore.clients = decode_clients(said[1:])
+                self._lore.listed.set()
             case From.COUNTERS:
                 self._lore.count(decode_counters(said[1:]))
 
@@ -281,6 +300,7 @@ class KeService:
         """The process has closed its end: it is about to be gone."""
         self._loop.remove_reader(process.control)
         self.ready.clear()
+        self._lore.listed.set()
         process.let_go()
         self._reap(process, PATIENCE)
 
@@ -316,12 +336,17 @@ class _Lore:
         served: Certificates that are served.
         refused: Those that could not be taken.
         note: Takes sentences.
+        clients: Who had connected when it was last asked for that.
+        listed: Set while it is not asked for that.
     """
 
     def __init__(self, now: Callable[[], Instant[Utc]], note: Note) -> None:
         self.served: tuple[PairFacts, ...] = ()
         self.refused: tuple[Refused, ...] = ()
         self.note = note
+        self.clients = ClientList()
+        self.listed = asyncio.Event()
+        self.listed.set()
         self._now = now
         self._stages: dict[PairFacts, int | None] = {}
         self._before: Counter[str] = Counter()

@@ -24,6 +24,7 @@ from timesync.nts.certificates import CertificateError, KeyPair, load_pair
 from timesync.nts.cookies import CookieJar
 from timesync.nts.master import MasterKeys
 from timesync.nts.tls import ServerContext
+from timesync.runtime.client_page import decode_clients, encode_clients
 from timesync.runtime.ke_listener import KeListener
 from timesync.runtime.ke_messages import (
     LARGEST,
@@ -147,6 +148,10 @@ class Worker:
                 self._tell(encode_facts(facts, refused))
             case To.PING:
                 self._tell(From.PONG.value)
+            case To.LIST:
+                self._tell(From.CLIENTS.value + encode_clients(self._listener.log.leading()))
+            case To.BEFORE:
+                self._listener.log.restore(decode_clients(body).records)
             case To.SETTINGS:
                 raise ValueError("settings are for the start")
 

@@ -49,7 +49,7 @@ export class Tables {
     ], term);
     this.clients = new Table($("clients"), [
       { title: "Client", cell: (one) => ({ class: "mono", text: $("private").checked ? network(one.address) : one.address }) },
-      { title: "Protocol", cell: (one) => ({ text: `${one.protocol.toUpperCase()} version ${one.version}` }) },
+      { title: "Protocol", cell: (one) => ({ text: `${one.protocol.toUpperCase()}${one.version === null ? "" : ` version ${one.version}`}` }) },
       { title: "Secured", term: "NTS", cell: (one) => ({ text: one.nts ? "NTS" : NONE }) },
       { title: "Requests", cell: (one) => ({ class: "num", text: whole(one.requests) }) },
       { title: "Dropped", cell: (one) => ({ class: "num", text: whole(one.dropped) }) },
