@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import os
 import socket
 import stat
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +63,104 @@ async def say(path: Path, data: bytes, *, end: bool = False) -> dict[str, Any]:
     return answer
 
 
+@asynccontextmanager
+async def crowd(path: Path) -> AsyncIterator[Crowd]:
+    """A server that takes its peers for the users that they say they are, and those peers."""
+    gates: asyncio.Queue[asyncio.Event] = asyncio.Queue()
+    ended: list[str] = []
+
+    async def slow(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        gate = asyncio.Event()
+        gates.put_nowait(gate)
+        await gate.wait()
+        return {"slow": True}
+
+    def watch(request: Mapping[str, Any], writer: asyncio.StreamWriter) -> Callable[[], None]:
+        writer.write(b'{"hello": 1}\n' + b"x" * int(request.get("flood", 0)))
+        return lambda: ended.append(request["name"])
+
+    server = ControlServer(
+        str(path / "c"),
+        {"echo": _echo, "slow": slow},
+        {"watch": watch},
+        lambda writer: int(Path(writer.get_extra_info("peername")).name.split(".")[0]),
+    )
+    await server.start()
+    peers = Crowd(path, gates, ended)
+    try:
+        async with asyncio.timeout(20):
+            yield peers
+    finally:
+        peers.end()
+        await server.stop()
+
+
+class Crowd:
+    """Peers of several users.
+
+    Attributes:
+        ended: Names of the streams that have ended.
+    """
+
+    def __init__(self, path: Path, gates: asyncio.Queue[asyncio.Event], ended: list[str]) -> None:
+        self._path = path
+        self._all: list[Peer] = []
+        self._gates = gates
+        self.ended = ended
+
+    async def join(self, user: int, command: str = "", **arguments: object) -> Peer:
+        """Connect, and ask if there is a command."""
+        link = socket.socket(socket.AF_UNIX)
+        link.bind(str(self._path / f"{user}.{len(self._all)}"))
+        link.connect(str(self._path / "c"))
+        peer = Peer(*await asyncio.open_unix_connection(sock=link))
+        self._all.append(peer)
+        if command:
+            peer.ask(command, **arguments)
+        return peer
+
+    async def slow(self, user: int) -> Peer:
+        """One who is being answered, until its gate is opened."""
+        peer = await self.join(user, "slow")
+        peer.gate = await self._gates.get()
+        return peer
+
+    async def watch(self, user: int, name: str, **arguments: object) -> Peer:
+        """One who has been greeted as a watcher."""
+        peer = await self.join(user, "watch", name=name, **arguments)
+        assert {"hello": 1} == await peer.hears()
+        return peer
+
+    def end(self) -> None:
+        for peer in self._all:
+            peer.gate.set()
+            peer.writer.transport.abort()
+
+
+@dataclass
+class Peer:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def ask(self, command: str, **arguments: object) -> None:
+        self.writer.write(json.dumps({"command": command, **arguments}).encode() + b"\n")
+
+    def pause(self) -> None:
+        """Read no more."""
+        transport = self.writer.transport
+        assert isinstance(transport, asyncio.ReadTransport)
+        transport.pause_reading()
+
+    async def hears(self) -> dict[str, Any]:
+        said = json.loads(await self.reader.readline())
+        assert isinstance(said, dict)
+        return said
+
+
+GAVE_WAY = {"busy": "this had to give way to another connection; try again"}
+
+
 def in_thread(call: Callable[[], T]) -> asyncio.Task[T]:
     return asyncio.create_task(asyncio.to_thread(call))
 
@@ -104,30 +204,6 @@ def test_half_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
                 assert b"" == await reader.read()
             writer.close()
             assert {"asked": {"command": "echo"}} == await say(path, b'{"command": "echo"}\n')
-
-    asyncio.run(main())
-
-
-def test_connections_are_limited_and_those_that_end_make_room(tmp_path: Path) -> None:
-    async def main() -> None:
-        path = tmp_path / "c.sock"
-        async with serving(path):
-            idle = [await asyncio.open_unix_connection(str(path)) for _ in range(control.MAX_CONNECTIONS)]
-            with pytest.raises(ControlError, match="too many connections"):
-                await in_thread(lambda: ask(str(path), "echo"))
-            for _, writer in idle:
-                writer.close()
-                await writer.wait_closed()
-
-            async def room() -> dict[str, Any]:
-                while True:
-                    try:
-                        return await in_thread(lambda: ask(str(path), "echo"))
-                    except ControlError:
-                        await asyncio.sleep(0.01)
-
-            async with asyncio.timeout(10):
-                assert {"asked": {"command": "echo"}} == await room()
 
     asyncio.run(main())
 
@@ -318,3 +394,160 @@ def test_a_user_who_asks_in_a_loop_is_slowed_down(tmp_path: Path, monkeypatch: p
 
     # Five at once, and ten more at 20 a second, less what the first five took.
     assert 0.3 < asyncio.run(main()) < 10
+
+
+def test_the_peer_is_who_the_kernel_says(tmp_path: Path) -> None:
+    async def main() -> None:
+        found = asyncio.get_running_loop().create_future()
+
+        async def met(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            found.set_result(control._user_of(writer))
+            writer.close()
+
+        async with await asyncio.start_unix_server(met, str(tmp_path / "s")):
+            _, writer = await asyncio.open_unix_connection(str(tmp_path / "s"))
+            assert os.geteuid() == await found
+            writer.close()
+
+    asyncio.run(main())
+
+
+def test_one_user_holds_half_of_the_connections_and_others_are_heard(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with crowd(tmp_path) as peers:
+            held = [await peers.slow(1000) for _ in range(8)]
+            late = await peers.join(1000, "echo")
+            assert {"busy": "you have too many connections to the daemon; try again"} == await late.hears()
+            assert "asked" in await (await peers.join(1001, "echo")).hears()
+            held[0].gate.set()
+            assert {"slow": True} == await held[0].hears()
+            assert "asked" in await (await peers.join(1000, "echo")).hears()
+
+    asyncio.run(main())
+
+
+def test_a_place_is_kept_for_root_when_users_hold_all_others(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with crowd(tmp_path) as peers:
+            for user in range(1000, 1012):
+                await peers.slow(user)
+            late = await peers.join(1012, "echo")
+            assert {"busy": "the daemon has too many connections; try again"} == await late.hears()
+            keepers = [await peers.slow(0) for _ in range(4)]
+            assert "busy" in await (await peers.join(0, "echo")).hears()
+            keepers[0].gate.set()
+            assert {"slow": True} == await keepers[0].hears()
+            assert "asked" in await (await peers.join(0, "echo")).hears()
+
+    asyncio.run(main())
+
+
+def test_who_keeps_silent_gives_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "SILENCE_S", 0.1)
+
+    async def main() -> None:
+        async with crowd(tmp_path) as peers:
+            busy = await peers.slow(1000)
+            silent = [await peers.join(1001 + number) for number in range(11)]
+            assert "busy" in await (await peers.join(1012, "echo")).hears()
+            await asyncio.sleep(0.2)
+            assert "asked" in await (await peers.join(1012, "echo")).hears()
+            assert GAVE_WAY == await silent[0].hears()
+            assert b"" == await silent[0].reader.read()
+            # Those whom nobody displaced are still heard.
+            silent[1].ask("echo")
+            assert "asked" in await silent[1].hears()
+            busy.gate.set()
+            assert {"slow": True} == await busy.hears()
+
+    asyncio.run(main())
+
+
+def test_ones_own_silent_connections_are_no_reason_to_be_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "SILENCE_S", 0.0)
+
+    async def main() -> None:
+        async with crowd(tmp_path) as peers:
+            silent = [await peers.join(1000) for _ in range(8)]
+            await asyncio.sleep(0.05)
+            heard = [await peers.slow(1000) for _ in range(3)]
+            for number in range(3):
+                assert GAVE_WAY == await silent[number].hears()
+                heard[number].gate.set()
+                assert {"slow": True} == await heard[number].hears()
+
+    asyncio.run(main())
+
+
+def test_users_who_hold_many_give_way_to_one_who_holds_none(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with crowd(tmp_path) as peers:
+            first = [await peers.slow(1000 + number // 4) for number in range(12)]
+            assert "asked" in await (await peers.join(1003, "echo")).hears()
+            assert GAVE_WAY == await first[0].hears()
+            assert b"" == await first[0].reader.read()
+
+    asyncio.run(main())
+
+
+def test_watchers_have_shares_and_a_reserve_as_well(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with crowd(tmp_path) as peers:
+            many = [await peers.watch(1000, f"a{number}") for number in range(4)]
+            fifth = await peers.join(1000, "watch", name="a4")
+            assert {"error": "you watch 4 times already"} == await fifth.hears()
+            for name in ("b0", "b1"):
+                await peers.watch(1001, name)
+            # All that are not kept for root are taken.
+            await peers.watch(1002, "c0")
+            assert GAVE_WAY == await many[0].hears()
+            await peers.watch(1003, "d0")
+            assert GAVE_WAY == await many[1].hears()
+            await peers.watch(1004, "e0")
+            await peers.watch(1005, "f0")
+            late = await peers.join(1006, "watch", name="g0")
+            assert {"error": "8 others watch already"} == await late.hears()
+            for name in ("r0", "r1"):
+                await peers.watch(0, name)
+            assert ["a0", "a1"] == peers.ended[:2]
+            assert 4 == len(peers.ended)
+
+    asyncio.run(main())
+
+
+def test_a_watcher_who_does_not_read_gives_way(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with crowd(tmp_path) as peers:
+            for user in range(1000, 1005):
+                await peers.watch(user, str(user))
+            late = await peers.join(1005, "watch", name="stuck", flood=8 << 20)
+            late.pause()
+            await asyncio.sleep(0.05)
+            await peers.watch(1006, "1006")
+            assert ["stuck"] == peers.ended
+
+    asyncio.run(main())
+
+
+def test_nobody_is_waited_for_who_does_not_read_his_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the answers of all who do that would stay in memory for as long as they like."""
+    monkeypatch.setattr(control, "PATIENCE_S", 0.2)
+
+    async def main() -> None:
+        server = ControlServer(str(tmp_path / "c"), {"much": lambda _: {"much": "x" * (2 << 20)}})
+        await server.start()
+        with socket.socket(socket.AF_UNIX) as link:
+            link.setblocking(False)
+            link.connect(str(tmp_path / "c"))
+            link.send(b'{"command": "much"}\n')
+            await asyncio.sleep(0.5)
+            got = 0
+            async with asyncio.timeout(5):
+                while data := await asyncio.get_running_loop().sock_recv(link, 65536):
+                    got += len(data)
+            assert 0 < got < 1 << 20
+        await server.stop()
+
+    asyncio.run(main())

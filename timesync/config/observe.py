@@ -315,7 +315,7 @@ class Observe(Model):
     """How the daemon is watched."""
 
     control: Annotated[str, Path(socket=True)] = "/run/timesync/control.sock"
-    """The Unix socket that `timesync status` and its like ask."""
+    """The Unix socket that `timesync status` and its like ask; one user has half of its 16 connections at most."""
     state: Annotated[str, Path()] = "/var/lib/timesync"
     """The directory for what must survive a restart: frequency, calibration, history."""
     log: Log = Log()

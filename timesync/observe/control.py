@@ -1,7 +1,8 @@
 """The control socket: one line of JSON asks, one line answers, or a stream of lines; for reading only.
 
 A stream socket on a path. It is open to every local user, because nothing that it tells is secret and nothing that
-it takes changes anything; size, number and duration of conversations are bounded all the same.
+it takes changes anything; size, number and duration of conversations are bounded all the same, and no user can take
+the places of all others (``timesync.observe.places``).
 """
 
 from __future__ import annotations
@@ -17,12 +18,18 @@ import struct
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+from timesync.observe.places import Place, Places, Refusal
 
 MAX_REQUEST = 4096
 MAX_ANSWER = 4 << 20
 MAX_CONNECTIONS = 16
 PATIENCE_S = 5.0
+
+SILENCE_S = 0.5
+"""Who has not asked, or not read his answer, for so long gives way to others."""
+
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: process, user, group
 
 ANSWERS_PER_S = 50.0
@@ -34,6 +41,16 @@ MAX_USERS = 256
 
 MAX_STREAMS = 8
 """Conversations that go on for as long as the peer wants."""
+
+_BUSY: Final = {
+    Refusal.FULL: "the daemon has too many connections; try again",
+    Refusal.SHARE: "you have too many connections to the daemon; try again",
+}
+_WATCHED: Final = {
+    Refusal.FULL: f"{MAX_STREAMS} others watch already",
+    Refusal.SHARE: f"you watch {MAX_STREAMS // 2} times already",
+}
+_GAVE_WAY: Final = "this had to give way to another connection; try again"
 
 Answer = Callable[[Mapping[str, Any]], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
 """Makes the answer to a request, or what gives it; raises ``ControlError`` for one that is wrong."""
@@ -74,19 +91,70 @@ class Pace:
         return max(0.0, -left / ANSWERS_PER_S)
 
 
+class Talk:
+    """A conversation, from its beginning to its end; made when it begins.
+
+    Attributes:
+        patience: Ends it when the answer takes too long.
+        answering: The answer is being made: the peer waits for us, not we for the peer.
+    """
+
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self._since_s = asyncio.get_running_loop().time()
+        self.patience = asyncio.timeout(PATIENCE_S)
+        self.answering = False
+
+    def idle(self) -> bool:
+        """Whether the peer has let us wait for long."""
+        return not self.answering and asyncio.get_running_loop().time() - self._since_s > SILENCE_S
+
+    def unread(self) -> bool:
+        """Whether the peer does not read what it is told: the kernel's buffer is full, and some of ours."""
+        return self._writer.transport.get_write_buffer_size() > 0
+
+    def give_way(self) -> None:
+        """End it for somebody else's sake, and say so if the peer has read all before."""
+        if not self.unread():
+            self._writer.write(_busy(_GAVE_WAY))
+        self.end()
+
+    def end(self) -> None:
+        """End it, without a word."""
+        self._writer.transport.abort()
+        with contextlib.suppress(RuntimeError):  # that is over
+            self.patience.reschedule(0.0)
+
+
 class ControlServer:
     """Answers on a Unix socket."""
 
-    def __init__(self, path: str, commands: Mapping[str, Answer], streams: Mapping[str, Stream] | None = None) -> None:
-        """Know what to answer; ``start`` opens the socket."""
+    def __init__(
+        self,
+        path: str,
+        commands: Mapping[str, Answer],
+        streams: Mapping[str, Stream] | None = None,
+        user_of: Callable[[asyncio.StreamWriter], int] | None = None,
+    ) -> None:
+        """Know what to answer; ``start`` opens the socket.
+
+        Args:
+            path: Of the socket.
+            commands: Requests with one answer.
+            streams: Requests that begin a stream.
+            user_of: Who a peer is; None: as the kernel says.
+        """
         self._path = path
         self._commands = commands
         self._streams = streams or {}
-        self._streaming: set[asyncio.StreamWriter] = set()
-        self._no_streams = asyncio.Event()
+        self._present: set[Talk] = set()
+        self._nobody = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._pace = Pace()
-        self._open = 0
+        self._user_of = user_of or _user_of
+        keepers = {0, os.geteuid()}
+        self._talks = Places(MAX_CONNECTIONS, keepers)
+        self._watches = Places(MAX_STREAMS, keepers)
 
     async def start(self) -> None:
         """Open the socket. Raises OSError; AnotherDaemonError when another daemon listens there."""
@@ -127,81 +195,101 @@ class ControlServer:
         """Close and remove the socket."""
         if self._server is not None:
             self._server.close()
-            for writer in self._streaming:
-                writer.transport.abort()
+            for talk in self._present:
+                talk.end()
             # They notice by themselves; a loop that ends before would cancel them, and complain of each.
-            if self._streaming:
-                await self._no_streams.wait()
+            if self._present:
+                await self._nobody.wait()
             _remove(Path(self._path))
             self._server = None
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._open >= MAX_CONNECTIONS:
-            writer.write(b'{"busy": "the daemon has too many connections; try again"}\n')
+        user, talk = self._user_of(writer), Talk(writer)
+        place = Place(user, talk.idle, talk.give_way)
+        refusal = self._talks.take(place)
+        if refusal is not None:
+            writer.write(_busy(_BUSY[refusal]))
             writer.close()
             return
-        self._open += 1
-        end: Callable[[], None] | None = None
+        self._present.add(talk)
+        self._nobody.clear()
         try:
-            async with asyncio.timeout(PATIENCE_S):
+            end = await self._answer(reader, writer, talk, place)
+            if end is not None:
+                try:
+                    await _until_gone(reader, writer)
+                finally:
+                    end()
+        finally:
+            writer.close()
+            self._present.remove(talk)
+            if not self._present:
+                self._nobody.set()
+
+    async def _answer(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, talk: Talk, place: Place
+    ) -> Callable[[], None] | None:
+        """Answer the one request of a conversation; what ends the stream, if it was one for that."""
+        try:
+            async with talk.patience:
                 line = await _read_line(reader)
-                await asyncio.sleep(self._pace.delay_s(_user_of(writer), time.monotonic()))
-                answer, end = await self._begin(line, writer)
+                talk.answering = True
+                await asyncio.sleep(self._pace.delay_s(place.user, time.monotonic()))
+                answer, end = await self._begin(line, place.user, talk, writer)
+                talk.answering = False
                 if answer is not None:
                     writer.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
                     await writer.drain()
+                return end
         except (TimeoutError, OSError):
-            pass  # the peer went away or stalled: its loss
+            # The peer went away or stalled: its loss. Nor is it waited for to read the rest.
+            writer.transport.abort()
+            return None
         finally:
-            self._open -= 1
-        if end is not None:
-            await self._until_gone(reader, writer, end)
-        writer.close()
+            self._talks.free(place)
 
     async def _begin(
-        self, line: bytes, writer: asyncio.StreamWriter
+        self, line: bytes, user: int, talk: Talk, writer: asyncio.StreamWriter
     ) -> tuple[Mapping[str, Any] | None, Callable[[], None] | None]:
         """The answer to a request, or what ends the stream that it has begun."""
         try:
             request = _parse(line)
             name = request.get("command")
             if isinstance(name, str) and name in self._streams:
-                return None, self._stream(name)(request, writer)
+                return None, self._stream(self._streams[name], request, Place(user, talk.unread, talk.give_way), writer)
             answer = self._handler(name)(request)
             return (answer if isinstance(answer, Mapping) else await answer), None
         except ControlError as error:
             return {"error": str(error)}, None
 
-    async def _until_gone(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, end: Callable[[], None]
-    ) -> None:
-        """Let a stream flow until the peer closes its end; what it says has no meaning, and much of it ends it."""
-        self._streaming.add(writer)
-        self._no_streams.clear()
+    def _stream(
+        self, stream: Stream, request: Mapping[str, Any], place: Place, writer: asyncio.StreamWriter
+    ) -> Callable[[], None]:
+        """Begin a stream, if there is a place for it; what ends it. Raises ControlError."""
+        refusal = self._watches.take(place)
+        if refusal is not None:
+            raise ControlError(_WATCHED[refusal])
         try:
-            said = 0
-            while said <= MAX_REQUEST and (data := await reader.read(MAX_REQUEST)):
-                said += len(data)
-        except OSError:
-            pass  # it is gone, which is how such conversations end
-        finally:
-            self._streaming.remove(writer)
-            end()
-            # Not to wait for a peer that does not read.
-            writer.transport.abort()
-            if not self._streaming:
-                self._no_streams.set()
+            end = stream(request, writer)
+        except Exception:
+            self._watches.free(place)
+            raise
 
-    def _stream(self, name: str) -> Stream:
-        if len(self._streaming) >= MAX_STREAMS:
-            raise ControlError(f"{MAX_STREAMS} others watch already")
-        return self._streams[name]
+        def ended() -> None:
+            self._watches.free(place)
+            end()
+
+        return ended
 
     def _handler(self, name: object) -> Answer:
         handler = self._commands.get(name) if isinstance(name, str) else None
         if handler is None:
             raise ControlError(f"unknown command; known are {', '.join([*self._commands, *self._streams])}")
         return handler
+
+
+def _busy(text: str) -> bytes:
+    return json.dumps({"busy": text}).encode() + b"\n"
 
 
 def _user_of(writer: asyncio.StreamWriter) -> int:
@@ -233,6 +321,16 @@ async def _read_line(reader: asyncio.StreamReader) -> bytes:
         return b""
     except asyncio.IncompleteReadError as error:
         return error.partial
+
+
+async def _until_gone(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Let a stream flow until the peer closes its end; what it says has no meaning, and much of it ends it."""
+    said = 0
+    with contextlib.suppress(OSError):  # it is gone, which is how such conversations end
+        while said <= MAX_REQUEST and (data := await reader.read(MAX_REQUEST)):
+            said += len(data)
+    # Not to wait for a peer that does not read.
+    writer.transport.abort()
 
 
 def _parse(line: bytes) -> Mapping[str, Any]:
