@@ -150,7 +150,7 @@ class Far:
         serving = Serving(
             poll=rng.randrange(-4, 18),
             references=rng.choice((None, BloomFilter(rng.getrandbits(4096)))),
-            scales=Scales(served, shifts),
+            scales=Scales(served, shifts, rng.choice((0.0, 1e-5, -0.5)), NOW_NS),
             monotonic=rng.choice((None, Monotonic(rng.getrandbits(32), ServingMap(NOW_NS, -NOW_NS, 1 + 1e-6)))),
         )
         self._server.publish(STATE, serving)

@@ -153,12 +153,13 @@ def test_clients_of_ntpv5_are_told_reference_ids_and_timescales_where_that_is_se
         (", versions: [4, 5]", Scales(Timescale.UTC, plain)),
         (", versions: [5], leap_smear: 24h", Scales(Timescale.SMEARED, {Timescale.UTC: 0, **plain})),
     ):
+        leap = Leap.NONE if "smear" in extra else None
         bench = Bench(extra)
 
-        def act(bench: Bench = bench, scales: Scales | None = scales) -> None:
+        def act(bench: Bench = bench, scales: Scales | None = scales, leap: Leap | None = leap) -> None:
             bench.open()
             told = bench.state.ntpv5
-            expected = None if scales is None else Serving(references=REFERENCES, scales=scales)
+            expected = None if scales is None else Serving(references=REFERENCES, scales=scales, leap=leap)
             assert expected == told
 
         bench.run(act)
@@ -276,6 +277,30 @@ def test_a_smear_is_served_instead_of_an_announcement(inserted: int, sign: int) 
         # A quarter of the way: 0.25 s of the whole second are done.
         assert abs((state.serving_map.utc_ns(kernel_ns) - kernel_ns) / 1e9 - sign * 0.25) < 1e-4
         assert state.serving_map.rate == pytest.approx(1 + sign / 86_400, abs=1e-9)
+
+    bench.run(act)
+
+
+@pytest.mark.parametrize(("inserted", "leap"), [(38, Leap.INSERT), (36, Leap.DELETE)])
+def test_who_asks_for_utc_by_ntpv5_during_a_smear_gets_utc(inserted: int, leap: Leap) -> None:
+    table = replace(leap_table(), steps=(*leap_table().steps, (1_798_761_600, inserted)))
+    six = table.tai(Instant[Utc].from_ns((1_798_761_600 - 6 * 3600) * 10**9))
+    bench = Bench(", versions: [5], leap_smear: 24h", table=table, start=six)
+
+    def act() -> None:
+        bench.open()
+        told = bench.state.ntpv5
+        assert told is not None
+        assert leap is told.leap
+        kernel_ns = bench.table.utc(bench.stand.scene.system.exact()).ns()
+        for later_ns in (0, 7 * 10**9):
+            smeared_ns = bench.state.serving_map.utc_ns(kernel_ns + later_ns)
+            assert abs(smeared_ns - kernel_ns) > 2 * 10**8
+            utc_ns = smeared_ns + (told.scales.shift_ns(Timescale.UTC, smeared_ns) or 0)
+            tai_ns = smeared_ns + (told.scales.shift_ns(Timescale.TAI, smeared_ns) or 0)
+            # The clock's own reading noise.
+            assert abs(utc_ns - kernel_ns - later_ns) < 1_000
+            assert 37 * 10**9 == tai_ns - utc_ns
 
     bench.run(act)
 

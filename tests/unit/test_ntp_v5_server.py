@@ -439,10 +439,67 @@ def test_the_timescales_around_a_leap_second() -> None:
 def test_the_timescales_of_a_smearing_server() -> None:
     quiet = scales_at(TABLE, utc(1_790_000_000), ahead=Duration(0))
     assert Scales(Timescale.SMEARED, {Timescale.UTC: 0, Timescale.TAI: 37 * S}) == quiet
-    busy = scales_at(TABLE, utc(1_798_750_000), ahead=Duration.from_s(-0.3), smearing=True)
-    assert Scales(Timescale.SMEARED, {Timescale.UTC: None, Timescale.TAI: None}) == busy
-    got = head(ask(server(state(leap=Leap.INSERT), replace(SERVING, scales=busy)), message()))
+    edge = scales_at(TABLE, utc(1_798_761_600), ahead=Duration.from_s(0.5), rate=-1e-5)
+    assert {Timescale.UTC: None, Timescale.TAI: None} == dict(edge.shifts_ns)
+    got = head(ask(server(state(leap=Leap.INSERT), replace(SERVING, scales=edge)), message()))
     assert (3, 0x2C, NTP_NOW) == (got["timescale"], got["first"], got["receive"])
+
+
+def test_utc_and_tai_are_told_during_a_smear_as_they_are() -> None:
+    """The served clock loses one second in sixteen, which the shifts gain by its own seconds, and answers take long."""
+    busy = scales_at(TABLE, utc(NOW_NS // S), ahead=Duration.from_s(-0.5), rate=-1 / 16)
+    assert busy.rate == pytest.approx(1 / 15, rel=1e-15)
+    at_ns, later_ns = NOW_NS - S // 2, NOW_NS - S // 2 + 15 * S
+    assert (NOW_NS - at_ns, NOW_NS + 16 * S - later_ns) == (
+        busy.shift_ns(Timescale.UTC, at_ns),
+        busy.shift_ns(Timescale.UTC, later_ns),
+    )
+    made = server(state(leap=Leap.NONE), replace(SERVING, scales=busy, leap=Leap.INSERT))
+    for timescale, ahead_s in ((Timescale.UTC, 0), (Timescale.TAI, TABLE.tai_utc(utc(NOW_NS // S)))):
+        reply = made.respond(message(timescale=timescale), later_ns, later_ns + 3 * S, 0)
+        assert isinstance(reply, Reply5)
+        got = head(reply.data)
+        true = NTP_NOW + (16 + ahead_s << 32)
+        assert (timescale, true) == (got["timescale"], got["receive"])
+        # 3 s of the served clock are 3.2 s.
+        assert abs(got["transmit"] - true - (32 << 32) // 10) <= 4
+
+
+def test_of_a_smeared_leap_second_only_those_are_told_who_ask_for_another_timescale() -> None:
+    quiet = scales_at(TABLE, utc(1_798_700_000), ahead=Duration(0))
+    made = server(state(leap=Leap.NONE), replace(SERVING, scales=quiet, leap=Leap.INSERT))
+    for timescale, leap in ((Timescale.UTC, 1), (Timescale.TAI, 1), (Timescale.SMEARED, 0)):
+        assert leap == head(ask(made, message(timescale=timescale), 1_798_700_000 * S))["first"] >> 6
+
+
+def test_during_a_smear_only_the_smeared_timescale_is_interleaved() -> None:
+    """The shift of a timestamp of a while ago was another one."""
+    quiet, busy = (
+        replace(SERVING, scales=scales_at(TABLE, utc(1_790_000_000), ahead=Duration(0), rate=rate))
+        for rate in (0.0, -1e-5)
+    )
+    made = server(serving=quiet, pairs=Pairs())
+
+    def interleaved(timescale: Timescale) -> list[bool]:
+        """Whether a cookie is given, and the answer to that is interleaved."""
+        reply = made.respond(message(flags=2, timescale=timescale), NOW_NS, NOW_NS, 0)
+        assert isinstance(reply, Reply5)
+        if reply.stamp_as is None:
+            return []
+        made.sent(reply.stamp_as, NOW_NS)
+        cookie = head(reply.data)["server_cookie"]
+        return [True, bool(head(ask(made, message(flags=2, timescale=timescale, server_cookie=cookie)))["flags"] & 2)]
+
+    assert [True, True] == interleaved(Timescale.UTC)
+    reply = made.respond(message(flags=2), NOW_NS, NOW_NS, 0)
+    assert isinstance(reply, Reply5)
+    made.sent(reply.stamp_as or 0, NOW_NS)
+    made.publish(STATE, busy)
+    assert [] == interleaved(Timescale.UTC) == interleaved(Timescale.TAI)
+    assert [True, True] == interleaved(Timescale.SMEARED)
+    made.publish(STATE, quiet)
+    # That of before the smear is forgotten.
+    assert 1 == head(ask(made, message(flags=2, server_cookie=reply.stamp_as or 0)))["flags"]
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ def test_a_state_comes_back_whole() -> None:
         Serving(),
         Serving(references=BloomFilter((1 << 4095) | 5)),
         Serving(scales=Scales(Timescale.SMEARED, {Timescale.UTC: None, Timescale.TAI: -37 * 10**9, Timescale.UT1: 3})),
+        Serving(scales=Scales(Timescale.SMEARED, {Timescale.UTC: 5}, -1 / 86_400, 1 << 62), leap=Leap.INSERT),
+        Serving(leap=Leap.NONE),
     ],
 )
 def test_what_clients_of_ntpv5_are_told_comes_back(told: Serving) -> None:

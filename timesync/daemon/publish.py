@@ -10,7 +10,7 @@ from timesync.base.machine import Noted
 from timesync.base.measure import Leap
 from timesync.base.serving import ServingMap
 from timesync.base.smear import NO_SMEAR, Smear, changes, smear
-from timesync.base.time import Duration, Instant, Tai, Utc
+from timesync.base.time import Duration, Instant, Tai
 from timesync.base.utc import LeapTable
 from timesync.config.schema import Config
 from timesync.daemon.assemble import server_settings
@@ -165,14 +165,16 @@ class Publisher:
             serving_map=_smeared(clock.serving_map(), self._table.utc(at).ns(), now),
             epoch=clock.epoch,
             cards=self._host.card_maps(over_ptp=self._over_ptp) if self._stamping != "software" else (),
-            ntpv5=self._told(self._table.utc(at), now) if self._ntpv5 else None,
+            ntpv5=self._told(at, now) if self._ntpv5 else None,
         )
 
-    def _told(self, utc: Instant[Utc], now: Smear) -> Serving:
+    def _told(self, at: Instant[Tai], now: Smear) -> Serving:
         """What clients of NTPv5 are told besides."""
-        ahead = None if self._smear is None else now.ahead
-        scales = scales_at(self._leaps.believed, utc, ahead=ahead, smearing=now.active)
-        return Serving(references=self._references(), scales=scales)
+        utc, references = self._table.utc(at), self._references()
+        if self._smear is None:
+            return Serving(references=references, scales=scales_at(self._leaps.believed, utc))
+        scales = scales_at(self._leaps.believed, utc, ahead=now.ahead, rate=now.rate)
+        return Serving(references=references, scales=scales, leap=self._leaps.month(at))
 
     def _watch_smear(self, at: Instant[Tai]) -> None:
         """Publish when the map changes its course: as a smear begins and ends, and as the kernel repeats a second."""

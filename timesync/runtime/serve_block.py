@@ -27,9 +27,10 @@ _STATE = struct.Struct("=?BB4sqqdqqQbqqdQB")
 _CARD = struct.Struct("=Iqqd")
 MAX_CARDS: Final = 16
 """Interfaces whose network card's stamps are used; those of further ones are the kernel's."""
-_TOLD = struct.Struct(f"=??BB{FILTER_SIZE}s")
+_TOLD = struct.Struct(f"=??BBBdq{FILTER_SIZE}s")
 """Whether clients of NTPv5 are told anything, and reference ids; the served timescale, how many others there are; the
-filter of reference ids."""
+leap second that is announced in those, the rate of their shifts and since when; the filter of reference ids."""
+_NO_LEAP: Final = 0xFF
 _SHIFT = struct.Struct("=B?q")
 _CHECK = struct.Struct("=I")
 _STATE_AT: Final = 64
@@ -76,12 +77,13 @@ def _encode_told(told: Serving | None) -> bytes:
         return b""
     references, shifts = told.references, told.scales.shifts_ns
     octets = b"" if references is None else references.to_bytes()
-    head = _TOLD.pack(True, references is not None, told.scales.served, len(shifts), octets)
+    scales, leap = told.scales, _NO_LEAP if told.leap is None else told.leap.value
+    head = _TOLD.pack(True, references is not None, scales.served, len(shifts), leap, scales.rate, scales.at_ns, octets)
     return head + b"".join(_SHIFT.pack(scale, shift is not None, shift or 0) for scale, shift in shifts.items())
 
 
 def _decode_told(data: bytes) -> Serving | None:
-    there, with_references, served, count, octets = _TOLD.unpack_from(data)
+    there, with_references, served, count, leap, rate, at_ns, octets = _TOLD.unpack_from(data)
     if not there:
         return None
     shifts: dict[Timescale, int | None] = {}
@@ -89,7 +91,8 @@ def _decode_told(data: bytes) -> Serving | None:
         scale, known, shift = _SHIFT.unpack_from(data, _TOLD.size + index * _SHIFT.size)
         shifts[Timescale(scale)] = shift if known else None
     references = BloomFilter.from_bytes(octets) if with_references else None
-    return Serving(references=references, scales=Scales(Timescale(served), shifts))
+    scales = Scales(Timescale(served), shifts, rate, at_ns)
+    return Serving(references=references, scales=scales, leap=None if leap == _NO_LEAP else Leap(leap))
 
 
 def decode_state(data: bytes) -> ServeState:

@@ -51,9 +51,10 @@ def header(state: ServeState, serving: Serving, timescale: Timescale, utc_ns: in
             root_dispersion=_ONE_SECOND,
             timescale=timescale,
         )
+    leap = state.leap if serving.leap is None else serving.leap
     age_s = max(mono_ns - state.at.ns(), 0) / NS_PER_S
     return Ntp5Packet(
-        leap=Leap.NONE if timescale is Timescale.SMEARED else announced(state.leap, utc_ns),
+        leap=Leap.NONE if timescale is Timescale.SMEARED else announced(leap, utc_ns),
         mode=Mode.SERVER,
         stratum=state.stratum,
         poll=serving.poll,

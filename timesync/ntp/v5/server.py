@@ -21,7 +21,18 @@ from timesync.ntp.v5.header import header
 from timesync.ntp.v5.serving import Serving
 from timesync.wire.error import WireError
 from timesync.wire.ntp import HEADER_SIZE, Extension, Mac, Mode
-from timesync.wire.ntp5 import NEVER, NO_FLAGS, VERSION, Flag, Ntp5Packet, decode, encode, fields_of, timestamp_from_ns
+from timesync.wire.ntp5 import (
+    NEVER,
+    NO_FLAGS,
+    VERSION,
+    Flag,
+    Ntp5Packet,
+    Timescale,
+    decode,
+    encode,
+    fields_of,
+    timestamp_from_ns,
+)
 from timesync.wire.ntp5_ext import (
     DRAFTS,
     Correction,
@@ -141,7 +152,9 @@ class Server5:
 
     def publish(self, state: ServeState, serving: Serving) -> None:
         """Answer from this from now on."""
-        if self._pairs is not None and state.epoch != self._state.epoch:
+        # Of a timestamp from before a smear or from within it nobody could say later what it is in UTC.
+        turns = serving.scales.rate != self._serving.scales.rate
+        if self._pairs is not None and (turns or state.epoch != self._state.epoch):
             self._pairs.clear()
         self._state, self._serving = state, serving
 
@@ -199,11 +212,13 @@ class Server5:
             return asked
         state, serving = self._state, self._serving
         clock_ns = state.serving_map.utc_ns(receive_ns)
-        timescale, shift_ns = serving.scales.answer(asked.packet.timescale)
+        timescale, shift_ns = serving.scales.answer(asked.packet.timescale, clock_ns)
         era, receive = timestamp_from_ns(clock_ns + shift_ns)
         fields = self._fields(asked.fields, receive_ns, clock_ns, shift_ns)
         about = header(state, serving, timescale, clock_ns, mono_ns)
-        saved, cookie = self._interleave(asked.packet, timestamp_from_ns(clock_ns)[1])
+        saved, cookie = None, None
+        if serving.scales.lasting(timescale):
+            saved, cookie = self._interleave(asked.packet, timestamp_from_ns(clock_ns)[1])
         packet = replace(
             about,
             era=era,
@@ -213,7 +228,7 @@ class Server5:
             receive=receive,
             extensions=(asked.draft, *fields),
         )
-        data = self._leave(encode(packet), asked, seal, receive_ns, transmit, saved, shift_ns)
+        data = self._leave(encode(packet), asked, seal, receive_ns, transmit, saved, timescale)
         if isinstance(data, ServerDrop):
             return data
         return Reply5(data, cookie, saved is not None, seal is None and asked.key is not None)
@@ -226,7 +241,7 @@ class Server5:
         receive_ns: int,
         transmit: Callable[[], int] | int,
         saved: int | None,
-        shift_ns: int,
+        timescale: Timescale,
     ) -> bytes | ServerDrop:
         """The whole answer, its transmit timestamp put in as the last thing, or the last before it is sealed.
 
@@ -237,7 +252,7 @@ class Server5:
             receive_ns: Kernel time of the request's arrival.
             transmit: Kernel time of the departure.
             saved: The timestamp of an earlier answer, to be sent instead.
-            shift_ns: How far the timescale of the answer is ahead of the served one, which the memory has.
+            timescale: Of the answer; the memory has the served one.
         """
         kind = (seal is not None, asked.key is not None, asked.size)
         sealed = seal is not None or asked.key is not None
@@ -246,7 +261,9 @@ class Server5:
         if not 0 <= begun_ns - receive_ns <= OLDEST_NS:
             return ServerDrop.LATE
         sent_ns = begun_ns + (self._sealing.foretold_ns(kind) if sealed else 0)
-        left = timestamp_from_ns(self._state.serving_map.utc_ns(sent_ns))[1] if saved is None else saved
+        clock_ns = self._state.serving_map.utc_ns(sent_ns)
+        shift_ns = self._serving.scales.shift_ns(timescale, clock_ns) or 0
+        left = timestamp_from_ns(clock_ns)[1] if saved is None else saved
         stamped = _shifted(left, shift_ns).to_bytes(8, "big")
         if sealed:
             whole = _finish(clear[:_TRANSMIT_AT] + stamped + clear[HEADER_SIZE:], asked, seal)
@@ -357,7 +374,7 @@ class Server5:
             timescale = decode_secondary_receive(body).timescale
             if not serving.scales.offers(timescale):
                 return None
-            shift = serving.scales.shift_ns(timescale)
+            shift = serving.scales.shift_ns(timescale, clock_ns)
             era, at = (0, 0) if shift is None else timestamp_from_ns(clock_ns + shift)
             return SecondaryReceive(timescale, era, at).encode()
         return None
