@@ -16,6 +16,8 @@ from timesync.config.sources import NtpSource, PoolSource
 from timesync.daemon.group import Listener, Surroundings
 from timesync.daemon.ntp_group import NtpGroup
 from timesync.ntp.client import Client
+from timesync.ntp.v5.bloom import ReferenceId
+from timesync.ntp.v5.speech import Speech5
 from timesync.servo.command import SourceSpec
 from timesync.sim.host import SimHost
 from timesync.sim.loop import run
@@ -177,6 +179,25 @@ def test_a_client_knows_this_machines_reference_ids_before_it_asks(monkeypatch: 
     assert "own" == name
     assert {bytes([192, 0, 2, 1]), bytes([127, 0, 0, 1])} < ids
     assert "ask" in [name for name, _ in calls]
+
+
+def test_new_addresses_of_this_machine_are_known_to_show_loops_in_any_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[frozenset[ReferenceId]] = []
+    monkeypatch.setattr(Speech5, "set_own", lambda _, own: told.append(own))
+    scene = Scene()
+    monkeypatch.setattr(scene.host, "own_addresses", lambda: frozenset({"127.0.0.1", "8.8.8.8"}))
+    group = NtpGroup(NtpSource(ntp="192.0.2.7", version=5), SYSTEM, scene.around, {}, loops=True)
+    scene.groups.append(group)
+
+    async def story() -> None:
+        group.start()
+        await asyncio.sleep(1)
+        group.review((), {"127.0.0.1", "2a00::1"}, ())
+        group.stop()
+
+    run(scene.world, story(), scene.host.system)
+    own = scene.around.references.own(scene.host.entropy)
+    assert [frozenset({own, ReferenceId.of_address("2a00::1")})] == told
 
 
 @pytest.mark.parametrize("error", [UnicodeError("label empty or too long"), OverflowError("port"), RuntimeError()])

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ntp5_support import entropy
 
-from timesync.ntp.v5.bloom import BITS, BloomFilter, ReferenceId, RemoteFilter, check_chunk, filter_of, served_filter
+from timesync.ntp.v5.bloom import (
+    BITS,
+    MAX_MISSING,
+    BloomFilter,
+    ReferenceId,
+    RemoteFilter,
+    check_chunk,
+    filter_of,
+    served_filter,
+)
 
 ids = st.binary(min_size=15, max_size=15).map(ReferenceId)
 filters = st.lists(ids, max_size=20).map(
@@ -130,6 +139,30 @@ def test_a_piece_that_was_lost_is_asked_for_again() -> None:
     assert second == remote.request(), "an old piece changes nothing"
     remote.received(second, bytes(256))
     assert BloomFilter.from_bytes(b"\xff" * 256 + bytes(256)) == remote.whole
+
+
+def test_a_filter_of_which_nothing_comes_any_more_is_forgotten() -> None:
+    remote = RemoteFilter(256)
+
+    def receive(octet: bytes) -> None:
+        asked = remote.request()
+        remote.received(asked, octet * asked.size)
+
+    receive(b"\x01")
+    receive(b"\x01")
+    for _ in range(3):
+        for _ in range(MAX_MISSING - 1):
+            remote.missed()
+        assert remote.whole is not None
+        receive(b"\x02")
+    for _ in range(MAX_MISSING):
+        remote.missed()
+    assert remote.whole is None
+    assert 0 == remote.request().offset
+    receive(b"\x04")
+    assert remote.whole is None, "of the old pieces none is left"
+    receive(b"\x04")
+    assert BloomFilter.from_bytes(b"\x04" * 512) == remote.whole
 
 
 @pytest.mark.parametrize("chunk", [-4, 0, 2, 12, 24, 511, 1024])

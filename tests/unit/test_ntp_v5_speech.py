@@ -22,7 +22,7 @@ from timesync.ntp.client import Client
 from timesync.ntp.client_interleaved import Interleaved
 from timesync.ntp.limit import RateLimit
 from timesync.ntp.server import Server, ServerSettings
-from timesync.ntp.v5.bloom import BloomFilter, ReferenceId, filter_of, served_filter
+from timesync.ntp.v5.bloom import MAX_MISSING, BloomFilter, ReferenceId, filter_of, served_filter
 from timesync.ntp.v5.negotiation import TRIES, SpeakV5
 from timesync.ntp.v5.serving import Serving
 from timesync.ntp.v5.speech import LOOP_TEXT, Loops, Speak5, Speech5
@@ -252,6 +252,58 @@ def test_a_server_that_takes_its_time_from_us_is_excluded_until_it_does_not() ->
     story.tell(served_filter(OTHER, []))
     story.go_on(5)
     assert story.status().excluded is None
+
+
+def test_reference_ids_that_a_server_gives_no_more_count_no_more() -> None:
+    story = Talk(SpeakV5.ALWAYS, loops=True)
+    story.tell(served_filter(OTHER, [filter_of(OWN)]))
+    story.go_on(4)
+    assert LOOP_TEXT == story.status().excluded
+    story.tell(None)
+    story.go_on(MAX_MISSING - 1)
+    assert LOOP_TEXT == story.status().excluded, "some answers may have no room for them"
+    story.talk()
+    assert (None, None) == (story.status().excluded, story.speech.references)
+    assert [] != measured(story.go_on(2))
+
+
+def test_reference_ids_of_before_a_long_silence_are_fetched_anew() -> None:
+    story = Talk(SpeakV5.ALWAYS, loops=True)
+    story.go_on(4)
+    assert story.speech.references is not None
+    server, story.server = story.server, Server(ServerSettings(allow=EVERYBODY), random.Random(2))
+    story.go_on(MAX_MISSING + 1)
+    story.server = server
+    story.talk()
+    assert story.status().excluded == "its reference ids, which would show a loop, are not all here yet"
+    story.go_on(3)
+    assert story.status().excluded is None
+
+
+def test_reference_ids_are_fetched_anew_when_version_5_is_back() -> None:
+    story = Talk(SpeakV5.AUTO, loops=True)
+    story.go_on(5)
+    assert story.speech.references is not None
+    server, story.server = story.server, Server(ServerSettings(allow=EVERYBODY), random.Random(2))
+    story.server.publish(STATE)
+    while story.talk() and story.version == 5:
+        pass
+    story.server = server
+    while story.talk() and story.version == 4:
+        pass
+    assert story.speech.references is None
+    assert story.status().excluded == "its reference ids, which would show a loop, are not all here yet"
+
+
+def test_a_name_that_this_machine_gets_later_shows_a_loop_as_well() -> None:
+    story = Talk(SpeakV5.ALWAYS, loops=True)
+    later = ReferenceId.of_address("2001:4860::1")
+    story.tell(served_filter(OTHER, [filter_of(later)]))
+    story.go_on(4)
+    assert story.status().excluded is None
+    story.speech.set_own(frozenset({OWN, later}))
+    story.talk()
+    assert LOOP_TEXT == story.status().excluded
 
 
 def test_who_serves_nobody_asks_for_no_reference_ids() -> None:

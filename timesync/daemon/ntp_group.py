@@ -28,6 +28,7 @@ from timesync.ntp.authenticator import Authenticator, KeyAuthenticator
 from timesync.ntp.client import Client
 from timesync.ntp.over_ptp import OverPtp
 from timesync.ntp.pool import Add, Health, Remove, Resolve, Roster, RosterEffect, health
+from timesync.ntp.v5.bloom import ReferenceId
 from timesync.ntp.v5.speech import Loops, Speech5
 from timesync.observe.ntp_answer import answer_object
 from timesync.observe.snapshot import SourceFacts
@@ -42,6 +43,7 @@ class Server:
         endpoint: Where.
         stamping: Who stamps its packets.
         client: Its association.
+        speech: What is said to it where NTPv5 is; None: an older version alone.
         driver: What drives that.
         drops: Refused answers by reason.
     """
@@ -49,6 +51,7 @@ class Server:
     endpoint: Endpoint
     stamping: Stamping
     client: Client
+    speech: Speech5 | None
     driver: Driver
     drops: dict[str, int] = field(default_factory=dict)
 
@@ -143,9 +146,12 @@ class NtpGroup:
         addresses = list(own)
         self._roster.bar(own=addresses, taken=taken)
         ids = _reference_ids(addresses)
+        names = self._references.names(self._host.entropy, addresses) if self._loops else frozenset[ReferenceId]()
         states: dict[Endpoint, Health] = {}
         for identity, server in self.servers.items():
             server.client.set_own_reference_ids(ids)
+            if server.speech is not None:
+                server.speech.set_own(names)
             states[server.endpoint] = health(server.client.status(), falseticker=identity in outvoted)
         self._perform(self._roster.observe(states, self._host.mono()))
         for endpoint, why in self._finder.review().items():
@@ -329,7 +335,7 @@ class NtpGroup:
         driver = Driver(
             machine, self._host, endpoint, stamping.clock, sink, hardware=stamping.hardware, over_ptp=over_ptp
         )
-        self.servers[identity] = Server(endpoint, stamping, client, driver)
+        self.servers[identity] = Server(endpoint, stamping, client, speech, driver)
         self._references.follow(
             identity, lambda: filter_of_server(endpoint.address, None if speech is None else speech.references)
         )

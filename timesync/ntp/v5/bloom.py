@@ -19,6 +19,11 @@ from timesync.wire.ntp5_ext import FILTER_SIZE, ReferenceIdsRequest
 ID_SIZE: Final = 15
 BITS: Final = 8 * FILTER_SIZE
 HASHES: Final = 10
+
+MAX_MISSING: Final = 8
+"""Requests in a row that bring no piece of a server's filter, after which what is known of it says nothing any more. It
+is ours: the draft has every server hand out its filter, and says nothing of one that ceases to."""
+
 _WIDTH: Final = 12
 _CLOCK_NAME: Final = 4
 
@@ -136,11 +141,12 @@ class RemoteFilter:
         self._chunk = chunk
         self._data = bytearray(FILTER_SIZE)
         self._offset = 0
+        self._missing = 0
         self._whole: BloomFilter | None = None
 
     @property
     def whole(self) -> BloomFilter | None:
-        """The filter with its newest pieces; None before all have come once."""
+        """The filter with its newest pieces; None before all have come, and when none comes any more."""
         return self._whole
 
     def request(self) -> ReferenceIdsRequest:
@@ -151,10 +157,22 @@ class RemoteFilter:
         """A piece came, in a valid answer to the request that had ``asked``; one of another size is ignored."""
         if asked != self.request() or len(data) != asked.size:
             return
+        self._missing = 0
         self._data[asked.offset : asked.offset + asked.size] = data
         self._offset = (asked.offset + asked.size) % FILTER_SIZE
         if self._offset == 0 or self._whole is not None:
             self._whole = BloomFilter.from_bytes(bytes(self._data))
+
+    def missed(self) -> None:
+        """A request brought no piece: the answer had none, or there was none."""
+        self._missing += 1
+        if self._missing >= MAX_MISSING:
+            self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._offset = self._missing = 0
+        self._whole = None
 
 
 def check_chunk(chunk: int) -> int:

@@ -153,7 +153,7 @@ class Session5:
 
     @property
     def references(self) -> BloomFilter | None:
-        """The server's reference ids; None until all pieces have come, and when they are not asked for."""
+        """The server's reference ids; None until all pieces have come, when none comes any more, if not asked for."""
         return None if self._filter is None else self._filter.whole
 
     def request(
@@ -231,8 +231,22 @@ class Session5:
     def accepted(self, asked: Asked5, answer: Answer5) -> None:
         """The answer to ``asked`` has passed all tests."""
         self._server_cookie = answer.server_cookie
-        if self._filter is not None and asked.part is not None and answer.references is not None:
+        if self._filter is None or asked.part is None:
+            return
+        if answer.references is None:
+            self._filter.missed()
+        else:
             self._filter.received(asked.part, answer.references)
+
+    def lost(self) -> None:
+        """A request stayed without an answer."""
+        if self._filter is not None:
+            self._filter.missed()
+
+    def forget_references(self) -> None:
+        """The server is asked in another version: what it said of itself will be old when it is asked in this again."""
+        if self._filter is not None:
+            self._filter.forget()
 
     def forget(self) -> None:
         """Our clock was stepped: the next request is in basic mode."""

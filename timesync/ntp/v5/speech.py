@@ -57,7 +57,7 @@ class Loops:
     """How loops are found.
 
     Attributes:
-        own: Reference ids of this machine.
+        own: Reference ids of this machine now; ``Speech5.set_own`` says what they are later.
         rng: For the wait after a loop is gone.
     """
 
@@ -166,11 +166,18 @@ class Speech5:
             self._standing = self._guard.update(self._own, references) if known else None
         return f"speaks NTPv5, {self._draft}" if fresh else None
 
+    def set_own(self, own: frozenset[ReferenceId]) -> None:
+        """The reference ids of this machine from now on; of use where there are ``Loops``."""
+        self._own = own
+
     def lost(self, asked: Request) -> str | None:
         """See ``Speech``."""
+        if isinstance(asked.detail, Asked5):
+            self._session.lost()
         if not self._negotiation.lost(asked.version):
             return None
         self._draft = self._standing = None
+        self._session.forget_references()
         return "does not answer in NTPv5, and is asked in version 4 again"
 
     def forget(self) -> None:
