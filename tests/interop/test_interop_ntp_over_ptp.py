@@ -94,7 +94,8 @@ def test_our_client_follows_chronyd_over_ptp(
     first, *others = [tlv_of(payload) for payload in requests]
     assert (IANAS_TLV, {CHRONYS_TLV}) == (first, set(others))
     assert {CHRONYS_TLV} == {tlv_of(payload) for payload in answers}
-    assert {len(payload) for payload in requests[1:]} == {len(payload) for payload in answers}
+    # This chronyd knows nothing of transparent clocks, and is not asked about them for long.
+    assert {len(payload) for payload in requests[-4:]} == {len(payload) for payload in answers}
     assert [] == past
 
 

@@ -17,10 +17,11 @@ from timesync.base.time import Duration
 from timesync.config.sources import NtpSource
 from timesync.daemon.group import Listener, Surroundings
 from timesync.daemon.ntp_group import NtpGroup
-from timesync.ntp.server import ServerCounters, ServerSettings
+from timesync.ntp.server import Reply, Server, ServerCounters, ServerSettings
 from timesync.sim.host import SimHost
+from timesync.sim.law import DelayLaw, Exactly, Normal
 from timesync.sim.loop import run
-from timesync.sim.network import Network
+from timesync.sim.network import Network, Path, Switch
 from timesync.sim.world import World
 
 SYSTEM = ClockId("system")
@@ -28,13 +29,19 @@ AT = "192.0.2.7"
 SECONDS = 60
 
 
-def ask(domain: int, **entry: object) -> tuple[list[Measurement], ServerCounters, SourceStatus, Mapping[str, object]]:
+QUEUES = Normal(230e-6, 15e-6)
+"""Of a switch, on the way to the server; there are none on the way back."""
+
+
+def ask(
+    domain: int, *, there: Path = STILL, back: Path | None = None, **entry: object
+) -> tuple[list[Measurement], ServerCounters, SourceStatus, Mapping[str, object]]:
     """What a source measures in a minute, what the server counted, and what is known of the source."""
     world = World(1)
     network = Network(world)
     host = make_host(world, network)
     node = network.node("server", AT)
-    network.connect(host.node, node, STILL)
+    network.connect(host.node, node, there, back)
     server = SimHost(world, node, [host.system], INSTANT)
     found: list[Measurement] = []
     core: Any = None  # NTP asks the core nothing
@@ -94,3 +101,62 @@ def test_plain_ntp_on_the_port_of_ptp_is_not_answered() -> None:
     found, counted, _, _ = ask(123, ntp=f"{AT}:319")
     assert [] == found
     assert 0 < counted.bad == counted.received
+
+
+def way(queues: DelayLaw, *, transparent: bool, cable_ns: int = 5_000) -> Path:
+    """A cable and a switch."""
+    return Path(base=Duration.from_ns(cable_ns), jitter=Exactly(), switch=Switch(queues, transparent=transparent))
+
+
+@pytest.mark.parametrize(("interleaved", "cable_ns"), [("never", 5_000), ("always", 5_000), ("always", 300_000_000)])
+def test_what_transparent_clocks_say_takes_the_queues_out(interleaved: str, cable_ns: int) -> None:
+    """Queues of 230 us there and 100 us back are an error of 65 us to who does not know of them.
+
+    With the long cable an interleaved sample has the stamps of the present request and of the answer before.
+    """
+    errors: list[list[int]] = []
+    for transparent in (False, True):
+        there = way(QUEUES, transparent=transparent, cable_ns=cable_ns)
+        back = way(Exactly(100e-6), transparent=transparent, cable_ns=cable_ns)
+        found, counted, _, _ = ask(123, there=there, back=back, transport="ptp", interleaved=interleaved)
+        assert counted.answered > SECONDS / 2
+        assert (counted.interleaved > 0) is (interleaved == "always")
+        errors.append([one.offset.ns() for one in found])
+        delays = [one.delay.ns() for one in found if one.delay is not None]
+        # The bound of the error does not get smaller by what nobody vouches for.
+        bounds = [delay + one.quality.root_delay.ns() // 2 for delay, one in zip(delays, found, strict=True)]
+        assert min(bounds) > cable_ns + 130_000
+        assert (max(delays) < cable_ns + 100) is transparent
+    plain, corrected = errors
+    assert len(plain) == len(corrected) > SECONDS / 2
+    assert -95_000 < min(plain) < sum(plain) / len(plain) < -60_000
+    assert max(abs(error) for error in corrected) < 20
+
+
+def test_one_direction_alone_is_left_as_it_is() -> None:
+    there, back = way(Exactly(50e-6), transparent=True), way(Exactly(0.0), transparent=True)
+    found, _, _, _ = ask(123, there=there, back=back, transport="ptp", interleaved="never")
+    assert {-25} == {round(one.offset.ns() / 1000) for one in found}
+
+
+def test_version_3_has_no_field_for_it_and_is_answered_all_the_same() -> None:
+    there, back = way(Exactly(50e-6), transparent=True), way(Exactly(10e-6), transparent=True)
+    found, counted, _, _ = ask(123, there=there, back=back, transport="ptp", version=3)
+    assert counted.version_3 == counted.answered > 0
+    assert {-20} == {round(one.offset.ns() / 1000) for one in found}
+
+
+@pytest.mark.parametrize("knows", [False, True])
+def test_a_server_that_knows_nothing_of_transparent_clocks_gets_short_requests(
+    knows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    respond = Server.respond
+
+    def heard(self: Server, request: bytes, *others: Any) -> Reply | None:
+        sizes.append(len(request))
+        return respond(self, request, *(others if knows else others[:-1]))
+
+    monkeypatch.setattr(Server, "respond", heard)
+    ask(123, transport="ptp")
+    assert [76] * (len(sizes) if knows else 4) + [48] * (0 if knows else len(sizes) - 4) == sizes

@@ -11,11 +11,12 @@ from ntp_server_support import CLIENT, EVERYBODY, MONO_NS, START_NS, header, req
 
 from timesync.base.machine import Done, Dropped, Effect, Noted, SendStamped
 from timesync.base.measure import Stamp
-from timesync.base.time import Duration, Instant, Mono
+from timesync.base.time import ZERO, Duration, Instant, Mono
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.limit import RateLimit
 from timesync.ntp.over_ptp import DROPPED, MAX_LOST, OverPtp, respond
 from timesync.ntp.server import Reply, Server, ServerSettings
+from timesync.wire.ntp import decode
 from timesync.wire.ntp_over_ptp import Form, unwrap, wrap
 
 NOW: Instant[Mono] = Instant.from_ns(5)
@@ -36,8 +37,10 @@ class Inner:
     def on_deadline(self, now: Instant[Mono]) -> Iterable[Effect]:
         return self._take("deadline", now)
 
-    def on_packet(self, token: int, data: bytes, stamp: Stamp | None, now: Instant[Mono]) -> Iterable[Effect]:
-        return self._take("packet", token, data, stamp, now)
+    def on_packet(
+        self, token: int, data: bytes, stamp: Stamp | None, now: Instant[Mono], residence: Duration = ZERO
+    ) -> Iterable[Effect]:
+        return self._take("packet", token, data, stamp, now, residence)
 
     def on_sent(self, token: int, stamp: Stamp | None, now: Instant[Mono]) -> Iterable[Effect]:
         return self._take("sent", token, stamp, now)
@@ -72,7 +75,7 @@ class Bench:
         assert carried.ntp == b"request"
         if carried.form in self.known:
             assert [] == list(self.machine.on_packet(self._token, wrap(ANSWER, carried.form, self._domain), None, NOW))
-            assert ("packet", self._token, ANSWER, None, NOW) == self.inner.heard[-1]
+            assert ("packet", self._token, ANSWER, None, NOW, ZERO) == self.inner.heard[-1]
         return carried.form
 
 
@@ -147,6 +150,19 @@ def test_all_else_passes(call: Callable[[OverPtp], Iterable[Effect]], heard: tup
     assert NOW == machine.deadline()
 
 
+def through(data: bytes, units: int) -> bytes:
+    """What a transparent clock has kept for so many 2^-16 ns (IEEE 1588-2019, 13.3: octets 8 to 15)."""
+    return data[:8] + units.to_bytes(8, "big", signed=True) + data[16:]
+
+
+@pytest.mark.parametrize("form", Form)
+def test_the_client_hears_how_long_an_answer_was_in_transparent_clocks(form: Form) -> None:
+    bench = Bench(form)
+    bench.ask()
+    assert [] == list(bench.machine.on_packet(1, through(wrap(ANSWER, form), 3 << 15), None, NOW))
+    assert ("packet", 1, ANSWER, None, NOW, Duration(3 << 15)) == bench.inner.heard[-1]
+
+
 # --- the server
 
 
@@ -214,3 +230,83 @@ def test_an_interleaved_reply_is_stamped_as_usual() -> None:
     assert second is not None
     assert header(unwrap(second.data).ntp).origin == 8
     assert server.counters().interleaved == 1
+
+
+# -- transparent clocks
+
+EMPTY = bytes.fromhex("010a 001c") + bytes(24)
+"""A request's field, by hand."""
+
+
+def told(server: Server, ntp: bytes, units: int) -> bytes:
+    """The field of the answer to a request that was in transparent clocks; nothing where it has none."""
+    data = wrap(ntp, Form.ORGANIZATION)
+    reply = ask(server, through(data, units))
+    assert reply is not None
+    carried = unwrap(reply.data)
+    assert carried.correction == ZERO
+    assert len(reply.data) <= len(data)
+    return carried.ntp[48:]
+
+
+@pytest.mark.parametrize(
+    ("units", "value"),
+    [
+        (0, "00000000 00000000"),
+        # 10 us: 2^32 / 10^5 parts of a second.
+        (10_000 << 16, "00000000 0000a7c5"),
+        # One second and a half.
+        (1_500_000_000 << 16, "00000001 80000000"),
+        (-(10_000 << 16), "00000000 00000000"),
+    ],
+)
+@pytest.mark.parametrize("key", [None, KEY])
+def test_a_client_is_told_how_long_its_request_was_in_transparent_clocks(
+    units: int, value: str, key: SymmetricKey | None
+) -> None:
+    server = serving(ServerSettings(allow=EVERYBODY, keys=(KEY,)))
+    ntp = request() + EMPTY
+    got = told(server, ntp if key is None else key.sign(ntp), units)
+    assert bytes.fromhex("010a 001c" + value) + bytes(16) == got[:28]
+    if key is None:
+        assert b"" == got[28:]
+        return
+    reply = ask(server, wrap(key.sign(ntp), Form.EXPERIMENTAL))
+    assert reply is not None
+    carried = unwrap(reply.data)
+    mac = decode(carried.ntp).mac
+    assert mac is not None
+    assert key.accepts(carried.ntp, mac)
+
+
+@pytest.mark.parametrize(
+    "ntp",
+    [
+        request(),
+        # Of another length; another field; one that has a negative time in it; in version 3.
+        request() + bytes.fromhex("010a 0020") + bytes(28),
+        request() + bytes.fromhex("010b 001c") + bytes(24),
+        request() + bytes.fromhex("010a 001c 80") + bytes(23),
+        KEY.sign(request(first=0x1B)),
+    ],
+)
+def test_who_does_not_ask_is_told_nothing(ntp: bytes) -> None:
+    server = serving(ServerSettings(allow=EVERYBODY, keys=(KEY,)))
+    assert b"\x01\x0a" not in told(server, ntp, 10_000 << 16)[:2]
+
+
+def test_a_kiss_is_not_longer_for_it() -> None:
+    limit = RateLimit(interval=Duration.from_s(1), burst=1, leak=16, kiss=2)
+    limited = serving(ServerSettings(allow=EVERYBODY, rate_limit=limit))
+    replies = [ask(limited, wrap(request() + EMPTY, Form.ORGANIZATION)) for _ in range(40)]
+    carried = [unwrap(reply.data).ntp for reply in replies if reply is not None]
+    kisses = [ntp for ntp in carried if header(ntp).stratum == 0]
+    assert {48} == {len(ntp) for ntp in kisses}
+    assert {76} == {len(ntp) for ntp in carried if ntp not in kisses}
+
+
+def test_plain_ntp_has_no_such_field() -> None:
+    server = serving(ServerSettings(allow=EVERYBODY))
+    reply = server.respond(request() + EMPTY, CLIENT, 123, START_NS, START_NS + 1000, MONO_NS)
+    assert reply is not None
+    assert 48 == len(reply.data)

@@ -11,8 +11,8 @@ from scapy.contrib.ptp_v2 import PTP
 
 from timesync.base.time import ZERO, Duration
 from timesync.wire.error import WireError
-from timesync.wire.ntp import Mode, decode
-from timesync.wire.ntp_over_ptp import Carried, Form, unwrap, wrap
+from timesync.wire.ntp import Extension, Mode, decode
+from timesync.wire.ntp_over_ptp import Carried, Form, decode_correction, encode_correction, unwrap, wrap
 from timesync.wire.ptp import decode as decode_ptp
 from timesync.wire.ptp_message import DelayReq, Flags, Tlv
 
@@ -169,3 +169,34 @@ def test_any_octets_are_refused_or_read(data: bytes) -> None:
 def test_what_fits_no_message_is_not_made(size: int, domain: int) -> None:
     with pytest.raises(ValueError, match="octets in domain"):
         wrap(bytes(size), Form.ORGANIZATION, domain)
+
+
+# -- the field that tells the client of its request
+
+
+@pytest.mark.parametrize(
+    ("body", "units"),
+    [
+        ("00" * 24, 0),
+        ("00000000 40000000" + "00" * 16, 250_000_000 << 16),
+        ("00000002 00000000" + "ff" * 16, 2_000_000_000 << 16),
+    ],
+)
+def test_the_correction_of_a_request_is_read(body: str, units: int) -> None:
+    fields = (Extension(0x0104, bytes(32)), Extension(0x010A, bytes.fromhex(body)))
+    assert Duration(units) == decode_correction(fields)
+
+
+@pytest.mark.parametrize("body", ["80000000 00000000" + "00" * 16, "ff" * 24, "00" * 20, "00" * 28, ""])
+def test_a_correction_that_is_negative_or_of_another_length_is_none(body: str) -> None:
+    assert decode_correction((Extension(0x010A, bytes.fromhex(body)),)) is None
+    assert decode_correction(()) is None
+
+
+@given(st.integers(-(1 << 63), (1 << 63) - 1))
+def test_any_correction_comes_back_to_a_quarter_of_a_nanosecond(units: int) -> None:
+    field = encode_correction(Duration(units))
+    assert (0x010A, 24) == (field.kind, len(field.body))
+    got = decode_correction((field,))
+    assert got is not None
+    assert 0 <= max(units, 0) - got.scaled_ns <= (1 << 16) // 4

@@ -91,6 +91,7 @@ def client_settings(
         burst=source.burst,
         interleaved=Interleaved(source.interleaved),
         key=None if source.key is None else keys[source.key],
+        corrections=source.transport == "ptp" and source.version == 4,
     )
 
 

@@ -108,9 +108,10 @@ class MisbehavingServer(Server):
         receive_ns: int,
         transmit: Callable[[], int] | int,
         mono_ns: int,
+        fields: bytes = b"",
     ) -> Reply | None:
         """As the server does, then misbehave; what it would not answer stays unanswered."""
-        reply = super().respond(request, source, port, receive_ns, transmit, mono_ns)
+        reply = super().respond(request, source, port, receive_ns, transmit, mono_ns, fields)
         host = source if isinstance(source, str) else source.hex()
         if reply is None:
             self._heard(host, port, "not a request that is answered")

@@ -22,7 +22,7 @@ from timesync.base.machine import (
     Status,
 )
 from timesync.base.measure import Measurement, Quality, SourceStatus, Stamp
-from timesync.base.time import Duration, Instant, Mono, Tai
+from timesync.base.time import ZERO, Duration, Instant, Mono, Tai
 from timesync.ntp.association import LOOP_TEXT, Association, Heard
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.authenticator import Authenticator, KeyAuthenticator
@@ -34,6 +34,7 @@ from timesync.ntp.exchange import (
     DropReason,
     Exchange,
     Limits,
+    Residence,
     Sample,
     Timescales,
     check_server,
@@ -42,6 +43,7 @@ from timesync.ntp.exchange import (
     server_time,
 )
 from timesync.ntp.poll import Pacing
+from timesync.ntp.residence import without
 from timesync.ntp.speech import Ask, Speech, Speech4
 from timesync.wire.ntp import NtpPacket
 
@@ -79,6 +81,7 @@ class ClientSettings:
         key: For the MAC of requests and answers; None: no authentication.
         max_distance: Root distance from which a server is too bad (test 7).
         max_delay: Longest round trip (test A).
+        corrections: Ask what transparent clocks say of the way, and take it out: version 4, over PTP.
     """
 
     source: SourceId
@@ -93,12 +96,15 @@ class ClientSettings:
     key: SymmetricKey | None = None
     max_distance: Duration = MAX_DISTANCE
     max_delay: Duration = MAX_DELAY
+    corrections: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.version <= 4:
             raise ValueError(f"version {self.version} is not in 1 to 4")
         if self.interleaved is Interleaved.ALWAYS and self.version != 4:
             raise ValueError("interleaved mode exists in version 4 only")
+        if self.corrections and self.version != 4:
+            raise ValueError("corrections of NTP over PTP exist in version 4 only")
         if not MIN_POLL <= self.poll_min <= self.poll_max <= MAX_POLL:
             raise ValueError(f"poll range {self.poll_min} to {self.poll_max} is not in {MIN_POLL} to {MAX_POLL}")
         if self.max_distance.scaled_ns <= 0 or self.max_delay.scaled_ns <= 0:
@@ -130,7 +136,9 @@ class Client:
     ) -> None:
         self._settings = settings
         self._authenticator = authenticator or KeyAuthenticator(settings.key)
-        self._speech = speech or Speech4(settings.version, self._authenticator, entropy)
+        self._speech = speech or Speech4(
+            settings.version, self._authenticator, entropy, corrections=settings.corrections
+        )
         self._scales = leap_table
         self._limits = Limits(precision, settings.max_delay)
         self._pacing = Pacing(settings.poll_min, settings.poll_max, rng, burst=settings.burst)
@@ -158,8 +166,10 @@ class Client:
             effects += self._send(now)
         return effects
 
-    def on_packet(self, token: int, data: bytes, stamp: Stamp | None, now: Instant[Mono]) -> list[Effect]:
-        """An answer, or what claims to be one."""
+    def on_packet(
+        self, token: int, data: bytes, stamp: Stamp | None, now: Instant[Mono], residence: Duration = ZERO
+    ) -> list[Effect]:
+        """An answer, or what claims to be one, which has been in transparent clocks for ``residence``."""
         exchange = self._exchange
         if exchange is None or exchange.token != token or now > exchange.expires:
             return self._drop(DropReason.LATE)
@@ -175,7 +185,7 @@ class Client:
             return self._drop(DropReason.ZERO)
         if self._association.repeats(packet):
             return self._drop(DropReason.DUPLICATE)
-        return self._accept(exchange, said, stamp)
+        return self._accept(exchange, said, stamp, residence)
 
     def on_sent(self, token: int, stamp: Stamp | None, now: Instant[Mono]) -> list[Effect]:  # noqa: ARG002  the Machine protocol
         """When the request of ``token`` left; may come after its answer."""
@@ -271,7 +281,7 @@ class Client:
 
     # -- receiving
 
-    def _accept(self, exchange: Exchange, said: Answered, stamp: Stamp | None) -> list[Effect]:
+    def _accept(self, exchange: Exchange, said: Answered, stamp: Stamp | None, back: Duration) -> list[Effect]:
         """All tests of the packet as such were passed: it is the answer. State changes from here on."""
         packet = said.packet
         interleaved = exchange.request.is_interleaved(packet.origin)
@@ -296,7 +306,7 @@ class Client:
         if refusal is not None or stamp is None:
             self._interleaved.forget()
             return [*effects, *self._finish(exchange, refusal or DropReason.STAMP)]
-        exchange.answer = Answer(said, stamp, interleaved)
+        exchange.answer = Answer(said, stamp, interleaved, Residence(said.residence or ZERO, back))
         if exchange.t1_settled:
             effects += self._complete(exchange, exchange.answer)
         return effects
@@ -323,7 +333,7 @@ class Client:
         elif exchange.t1 is None:
             sample = DropReason.STAMP
         else:
-            sample = self._sample(exchange.t1, t2, answer.t4, answer, t2)
+            sample = self._sample(exchange.t1, t2, answer.t4, answer, t2, answer.residence)
         self._interleaved.previous = Previous(
             receive=packet.receive,
             t1=exchange.t1,
@@ -332,6 +342,7 @@ class Client:
             root_delay=answer.said.root_delay,
             root_dispersion=answer.said.root_dispersion,
             used=not answer.interleaved and isinstance(sample, Sample),
+            residence=answer.residence,
         )
         return self._measurement(sample, answer, previous) if isinstance(sample, Sample) else sample
 
@@ -342,14 +353,16 @@ class Client:
         stamps = pair_stamps(previous, t1, t2, answer.t4)
         if not isinstance(stamps, tuple) or previous is None:
             return stamps if isinstance(stamps, DropReason) else None
-        return self._sample(*stamps, answer, previous.t2)
+        there = answer.residence.there if stamps[1] is t2 else previous.residence.there
+        return self._sample(*stamps, answer, previous.t2, Residence(there, previous.residence.back))
 
     def _sample(
-        self, t1: Stamp, t2: Instant[Tai], t4: Stamp, answer: Answer, asked: Instant[Tai]
+        self, t1: Stamp, t2: Instant[Tai], t4: Stamp, answer: Answer, asked: Instant[Tai], residence: Residence
     ) -> Sample | DropReason:
         """What the stamps say together with the transmit timestamp of ``answer``.
 
-        ``asked`` is when the server had received the request that was answered then.
+        ``asked`` is when the server had received the request that was answered then; ``residence`` is of the two
+        packets whose stamps these are.
         """
         packet = answer.packet
         t3 = server_time(packet.transmit, t4, self._scales, answer.said.pivot)
@@ -359,9 +372,10 @@ class Client:
         if response > MAX_RESPONSE or response < -precision_of(packet.precision):
             return DropReason.RESPONSE
         sample = measure(t1, t2, t3, t4, packet.precision, self._limits, self._scales)
-        if isinstance(sample, Sample):
-            self._association.measured(response)
-        return sample
+        if isinstance(sample, DropReason):
+            return sample
+        self._association.measured(response)
+        return without(sample, residence)
 
     def _measurement(self, sample: Sample, answer: Answer, previous: Previous | None) -> Measurement:
         """For the core. An interleaved sample lies between two answers: the worse words of both count."""
@@ -369,7 +383,7 @@ class Client:
         delay, dispersion = answer.said.root_delay, answer.said.root_dispersion
         if answer.interleaved and previous is not None:
             delay, dispersion = max(delay, previous.root_delay), max(dispersion, previous.root_dispersion)
-        self._pacing.measured(sample.round_trip)
+        self._pacing.measured(sample.round_trip + sample.residence)
         return Measurement(
             link=self._settings.link,
             local=self._settings.local,
@@ -383,7 +397,7 @@ class Client:
                 stratum=packet.stratum,
                 leap=packet.leap,
                 reference_id=packet.reference_id,
-                root_delay=delay,
+                root_delay=delay + sample.residence,
                 root_dispersion=dispersion,
                 precision_s=precision_of(packet.precision).s(),
                 authenticated=self._authenticator.authentic,

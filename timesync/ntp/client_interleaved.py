@@ -12,7 +12,7 @@ from typing import Final
 
 from timesync.base.measure import Stamp
 from timesync.base.time import Duration, Instant, Tai
-from timesync.ntp.exchange import DropReason
+from timesync.ntp.exchange import NO_RESIDENCE, DropReason, Residence
 
 BASIC_FIRST: Final = 4
 """Basic answers before AUTO asks: a burst gives its samples at once, and a stranger is not asked for more."""
@@ -52,6 +52,7 @@ class Previous:
         root_delay: As the server had it then.
         root_dispersion: Likewise.
         used: A sample was already made of these stamps, in basic mode.
+        residence: How long request and answer were in transparent clocks.
     """
 
     receive: int
@@ -61,6 +62,7 @@ class Previous:
     root_delay: Duration
     root_dispersion: Duration
     used: bool
+    residence: Residence = NO_RESIDENCE
 
 
 class InterleavedAsk:

@@ -144,6 +144,22 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Residence:
+    """How long transparent clocks say that they have kept packets; zero where they say nothing.
+
+    Attributes:
+        there: The request, as the server has told.
+        back: The answer.
+    """
+
+    there: Duration = ZERO
+    back: Duration = ZERO
+
+
+NO_RESIDENCE: Final = Residence()
+
+
+@dataclass(frozen=True, slots=True)
 class Answered:
     """What an answer of any version says.
 
@@ -153,6 +169,7 @@ class Answered:
         root_dispersion: Likewise.
         pivot: An instant near its timestamps, to settle their era by; None: our clock must do.
         least_poll: Shortest interval that the server allows, log2 s; None: it does not say.
+        residence: How long the request was in transparent clocks; None: it does not say.
         detail: What version 5 says besides.
     """
 
@@ -162,6 +179,7 @@ class Answered:
     pivot: Instant[Utc] | None = None
     least_poll: int | None = None
     detail: object = None
+    residence: Duration | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +190,13 @@ class Answer:
         said: Its content.
         t4: Our receive stamp.
         interleaved: Its transmit timestamp is that of the answer before (RFC 9769, 2).
+        residence: How long it was in transparent clocks, and its request.
     """
 
     said: Answered
     t4: Stamp
     interleaved: bool
+    residence: Residence = NO_RESIDENCE
 
     @property
     def packet(self) -> NtpPacket:
@@ -273,6 +293,7 @@ class Sample:
         round_trip: Time on the network, both ways; never negative.
         noise_s: One standard deviation of ``offset`` from both clocks' reading noise, and ``excess`` on top.
         excess: How far below zero the round trip came out, where it did; never negative.
+        residence: Time in transparent clocks that was taken out of ``round_trip``.
     """
 
     at: Instant[Tai]
@@ -281,6 +302,7 @@ class Sample:
     round_trip: Duration
     noise_s: float
     excess: Duration
+    residence: Duration = ZERO
 
 
 def precision_of(exponent: int) -> Duration:

@@ -8,13 +8,26 @@ from typing import Final, Protocol
 
 from timesync.base.machine import Dropped, Effect, Machine, SendStamped
 from timesync.base.measure import Stamp
-from timesync.base.time import Instant, Mono
+from timesync.base.time import ZERO, Duration, Instant, Mono
 from timesync.ntp.server import Count, Reply, Server
 from timesync.wire.error import WireError
-from timesync.wire.ntp_over_ptp import NTP_DOMAIN, Form, unwrap, wrap
+from timesync.wire.ntp import HEADER_SIZE, decode
+from timesync.wire.ntp_ext import encode_field
+from timesync.wire.ntp_over_ptp import (
+    NTP_DOMAIN,
+    Carried,
+    Form,
+    decode_correction,
+    encode_correction,
+    unwrap,
+    wrap,
+)
 
 DROPPED: Final = "ntp-over-ptp"
 """Why an answer that is no NTP over PTP of the domain was refused."""
+
+CORRECTED_VERSION: Final = 4
+"""Of NTP, in which a request may ask what transparent clocks have written into it."""
 
 MAX_LOST: Final = 4
 """Requests lost in a row before a server that has answered in one form is asked in the other."""
@@ -22,6 +35,12 @@ MAX_LOST: Final = 4
 
 class Asking(Machine, Protocol):
     """A machine whose requests may meet a refusing socket; ``timesync.ntp.client.Client``."""
+
+    def on_packet(
+        self, token: int, data: bytes, stamp: Stamp | None, now: Instant[Mono], residence: Duration = ZERO
+    ) -> Iterable[Effect]:
+        """A packet has arrived, which transparent clocks have kept for ``residence``."""
+        ...
 
     def on_error(self, token: int, text: str, now: Instant[Mono]) -> Iterable[Effect]:
         """The socket of ``token`` reported an error."""
@@ -63,7 +82,7 @@ class OverPtp:
             carried = unwrap(data, self._domain)
         except WireError:
             return iter((Dropped(DROPPED),))
-        effects = list(self._inner.on_packet(token, carried.ntp, stamp, now))
+        effects = list(self._inner.on_packet(token, carried.ntp, stamp, now, carried.correction))
         # Both ports are known to everybody: what the client drops may be of anyone, and says nothing of the server.
         dropped = bool(effects) and all(isinstance(effect, Dropped) for effect in effects)
         if carried.form is self._form and not dropped:
@@ -105,15 +124,33 @@ def respond(
     transmit: Callable[[], int] | int,
     mono_ns: int,
 ) -> Reply | None:
-    """``Server.respond`` for a datagram of NTP over PTP; the reply goes back in the form of the request."""
+    """``Server.respond`` for a datagram of NTP over PTP; the reply goes back in the form of the request.
+
+    A client that asks for it is told what transparent clocks have written into its request.
+    """
     try:
         carried = unwrap(request, server.ptp_domain)
     except WireError:
         server.counts[Count.RECEIVED] += 1
         server.counts[Count.BAD] += 1
         return None
-    reply = server.respond(carried.ntp, source, port, receive_ns, transmit, mono_ns)
+    fields = _told(carried)
+    reply = server.respond(carried.ntp, source, port, receive_ns, transmit, mono_ns, fields)
     if reply is None:
         return None
     server.counts[Count.OVER_PTP] += 1
     return reply._replace(data=wrap(reply.data, carried.form, server.ptp_domain))
+
+
+def _told(carried: Carried) -> bytes:
+    """The fields of the answer to a request: as long as those that it has."""
+    if len(carried.ntp) <= HEADER_SIZE or carried.ntp[0] >> 3 & 7 != CORRECTED_VERSION:
+        return b""
+    try:
+        asked = decode_correction(decode(carried.ntp).extensions)
+    except WireError:
+        return b""
+    if asked is None:
+        return b""
+    field = encode_correction(carried.correction)
+    return encode_field(field.kind, field.body)

@@ -224,6 +224,7 @@ class Server:
         receive_ns: int,
         transmit: Callable[[], int] | int,
         mono_ns: int,
+        fields: bytes = b"",
     ) -> Reply | None:
         """The reply to a datagram, or None.
 
@@ -235,6 +236,8 @@ class Server:
             transmit: Kernel time of the reply's departure: now, or a function that is called as late as
                 possible.
             mono_ns: Monotonic time, on the scale of ``ServeState.at``.
+            fields: Extension fields for the answer, unless it is a kiss, of NTS, or of version 5; the request has
+                such of that length.
         """
         counts = self.counts
         counts[Count.RECEIVED] += 1
@@ -254,7 +257,7 @@ class Server:
         refused = verdict is not Verdict.ANSWER
         reply: Reply | None = None
         if verdict is not Verdict.DROP:
-            reply = self._reply(request, receive_ns, transmit, mono_ns, refused=refused)
+            reply = self._reply(request, receive_ns, transmit, mono_ns, fields, refused=refused)
         answered, nts, interleaved = before
         tally, kind = buckets[2], request[0]
         if counts[_NTS] != nts:
@@ -270,7 +273,14 @@ class Server:
         return reply
 
     def _reply(
-        self, request: bytes, receive_ns: int, transmit: Callable[[], int] | int, mono_ns: int, *, refused: bool
+        self,
+        request: bytes,
+        receive_ns: int,
+        transmit: Callable[[], int] | int,
+        mono_ns: int,
+        fields: bytes,
+        *,
+        refused: bool,
     ) -> Reply | None:
         """The reply to a client, which a refused one is told with a kiss."""
         if self._desk is not None and request[0] >> 3 & 7 == NTPV5:
@@ -291,6 +301,8 @@ class Server:
             return self._nak(asked, signature, template, receive_ns, sent_ns)
         make = self._kiss if refused else self._answer
         plain = make(asked, template, receive_ns, sent_ns)
+        if fields and not refused:
+            plain = plain._replace(data=plain.data + fields)
         if signature is None:
             return plain
         if not refused:

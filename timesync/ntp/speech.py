@@ -13,9 +13,14 @@ from timesync.base.measure import Stamp
 from timesync.ntp.authenticator import Authenticator
 from timesync.ntp.exchange import Answered, DropReason, Request, parse_answer
 from timesync.wire.ntp import Mode, NtpPacket, encode, short_to_duration
+from timesync.wire.ntp_over_ptp import decode_correction, encode_correction
 
 HIDDEN_PRECISION: Final = 32
 """Said in requests, as chrony does: the field tells nothing of our clock."""
+
+MAX_UNTOLD: Final = 4
+"""Answers in a row without what transparent clocks say of requests, after which that is not asked any more: requests
+that are longer than their answers take longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +85,21 @@ class Speech4:
         version: Of requests.
         authenticator: Signs requests and verifies answers.
         entropy: For the random timestamps of requests.
+        corrections: Ask what transparent clocks say of the way of requests, in version 4 over PTP.
     """
 
     draft: str | None = None
     excluded: str | None = None
     loop: bool = False
 
-    def __init__(self, version: int, authenticator: Authenticator, entropy: Entropy) -> None:
+    def __init__(
+        self, version: int, authenticator: Authenticator, entropy: Entropy, *, corrections: bool = False
+    ) -> None:
         self._version = version
         self._authenticator = authenticator
         self._entropy = entropy
+        self._fields = (encode_correction(),) if corrections else ()
+        self._untold = 0
 
     def request(self, ask: Ask, reference: int = 0) -> Request | None:
         """See ``Speech``; ``reference`` is the reference timestamp, which tells the server nothing of our clock."""
@@ -106,6 +116,7 @@ class Speech4:
                 origin=ask.origin,
                 receive=receive,
                 transmit=transmit,
+                extensions=self._fields,
             )
         )
         data = self._authenticator.sign(header)
@@ -122,11 +133,19 @@ class Speech4:
         forged = self._authenticator.verify(data, packet)
         if forged is not None:
             return forged
-        return Answered(packet, short_to_duration(packet.root_delay), short_to_duration(packet.root_dispersion))
+        return Answered(
+            packet,
+            short_to_duration(packet.root_delay),
+            short_to_duration(packet.root_dispersion),
+            residence=decode_correction(packet.extensions) if self._fields else None,
+        )
 
     def accepted(self, asked: Request, answered: Answered) -> str | None:
-        """See ``Speech``: nothing to keep."""
-        del asked, answered
+        """See ``Speech``: whether it told what it was asked for."""
+        del asked
+        self._untold = self._untold + 1 if answered.residence is None else 0
+        if self._untold >= MAX_UNTOLD:
+            self._fields = ()
         return None
 
     def lost(self, asked: Request) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,7 +21,24 @@ if TYPE_CHECKING:  # that module needs this one
 
 FIRST_EPHEMERAL = 1024
 LAST_PORT = 65_535
+PTP_EVENT_PORT = 319
+NO_TIME = Duration(0)
+_CORRECTION_AT, _CORRECTION_END = 8, 16
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 - addresses of a simulated network
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A switch on a path.
+
+    Attributes:
+        residence: How long it keeps datagrams.
+        transparent: It writes that into the event messages of PTP, as a one-step transparent clock (IEEE 1588-2019,
+            10.2), whose clock is right.
+    """
+
+    residence: DelayLaw
+    transparent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +51,7 @@ class Path:
         loss: Share of datagrams that vanish, 0 to 1.
         duplicate: Share that arrives twice, each copy with its own delay.
         fifo: Datagrams stay in order; else a short delay overtakes a long one.
+        switch: What keeps them on the way besides; None: nothing does.
     """
 
     base: Duration
@@ -41,6 +59,7 @@ class Path:
     loss: float = 0.0
     duplicate: float = 0.0
     fifo: bool = False
+    switch: Switch | None = None
 
 
 LAN = Path(base=Duration.from_ns(100_000), jitter=Exponential(20e-6))
@@ -262,8 +281,12 @@ class Network:
         if owner is None:
             self.lost += 1
             return
-        datagram = Datagram(bytes(data), source, to)
-        self._dispatch(sender, owner, lambda: self._arrive(sender, owner, datagram))
+        way, kept = self._way(sender, owner), bytes(data)
+
+        def deliver(residence: Duration) -> None:
+            self._arrive(sender, owner, Datagram(way.corrected(kept, {source.port, to.port}, residence), source, to))
+
+        self._dispatch(sender, owner, deliver)
 
     def owner(self, sender: Node, address: str) -> Node | None:
         """Who has an address, seen from ``sender``; None: nobody."""
@@ -274,12 +297,13 @@ class Network:
         """When the copies of a packet that is sent now arrive, in units of true TAI; none: it is lost."""
         return self._way(sender, owner).arrivals(self.world)
 
-    def _dispatch(self, sender: Node, owner: Node, deliver: Callable[[], object]) -> None:
-        arrivals = self._way(sender, owner).arrivals(self.world)
-        if not arrivals:
+    def _dispatch(self, sender: Node, owner: Node, deliver: Callable[[Duration], object]) -> None:
+        """``deliver`` is called at each arrival with the time that a switch has kept the packet."""
+        crossings = self._way(sender, owner).crossings(self.world)
+        if not crossings:
             self.lost += 1
-        for when in arrivals:
-            self.world.at_units(when, deliver)
+        for when, residence in crossings:
+            self.world.at_units(when, partial(deliver, residence))
 
     def _arrive(self, sender: Node, owner: Node, datagram: Datagram) -> None:
         bound = owner.listener(datagram.target)
@@ -288,7 +312,7 @@ class Network:
             bound.receiver.on_datagram(datagram)
             return
         # ICMP port unreachable travels back like any other packet.
-        self._dispatch(owner, sender, lambda: self._refuse(sender, datagram))
+        self._dispatch(owner, sender, lambda _: self._refuse(sender, datagram))
 
     @staticmethod
     def _refuse(sender: Node, datagram: Datagram) -> None:
@@ -320,20 +344,38 @@ class Way:
         self._last = 0
 
     def arrivals(self, world: World) -> list[int]:
-        """When the copies of a datagram that is sent now arrive, in units of true TAI."""
+        """When the copies of a packet that is sent now arrive, in units of true TAI; none: it is lost."""
+        return [when for when, _ in self.crossings(world)]
+
+    def crossings(self, world: World) -> list[tuple[int, Duration]]:
+        """When the copies of a datagram that is sent now arrive, in units of true TAI, and how long a switch kept each.
+
+        None where it is lost.
+        """
         path, rng, now = self.path, self._rng, world.units
         if any(since <= now < until for since, until in self.outages):
             return []
         # The delay of a lost datagram is drawn too, so that another loss rate changes no other delay.
         lost, doubled = rng.random() < path.loss, rng.random() < path.duplicate
         delays = [draw_duration(path.jitter, rng) for _ in range(1 + doubled)]
+        residences = [NO_TIME if path.switch is None else draw_duration(path.switch.residence, rng) for _ in delays]
         if lost:
             return []
-        whens = [now + path.base.scaled_ns + delay.scaled_ns for delay in delays]
+        whens = [
+            now + (path.base + delay + residence).scaled_ns for delay, residence in zip(delays, residences, strict=True)
+        ]
         if path.fifo:
             for index, when in enumerate(whens):
                 self._last = whens[index] = max(when, self._last)
-        return whens
+        return list(zip(whens, residences, strict=True))
+
+    def corrected(self, data: bytes, ports: Collection[int], residence: Duration) -> bytes:
+        """A datagram between these ports as it leaves the switch that has kept it so long."""
+        switch = self.path.switch
+        if switch is None or not switch.transparent or PTP_EVENT_PORT not in ports or len(data) < _CORRECTION_END:
+            return data
+        correction = int.from_bytes(data[_CORRECTION_AT:_CORRECTION_END], "big", signed=True) + residence.scaled_ns
+        return data[:_CORRECTION_AT] + correction.to_bytes(8, "big", signed=True) + data[_CORRECTION_END:]
 
 
 @cache

@@ -8,12 +8,14 @@ that of its versions 4.9 and newer, under the IANA's organisation id (14.3), and
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from timesync.base.time import Duration
+from timesync.base.time import UNITS_PER_S, ZERO, Duration
 from timesync.wire.error import WireError
+from timesync.wire.ntp import Extension
 from timesync.wire.ptp_message import Flags, MessageType
 
 NTP_DOMAIN: Final = 123
@@ -32,6 +34,13 @@ _ORGANIZATION_EXTENSION_DO_NOT_PROPAGATE = 0x8000
 _NTP_MESSAGE = bytes.fromhex("00005e 000001")
 _RESERVED = bytes(2)
 _LONGEST = 0xFFFF
+
+NETWORK_CORRECTION: Final = 0x010A
+"""Extension field of NTPv4 for what transparent clocks said of the way of the request; empty in the request itself."""
+
+# 64 bits as a timestamp has them, in seconds; then zeros, for RFC 7822 wants a last field of 28 octets.
+_CORRECTION = struct.Struct(">Q16x")
+_NEGATIVE = 1 << 63
 
 
 class Form(Enum):
@@ -93,3 +102,18 @@ def unwrap(data: bytes, domain: int = NTP_DOMAIN) -> Carried:
     if inner[: len(_NTP_MESSAGE)] != _NTP_MESSAGE or size < skipped:
         raise WireError("the TLV of an organisation that is not NTP's")
     return Carried(inner[skipped:], Form.ORGANIZATION, Duration(correction))
+
+
+def encode_correction(spent: Duration = ZERO) -> Extension:
+    """The field of an answer; that of a request is zero. What is negative, or beyond its range, is zero as well."""
+    value = (spent.scaled_ns << 32) // UNITS_PER_S
+    return Extension(NETWORK_CORRECTION, _CORRECTION.pack(value if 0 < value < _NEGATIVE else 0))
+
+
+def decode_correction(fields: Iterable[Extension]) -> Duration | None:
+    """What the field among those of a packet says; None: there is none, or it is of another length or negative."""
+    for one in fields:
+        if one.kind == NETWORK_CORRECTION and len(one.body) == _CORRECTION.size:
+            (value,) = _CORRECTION.unpack(one.body)
+            return Duration(value * UNITS_PER_S >> 32) if value < _NEGATIVE else None
+    return None
