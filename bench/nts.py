@@ -46,7 +46,7 @@ from timesync.nts.ke_server import KeServerSettings
 from timesync.nts.keys import SessionKeys
 from timesync.nts.master import KeyStore
 from timesync.nts.session import NtsSession
-from timesync.nts.tls import Trust
+from timesync.nts.tls_client import Trust
 from timesync.runtime.ke_client import Established, KeRemote, establish
 from timesync.runtime.ke_files import PairFiles
 from timesync.runtime.ke_messages import KeLimits, KeServiceSettings

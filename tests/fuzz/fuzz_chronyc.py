@@ -10,6 +10,7 @@ from targets import Target, mutate, register
 from timesync.observe.chronyc_answers import Answers, Asker
 from timesync.wire.candm import (
     LAST_COMMAND,
+    REPLY_HEAD,
     Address,
     ByAddress,
     ByIndex,
@@ -19,7 +20,7 @@ from timesync.wire.candm import (
     decode_request,
     encode_request,
 )
-from timesync.wire.candm_reply import BODIES, REPLY_HEAD, decode_reply, encode_reply, size_of
+from timesync.wire.candm_reply import BODIES, decode_reply, encode_reply, size_of
 from timesync.wire.error import WireError
 
 SOURCES = [

@@ -12,7 +12,7 @@ from interop_support import Node
 from timesync.base.ids import Endpoint
 from timesync.base.time import Instant, Utc
 from timesync.nts.ke_client import KeOffer
-from timesync.nts.tls import Trust
+from timesync.nts.tls_client import Trust
 from timesync.runtime.ke_client import Established, KeFailure, KeRemote, establish
 from timesync.runtime.ke_stream import LinuxStream, connect_stream
 

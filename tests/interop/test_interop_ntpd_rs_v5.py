@@ -30,7 +30,7 @@ from timesync.ntp.v5.server import Reply5, Server5
 from timesync.ntp.v5.serving import Serving
 from timesync.nts.ke_client import KeOffer
 from timesync.nts.session import NtsAnswer, NtsSession
-from timesync.nts.tls import Trust
+from timesync.nts.tls_client import Trust
 from timesync.runtime.ke_client import Established
 from timesync.wire.ntp import Mode, NtpPacket, decode, encode, timestamp_to_utc
 from timesync.wire.nts_ke import NextProtocol

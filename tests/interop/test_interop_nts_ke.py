@@ -16,7 +16,7 @@ from timesync.base.ids import Endpoint
 from timesync.nts.cookies import CookieJar
 from timesync.nts.master import KeyStore
 from timesync.nts.session import NtsAnswer, NtsSession
-from timesync.nts.tls import Trust
+from timesync.nts.tls_client import Trust
 from timesync.runtime.ke_client import Established, KeFailure, KeKind
 from timesync.runtime.ke_files import PairFiles
 from timesync.runtime.ke_messages import KeServiceSettings

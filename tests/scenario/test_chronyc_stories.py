@@ -11,7 +11,8 @@ from story_support import Story
 from timesync.observe import stream
 from timesync.observe.chronyc_answers import Answers, Asker
 from timesync.wire.candm import Address, ByAddress, ByIndex, Command, Family, encode_request
-from timesync.wire.candm_reply import (
+from timesync.wire.candm_reply import decode_reply
+from timesync.wire.candm_sources import (
     INTERLEAVED,
     NEVER,
     TESTS_PASSED,
@@ -22,9 +23,8 @@ from timesync.wire.candm_reply import (
     SourceData,
     SourceState,
     SourceStats,
-    Tracking,
-    decode_reply,
 )
+from timesync.wire.candm_system import Tracking
 
 WORLD = """
 name: chronyc

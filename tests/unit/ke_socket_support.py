@@ -16,7 +16,8 @@ from timesync.base.ids import Endpoint
 from timesync.base.time import Instant, Utc
 from timesync.nts.cookies import CookieJar
 from timesync.nts.master import KeyStore
-from timesync.nts.tls import ClientTls, ServerContext, Trust
+from timesync.nts.tls_client import ClientTls, Trust
+from timesync.nts.tls_server import ServerContext
 from timesync.runtime.ke_client import Established, KeFailure, KeRemote, establish
 from timesync.runtime.ke_listener import KeListener
 from timesync.runtime.ke_messages import KeServiceSettings

@@ -14,7 +14,9 @@ from timesync.host import Stream
 from timesync.nts.cookies import CookieJar
 from timesync.nts.ke_server import KeServer, KeServerSettings
 from timesync.nts.master import KeyStore
-from timesync.nts.tls import ServerContext, ServerTls, TlsError, Trust
+from timesync.nts.tls import TlsError
+from timesync.nts.tls_client import Trust
+from timesync.nts.tls_server import ServerContext, ServerTls
 from timesync.runtime.ke_client import Established, KeFailure, KeRemote, establish
 from timesync.sim.host import SimHost
 from timesync.sim.loop import run

@@ -27,7 +27,8 @@ from timesync.ntp.server import ServerSettings, ServeState
 from timesync.nts.cookies import CookieJar
 from timesync.nts.ke_server import KeServer, KeServerSettings
 from timesync.nts.master import KeyStore
-from timesync.nts.tls import ServerContext, ServerTls, TlsError
+from timesync.nts.tls import TlsError
+from timesync.nts.tls_server import ServerContext, ServerTls
 from timesync.servo.command import SourceSpec
 from timesync.servo.view import ServoState
 from timesync.sim.clock import ClockModel, SimClock

@@ -14,7 +14,9 @@ from tls_support import NOW, Identity, at_day, make_identity, pair, shake
 from timesync.base.time import Instant
 from timesync.nts.certificates import Validity
 from timesync.nts.keys import EXPORTER_LABEL, Direction, exporter_context
-from timesync.nts.tls import MAX_HANDSHAKE, ClientTls, ServerContext, ServerTls, TlsError, TlsReason, Trust
+from timesync.nts.tls import MAX_HANDSHAKE, TlsError, TlsReason
+from timesync.nts.tls_client import ClientTls, Trust
+from timesync.nts.tls_server import ServerContext, ServerTls
 
 NAME = "time.example.org"
 CA = make_identity("Lab CA", authority=True, days=(-20, 1000))

@@ -21,7 +21,8 @@ from timesync.observe.chronyc import Chronyc
 from timesync.observe.hub import Hub
 from timesync.observe.parts import Desk, Settings
 from timesync.wire.candm import Command, Status, encode_request
-from timesync.wire.candm_reply import Tracking, decode_reply
+from timesync.wire.candm_reply import decode_reply
+from timesync.wire.candm_system import Tracking
 
 TRACKING = encode_request(Command.TRACKING, 5, size=104)
 SERVERSTATS = encode_request(Command.SERVER_STATS, 6, size=196)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from timesync.observe.chronyc_answers import Answers, Asker
-from timesync.wire import candm_reply as reply
+from timesync.wire import candm_sources as of_source
+from timesync.wire import candm_system as of_daemon
 from timesync.wire.candm import (
     LAST_COMMAND,
     RETIRED,
@@ -88,7 +89,7 @@ def test_what_chronyd_has_and_we_have_not() -> None:
     made = answers()
     assert Status.NO_RTC == ask(made, Command.RTC_REPORT).status
     assert Status.NOT_ENABLED == ask(made, Command.SMOOTHING).status
-    assert reply.ManualList(count=0) == ask(made, Command.MANUAL_LIST).body
+    assert of_daemon.ManualList(count=0) == ask(made, Command.MANUAL_LIST).body
 
 
 def test_other_versions_are_told_ours_and_very_old_ones_nothing() -> None:
@@ -119,10 +120,10 @@ MADE = answers(entry(), entry(name="gps", kind="gpsd", address="localhost:2947",
     ("size", "kind"),
     [
         (47, None),
-        (48, reply.ServerStats),
-        (60, reply.ServerStats2),
-        (72, reply.ServerStats3),
-        (196, reply.ServerStats4),
+        (48, of_daemon.ServerStats),
+        (60, of_daemon.ServerStats2),
+        (72, of_daemon.ServerStats3),
+        (196, of_daemon.ServerStats4),
     ],
 )
 def test_the_length_of_a_request_says_which_reply_its_sender_knows(size: int, kind: type[Any] | None) -> None:
@@ -135,9 +136,9 @@ def test_the_length_of_a_request_says_which_reply_its_sender_knows(size: int, ki
         return
     assert kind is type(got.body)
     body: Any = got.body
-    whole = kind is reply.ServerStats4
+    whole = kind is of_daemon.ServerStats4
     assert (2**32 + 5 if whole else 5, 4, 1) == (body.ntp_hits, body.ntp_drops, body.command_hits)
-    if kind is not reply.ServerStats:
+    if kind is not of_daemon.ServerStats:
         assert (7, 2) == (body.ke_hits, body.ke_drops)
     if whole:
         assert (0, 4, 5, 3, 2, 0) == (
@@ -150,7 +151,7 @@ def test_the_length_of_a_request_says_which_reply_its_sender_knows(size: int, ki
 
 def test_tracking_has_the_signs_of_chrony() -> None:
     assert (
-        reply.Tracking(
+        of_daemon.Tracking(
             reference_id=0xC0000207,
             address=Address.of("192.0.2.7"),
             stratum=3,
@@ -176,7 +177,7 @@ def test_tracking_of_a_clock_that_follows_nobody() -> None:
         updated_utc_ns=None, last_offset_s=None, rms_offset_s=None, update_interval_s=None,
     )  # fmt: skip
     got = ask(made, Command.TRACKING).body
-    assert isinstance(got, reply.Tracking)
+    assert isinstance(got, of_daemon.Tracking)
     assert (0, UNSPECIFIED, 0, 3, 0) == (
         got.reference_id, got.address, got.stratum, got.leap, got.reference_time_ns,
     )  # fmt: skip
@@ -199,8 +200,8 @@ def test_tracking_of_a_clock_that_follows_nobody() -> None:
 def test_states(changed: dict[str, Any], shown: str, letter: str) -> None:
     made = answers(entry(**changed))
     source, selection = (ask(made, command, ByIndex(0)).body for command in (Command.SOURCE_DATA, Command.SELECT_DATA))
-    assert isinstance(source, reply.SourceData)
-    assert isinstance(selection, reply.SelectData)
+    assert isinstance(source, of_source.SourceData)
+    assert isinstance(selection, of_source.SelectData)
     assert (shown, letter) == ("*?x~+-"[source.state], chr(selection.state))
     assert (source.flags, source.flags) == (selection.configured, selection.effective)
 
@@ -215,14 +216,14 @@ def test_reference_clocks_are_three_letters_and_a_number() -> None:
         *(entry(name=f"p{n}", kind="ptp", address="eth0", reference_id="PTP") for n in range(11)),
     )
     count = ask(made, Command.N_SOURCES).body
-    assert reply.SourceCount(17) == count
+    assert of_source.SourceCount(17) == count
     shown = []
     for index in range(17):
         got = ask(made, Command.SOURCE_DATA, ByIndex(index)).body
         stats = ask(made, Command.SOURCE_STATS, ByIndex(index)).body
-        assert isinstance(got, reply.SourceData)
-        assert isinstance(stats, reply.SourceStats)
-        assert (Family.INET4, reply.SourceMode.REFERENCE) == (got.address.family, got.mode)
+        assert isinstance(got, of_source.SourceData)
+        assert isinstance(stats, of_source.SourceStats)
+        assert (Family.INET4, of_source.SourceMode.REFERENCE) == (got.address.family, got.mode)
         assert (int.from_bytes(got.address.octets, "big"), UNSPECIFIED) == (stats.reference_id, stats.address)
         shown.append(got.address.octets)
     assert [b"PPS0", b"PPS1", b"GPS0", b"SOC0", b"PHC0", b"GPS1"] == shown[:6]
@@ -234,7 +235,7 @@ def test_reference_clocks_are_three_letters_and_a_number() -> None:
 
 def test_servers_of_roughtime_are_no_sources() -> None:
     made = answers(entry(), {"kind": "roughtime", "name": "r"})
-    assert reply.SourceCount(1) == ask(made, Command.N_SOURCES).body
+    assert of_source.SourceCount(1) == ask(made, Command.N_SOURCES).body
 
 
 def test_addresses_of_version_6_and_names_without_any() -> None:
@@ -242,15 +243,15 @@ def test_addresses_of_version_6_and_names_without_any() -> None:
         entry(address="[2001:db8::7]:1123"), entry(name="later", address=None, state="unreachable", stratum=None)
     )
     got = ask(made, Command.NTP_DATA, ByAddress.of(Address.of("2001:db8::7"))).body
-    assert isinstance(got, reply.NtpData2)
+    assert isinstance(got, of_source.NtpData2)
     assert (1123, 0, 0) == (got.remote_port, got.version, got.mode), "nothing is known of an answer"
     stats = ask(made, Command.SOURCE_STATS, ByIndex(0)).body
-    assert isinstance(stats, reply.SourceStats)
+    assert isinstance(stats, of_source.SourceStats)
     # RFC 5905, 7.3: the first four octets of the MD5 of the address; by md5sum.
     assert 0xE1B2C29D == stats.reference_id
     assert Address.numbered(2) == getattr(ask(made, Command.SOURCE_DATA, ByIndex(1)).body, "address", None)
     named = ask(made, Command.NTP_SOURCE_NAME, ByAddress.of(Address.numbered(2))).body
-    assert reply.SourceName.of("later") == named
+    assert of_source.SourceName.of("later") == named
     assert (1, 1) == _of(ask(made, Command.ACTIVITY), "online", "unresolved")
     assert Status.NO_SUCH_SOURCE == ask(made, Command.AUTH_DATA, ByAddress(b"\xff" * 20)).status
 
@@ -273,7 +274,7 @@ def test_authentication() -> None:
         for address in ("192.0.2.7", "192.0.2.8")
     )
     # The numbers of the types are in chronyc's manual.
-    assert (1, 13, 7, 128, 0, reply.NEVER, 0, 0, 0) == first
+    assert (1, 13, 7, 128, 0, of_source.NEVER, 0, 0, 0) == first
     assert (2, 30, 3, 128, 2, 99, 6, 100, 1) == second
     assert [1, 1] == [
         _of(ask(made, Command.SELECT_DATA, ByIndex(index)), "authenticated")[0] for index in (0, 1)
@@ -294,7 +295,7 @@ def test_clients_come_in_pages() -> None:
     first, seen = 0, []
     while True:
         got = ask(made, Command.CLIENT_ACCESSES, ClientRange(first, 8, 0, 0)).body
-        assert isinstance(got, reply.Clients)
+        assert isinstance(got, of_daemon.Clients)
         assert 20 == got.total
         seen += [client.ntp_hits for client in got.clients]
         first = got.following
@@ -305,14 +306,14 @@ def test_clients_come_in_pages() -> None:
     assert (Address.of("192.0.2.16"), 16, 1, 4, 3) == (
         one.address, one.ntp_hits, one.ntp_drops, one.ntp_interval, one.ntp_ago_s,
     )  # fmt: skip
-    assert (reply.NO_INTERVAL, reply.NEVER) == (one.command_interval, one.ke_ago_s)
+    assert (of_source.NO_INTERVAL, of_source.NEVER) == (one.command_interval, one.ke_ago_s)
 
 
 def test_who_establishes_keys_stands_on_the_line_of_his_address() -> None:
     ke = {"protocol": "nts-ke", "requests": 30, "dropped": 2, "interval_s": 8.0, "last_s": 7.5}
     both, only = ({"address": address, **ke} for address in ("192.0.2.19", "2001:db8::1"))
     got = ask(answers(clients=[*CLIENTS, both, only]), Command.CLIENT_ACCESSES, ClientRange(0, 32, 19, 0)).body
-    assert isinstance(got, reply.Clients)
+    assert isinstance(got, of_daemon.Clients)
     assert (21, [Address.of("192.0.2.19"), Address.of("2001:db8::1")]) == (
         got.total,
         [one.address for one in got.clients],
@@ -320,13 +321,13 @@ def test_who_establishes_keys_stands_on_the_line_of_his_address() -> None:
     assert [(19, 30, 2, 3, 7), (0, 30, 2, 3, 7)] == [
         (one.ntp_hits, one.ke_hits, one.ke_drops, one.ke_interval, one.ke_ago_s) for one in got.clients
     ]
-    assert [3, reply.NEVER] == [one.ntp_ago_s for one in got.clients]
+    assert [3, of_source.NEVER] == [one.ntp_ago_s for one in got.clients]
 
 
 def test_clients_that_ask_seldom_are_left_out_and_none_is_forgotten_for_anybody() -> None:
     made = answers(clients=CLIENTS)
     got = ask(made, Command.CLIENT_ACCESSES, ClientRange(0, 8, 18, 0)).body
-    assert isinstance(got, reply.Clients)
+    assert isinstance(got, of_daemon.Clients)
     assert [18, 19] == [client.ntp_hits for client in got.clients]
     assert Status.UNAUTHORIZED == ask(made, Command.CLIENT_ACCESSES, ClientRange(0, 8, 0, 1)).status
     assert () == _of(ask(answers(), Command.CLIENT_ACCESSES, ClientRange(0, 8, 0, 0)), "clients")[0]

@@ -19,7 +19,8 @@ from timesync.host import Stream
 from timesync.nts import retry
 from timesync.nts.aead import AeadId
 from timesync.nts.ke_server import KeServer, KeServerSettings
-from timesync.nts.tls import ClientTls, ServerContext, ServerTls, Trust
+from timesync.nts.tls_client import ClientTls, Trust
+from timesync.nts.tls_server import ServerContext, ServerTls
 from timesync.runtime.ke_client import (
     STAGGER_S,
     Established,

@@ -13,7 +13,8 @@ from tls_support import NOW, pair
 
 from timesync.nts.aead import AeadId
 from timesync.nts.ke_server import KeServerSettings
-from timesync.nts.tls import ClientTls, ServerContext
+from timesync.nts.tls_client import ClientTls
+from timesync.nts.tls_server import ServerContext
 from timesync.runtime.ke_client import Established
 from timesync.runtime.ke_listener import MAX_OCTETS, client_of
 from timesync.runtime.ke_messages import (

@@ -11,7 +11,9 @@ from ke_support import CA, NAME, SERVER
 from tls_support import NOW, make_identity, pair, shake
 
 from timesync.nts.certificates import CertificateError
-from timesync.nts.tls import ClientTls, ServerContext, ServerTls, TlsError, Trust
+from timesync.nts.tls import TlsError
+from timesync.nts.tls_client import ClientTls, Trust
+from timesync.nts.tls_server import ServerContext, ServerTls
 from timesync.runtime import ke_trust
 from timesync.runtime.ke_trust import Trusts
 

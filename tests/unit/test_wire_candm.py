@@ -28,7 +28,9 @@ from timesync.wire.candm import (
     encode_request,
     encode_time,
 )
-from timesync.wire.candm_reply import BODIES, Client, Clients, SourceName, decode_reply, encode_reply, size_of
+from timesync.wire.candm_reply import BODIES, decode_reply, encode_reply, size_of
+from timesync.wire.candm_sources import SourceName
+from timesync.wire.candm_system import Client, Clients
 from timesync.wire.error import WireError
 
 REQUEST = Request(33, 0, 7, 6, bytes(600))

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from timesync.base.time import UNITS_PER_S, Instant, Utc
 from timesync.nts.certificates import KeyPair, load_pair
-from timesync.nts.tls import ClientTls, ServerTls
+from timesync.nts.tls_client import ClientTls
+from timesync.nts.tls_server import ServerTls
 
 DAY = 86_400
 NOW_S = 1_790_000_000

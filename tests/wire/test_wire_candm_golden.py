@@ -15,29 +15,21 @@ from typing import Any
 import pytest
 
 from timesync.wire.candm import Command, Status, decode_request, encode_request
-from timesync.wire.candm_reply import (
+from timesync.wire.candm_reply import Reply, decode_reply, encode_reply, size_of
+from timesync.wire.candm_sources import (
     AUTHENTICATED,
     INTERLEAVED,
     NEVER,
     TESTS_PASSED,
-    Activity,
     AuthData,
-    Clients,
-    ManualList,
     NtpData,
     NtpData2,
-    Reply,
     SelectData,
-    ServerStats3,
-    ServerStats4,
     SourceData,
     SourceName,
     SourceStats,
-    Tracking,
-    decode_reply,
-    encode_reply,
-    size_of,
 )
+from timesync.wire.candm_system import Activity, Clients, ManualList, ServerStats3, ServerStats4, Tracking
 
 CAPTURES: list[dict[str, Any]] = json.loads((Path(__file__).parent / "candm_captures.json").read_text())
 PAIRS = [(bytes.fromhex(ask), bytes.fromhex(told)) for capture in CAPTURES for ask, told in capture["packets"]]

@@ -24,7 +24,7 @@ from timesync.wire.ntp5 import VERSION as NTPV5
 from timesync.wire.ntp5_ext import DRAFTS
 
 if TYPE_CHECKING:  # loaded when it runs: --help and completion must not wait for it
-    from timesync.nts.tls import Trust
+    from timesync.nts.tls_client import Trust
 
 _KISSES = {
     "DENY": "it refuses to serve this client",

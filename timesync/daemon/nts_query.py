@@ -18,7 +18,7 @@ from timesync.ntp.query import Outcome, QuerySettings
 from timesync.nts import retry
 from timesync.nts.ke_client import KeOffer
 from timesync.nts.session import NtsSession
-from timesync.nts.tls import Trust
+from timesync.nts.tls_client import Trust
 from timesync.runtime.ke_client import Established, KeFailure, KeKind, KeRemote, establish, ntp_servers
 from timesync.wire.nts_ke import NextProtocol
 

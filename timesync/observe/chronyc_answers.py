@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from timesync.observe.chronyc_reports import Reports, Source
 from timesync.wire import candm_reply as reply
+from timesync.wire import candm_sources as of_source
+from timesync.wire import candm_system as of_daemon
 from timesync.wire.candm import LAST_COMMAND, RETIRED, VERSION, Command, Request, Status, decode_request
 from timesync.wire.error import WireError
 
@@ -40,21 +42,26 @@ _NAMES: Final = {
 """As ``opencommands`` has them. How many sources there are may be asked by all."""
 
 _REPLIES: Final[Mapping[Command, tuple[type[reply.Body], ...]]] = {
-    Command.NULL: (reply.Null,),
-    Command.N_SOURCES: (reply.SourceCount,),
-    Command.SOURCE_DATA: (reply.SourceData,),
-    Command.TRACKING: (reply.Tracking,),
-    Command.SOURCE_STATS: (reply.SourceStats,),
-    Command.RTC_REPORT: (reply.Null,),
-    Command.MANUAL_LIST: (reply.ManualList,),
-    Command.ACTIVITY: (reply.Activity,),
-    Command.SMOOTHING: (reply.Null,),
-    Command.SERVER_STATS: (reply.ServerStats4, reply.ServerStats3, reply.ServerStats2, reply.ServerStats),
-    Command.NTP_DATA: (reply.NtpData2, reply.NtpData),
-    Command.NTP_SOURCE_NAME: (reply.SourceName,),
-    Command.AUTH_DATA: (reply.AuthData,),
-    Command.CLIENT_ACCESSES: (reply.Clients,),
-    Command.SELECT_DATA: (reply.SelectData,),
+    Command.NULL: (of_daemon.Null,),
+    Command.N_SOURCES: (of_source.SourceCount,),
+    Command.SOURCE_DATA: (of_source.SourceData,),
+    Command.TRACKING: (of_daemon.Tracking,),
+    Command.SOURCE_STATS: (of_source.SourceStats,),
+    Command.RTC_REPORT: (of_daemon.Null,),
+    Command.MANUAL_LIST: (of_daemon.ManualList,),
+    Command.ACTIVITY: (of_daemon.Activity,),
+    Command.SMOOTHING: (of_daemon.Null,),
+    Command.SERVER_STATS: (
+        of_daemon.ServerStats4,
+        of_daemon.ServerStats3,
+        of_daemon.ServerStats2,
+        of_daemon.ServerStats,
+    ),
+    Command.NTP_DATA: (of_source.NtpData2, of_source.NtpData),
+    Command.NTP_SOURCE_NAME: (of_source.SourceName,),
+    Command.AUTH_DATA: (of_source.AuthData,),
+    Command.CLIENT_ACCESSES: (of_daemon.Clients,),
+    Command.SELECT_DATA: (of_source.SelectData,),
 }
 """The replies to each request, the newest first. A client pads its request to the length of the reply that it knows,
 so the longest that fits is the one that it wants."""
@@ -130,15 +137,15 @@ class Answers:
     def _report(self, command: Command, request: Request, reports: Reports) -> reply.Body:
         match command:
             case Command.NULL:
-                return reply.Null()
+                return of_daemon.Null()
             case Command.RTC_REPORT:
                 raise _RefusedError(Status.NO_RTC)
             case Command.SMOOTHING:
                 raise _RefusedError(Status.NOT_ENABLED)
             case Command.MANUAL_LIST:
-                return reply.ManualList()
+                return of_daemon.ManualList()
             case Command.N_SOURCES:
-                return reply.SourceCount(len(reports.sources))
+                return of_source.SourceCount(len(reports.sources))
             case Command.TRACKING:
                 return reports.tracking()
             case Command.ACTIVITY:
@@ -168,7 +175,7 @@ def _of_source(command: Command, request: Request, reports: Reports) -> reply.Bo
         case Command.AUTH_DATA:
             return reports.authentication(_addressed(request, reports))
         case Command.NTP_SOURCE_NAME:
-            return reply.SourceName.of(_addressed(request, reports).row["name"])
+            return of_source.SourceName.of(_addressed(request, reports).row["name"])
         case _:  # pragma: no cover - every other command has its answer
             raise AssertionError(command)
 
@@ -195,7 +202,7 @@ def _cut(body: reply.Body, kind: type[reply.Body]) -> reply.Body:
     if type(body) is kind:
         return body
     known = {field.name: getattr(body, field.name) for field in fields(kind)}
-    if isinstance(body, reply.ServerStats4):
+    if isinstance(body, of_daemon.ServerStats4):
         # Counters of older versions have 32 bits and begin again from 0.
         known = {name: value & 0xFFFF_FFFF for name, value in known.items()}
     return kind(**known)

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 from timesync.base.ids import reference_id
 from timesync.nts.aead import AeadId
-from timesync.wire import candm_reply as reply
+from timesync.wire import candm_sources as of_source
+from timesync.wire import candm_system as of_daemon
 from timesync.wire.candm import MAX_CLIENTS, UNSPECIFIED, Address, ClientRange, Family
-from timesync.wire.candm_reply import NEVER, NO_INTERVAL, Option
+from timesync.wire.candm_sources import NEVER, NO_INTERVAL, Option
 
 Row = Mapping[str, Any]
 
@@ -31,12 +32,12 @@ _STAMPS: Final = {"daemon": ord("D"), "kernel": ord("K"), "hardware": ord("H")}
 _WORD: Final = 0xFFFF_FFFF
 
 _STATES: Final = {
-    "selected": (reply.SourceState.COMBINED, "+"),
-    "candidate": (reply.SourceState.NOT_COMBINED, "W"),
-    "falseticker": (reply.SourceState.FALSETICKER, "x"),
-    "unreachable": (reply.SourceState.NONSELECTABLE, "S"),
-    "waiting": (reply.SourceState.NONSELECTABLE, "M"),
-    "excluded": (reply.SourceState.NONSELECTABLE, "s"),
+    "selected": (of_source.SourceState.COMBINED, "+"),
+    "candidate": (of_source.SourceState.NOT_COMBINED, "W"),
+    "falseticker": (of_source.SourceState.FALSETICKER, "x"),
+    "unreachable": (of_source.SourceState.NONSELECTABLE, "S"),
+    "waiting": (of_source.SourceState.NONSELECTABLE, "M"),
+    "excluded": (of_source.SourceState.NONSELECTABLE, "s"),
 }
 """For ``chronyc sources``, and the letter of ``chronyc selectdata``."""
 
@@ -150,14 +151,14 @@ class Reports:
             return None
         return next((source for source in self.sources if source.address == address), None)
 
-    def tracking(self) -> reply.Tracking:
+    def tracking(self) -> of_daemon.Tracking:
         """``chronyc tracking``."""
         status = self._status
         name = status["reference"]
         reference = next((one for one in self.sources if one.row["name"] == name), None)
         clock = next(one for one in status["clocks"] if one["name"] == status["served_clock"])
         followed = reference is not None and status["stratum"] < 16
-        return reply.Tracking(
+        return of_daemon.Tracking(
             reference_id=int(status["reference_id_hex"], 16),
             address=UNSPECIFIED if reference is None or not followed else reference.address,
             stratum=_stratum(status),
@@ -177,16 +178,16 @@ class Reports:
     def _best(self, source: Source) -> bool:
         return source.row["state"] == "selected" and bool(source.row["name"] == self._status["reference"])
 
-    def source(self, source: Source) -> reply.SourceData:
+    def source(self, source: Source) -> of_source.SourceData:
         """A line of ``chronyc sources``."""
         row = source.row
-        state = reply.SourceState.SELECTED if self._best(source) else _STATES[row["state"]][0]
-        return reply.SourceData(
+        state = of_source.SourceState.SELECTED if self._best(source) else _STATES[row["state"]][0]
+        return of_source.SourceData(
             address=Address(Family.INET4, source.reference) if source.local else source.address,
             poll=_log2(row["poll_s"]),
             stratum=_stratum(row),
             state=state,
-            mode=reply.SourceMode.REFERENCE if source.local else reply.SourceMode.CLIENT,
+            mode=of_source.SourceMode.REFERENCE if source.local else of_source.SourceMode.CLIENT,
             flags=source.options(),
             reach=row["reach_register"] or 0,
             since_sample_s=_word(row["last_sample_age_s"], NEVER),
@@ -195,11 +196,11 @@ class Reports:
             error_s=_number(row["error_bound_s"]),
         )
 
-    def stats(self, source: Source) -> reply.SourceStats:
+    def stats(self, source: Source) -> of_source.SourceStats:
         """A line of ``chronyc sourcestats``."""
         row = source.row
         skew, deviation = row["residual_frequency_uncertainty_ppm"], row["jitter_s"]
-        return reply.SourceStats(
+        return of_source.SourceStats(
             reference_id=source.number,
             address=source.address,
             samples=row["points"],
@@ -212,7 +213,7 @@ class Reports:
             offset_error_s=_number(row["uncertainty_s"]),
         )
 
-    def selection(self, source: Source) -> reply.SelectData:
+    def selection(self, source: Source) -> of_source.SelectData:
         """A line of ``chronyc selectdata``."""
         row = source.row
         letter = "*" if self._best(source) else _STATES[row["state"]][1]
@@ -223,7 +224,7 @@ class Reports:
         offset, bound = row["offset_s"], row["error_bound_s"]
         known = offset is not None and bound is not None
         details = row["details"]
-        return reply.SelectData(
+        return of_source.SelectData(
             reference_id=source.number,
             address=source.address,
             state=ord(letter),
@@ -237,17 +238,17 @@ class Reports:
             high_s=offset + bound if known else 0.0,
         )
 
-    def ntp_data(self, source: Source) -> reply.NtpData2:
+    def ntp_data(self, source: Source) -> of_source.NtpData2:
         """``chronyc ntpdata`` of one NTP source."""
         row = source.row
         said: Row = row["details"].get("answer") or {}
         measured = row["measured_offset_s"] is not None
         sent, received = said.get("tx_stamps", {}), said.get("rx_stamps", {})
-        flags = reply.TESTS_PASSED if said and measured else 0
-        flags |= reply.INTERLEAVED if row["interleaved"] else 0
-        flags |= reply.AUTHENTICATED if row["authenticated"] else 0
+        flags = of_source.TESTS_PASSED if said and measured else 0
+        flags |= of_source.INTERLEAVED if row["interleaved"] else 0
+        flags |= of_source.AUTHENTICATED if row["authenticated"] else 0
         dropped = sum(row["drops"].values())
-        return reply.NtpData2(
+        return of_source.NtpData2(
             remote=source.address,
             local=UNSPECIFIED,
             remote_port=source.port,
@@ -279,12 +280,12 @@ class Reports:
             hardware_received=_word(received.get("hardware", 0)),
         )
 
-    def authentication(self, source: Source) -> reply.AuthData:
+    def authentication(self, source: Source) -> of_source.AuthData:
         """A line of ``chronyc authdata``."""
         nts, key = source.row["details"].get("nts"), source.row["details"].get("key")
-        mode = reply.AuthMode.NTS if nts else reply.AuthMode.SYMMETRIC if key else reply.AuthMode.NONE
+        mode = of_source.AuthMode.NTS if nts else of_source.AuthMode.SYMMETRIC if key else of_source.AuthMode.NONE
         told: Row = nts or {}
-        return reply.AuthData(
+        return of_source.AuthData(
             mode=mode,
             key_type=AeadId[nts["aead"]] if nts else _KEY_TYPES.get(key["algorithm"], 0) if key else 0,
             key_id=nts["establishments"] if nts else key["id"] if key else 0,
@@ -296,15 +297,15 @@ class Reports:
             nak=int(told.get("nak", False)),
         )
 
-    def activity(self) -> reply.Activity:
+    def activity(self) -> of_daemon.Activity:
         """``chronyc activity``: reference clocks do not count."""
         asked = [source for source in self.sources if not source.local]
         unresolved = sum(source.address.family is Family.ID for source in asked)
-        return reply.Activity(
+        return of_daemon.Activity(
             online=len(asked) - unresolved, offline=0, burst_online=0, burst_offline=0, unresolved=unresolved
         )
 
-    def server(self, commands: int, dropped: int) -> reply.ServerStats4:
+    def server(self, commands: int, dropped: int) -> of_daemon.ServerStats4:
         """``chronyc serverstats``.
 
         Args:
@@ -316,7 +317,7 @@ class Reports:
         refused = sum(number for name, number in nts.items() if name.startswith("refused-"))
         answered, interleaved = counted.get("answered", 0), counted.get("interleaved", 0)
         hardware = counted.get("hardware", 0)
-        return reply.ServerStats4(
+        return of_daemon.ServerStats4(
             ntp_hits=counted.get("received", 0),
             ke_hits=nts.get("connections", 0) - refused,
             command_hits=commands,
@@ -338,22 +339,22 @@ class Reports:
         )
 
     @staticmethod
-    def clients(rows: Sequence[Mapping[str, Row]], wanted: ClientRange) -> reply.Clients:
+    def clients(rows: Sequence[Mapping[str, Row]], wanted: ClientRange) -> of_daemon.Clients:
         """A page of ``chronyc clients``; ``rows`` are those who ask by NTP or NTS-KE, by protocol."""
         count = min(wanted.count, MAX_CLIENTS)
-        found: list[reply.Client] = []
+        found: list[of_daemon.Client] = []
         index = wanted.first
         while index < len(rows) and len(found) < count:
             client = _client(rows[index])
             if max(client.ntp_hits, client.ke_hits) >= wanted.minimum:
                 found.append(client)
             index += 1
-        return reply.Clients(total=len(rows), following=min(index, _WORD), clients=tuple(found))
+        return of_daemon.Clients(total=len(rows), following=min(index, _WORD), clients=tuple(found))
 
 
-def _client(rows: Mapping[str, Row]) -> reply.Client:
+def _client(rows: Mapping[str, Row]) -> of_daemon.Client:
     ntp, ke = rows.get("ntp", _SILENT), rows.get("nts-ke", _SILENT)
-    return reply.Client(
+    return of_daemon.Client(
         address=Address.of(next(iter(rows.values()))["address"]),
         ntp_hits=_word(ntp["requests"]),
         ke_hits=_word(ke["requests"]),

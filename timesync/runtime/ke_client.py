@@ -21,7 +21,8 @@ from timesync.nts.aead import AeadId
 from timesync.nts.certificates import clean
 from timesync.nts.ke_client import Agreed, KeClient, KeFault, KeOffer, KeRefused
 from timesync.nts.keys import SessionKeys
-from timesync.nts.tls import CERTIFICATE_REASONS, ClientTls, TlsError, TlsFacts, Trust
+from timesync.nts.tls import CERTIFICATE_REASONS, TlsError, TlsFacts
+from timesync.nts.tls_client import ClientTls, Trust
 
 KE_PORT: Final = 4460
 """Assigned by IANA (RFC 8915, 7.1)."""

@@ -15,7 +15,8 @@ from typing import Final
 
 from timesync.ntp.client_log import ClientLog
 from timesync.nts.ke_server import CookieMaker, KeOutcome, KeReply, KeServer
-from timesync.nts.tls import ServerContext, ServerTls, TlsError
+from timesync.nts.tls import TlsError
+from timesync.nts.tls_server import ServerContext, ServerTls
 from timesync.runtime.ke_messages import KeServiceSettings
 
 MAX_OCTETS: Final = 131_072

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from timesync.nts.certificates import MAX_PEM
-from timesync.nts.tls import Trust
+from timesync.nts.tls_client import Trust
 
 REFRESH_S: Final = 3600.0
 """The system's store is read again after so long: a package may have changed it."""

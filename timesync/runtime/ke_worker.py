@@ -23,7 +23,7 @@ from typing import Final
 from timesync.nts.certificates import CertificateError, KeyPair, load_pair
 from timesync.nts.cookies import CookieJar
 from timesync.nts.master import MasterKeys
-from timesync.nts.tls import ServerContext
+from timesync.nts.tls_server import ServerContext
 from timesync.runtime.client_page import decode_clients, encode_clients
 from timesync.runtime.ke_listener import KeListener
 from timesync.runtime.ke_messages import (
