@@ -14,8 +14,8 @@ from timesync.base.ids import Endpoint
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
 from timesync.config.address import HostPort
+from timesync.config.amounts import Poll
 from timesync.config.explain import explain
-from timesync.config.fields import Poll
 from timesync.config.load import load, loads
 from timesync.config.problem import ConfigError
 from timesync.config.profiles import shipped

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from timesync.base.time import Duration
 from timesync.config import yaml
-from timesync.config.fields import Written
 from timesync.config.load import load, loads
 from timesync.config.profiles import PACKAGE, shipped
 from timesync.config.ptp import Interval, IntervalText, Ptp, PtpPort, interval_text
@@ -25,6 +24,7 @@ from timesync.config.ptp_profiles import (
     refuse,
 )
 from timesync.config.tree import plain
+from timesync.config.written import Written
 
 ROOT = Path(__file__).parents[2]
 FACES = ("automotive-gptp-endpoint", "lab-grandmaster")

@@ -8,9 +8,11 @@ from pydantic import Field, model_validator
 
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
+from timesync.config.amounts import Frequency, Ratio, Span
 from timesync.config.device import PhcDevice
-from timesync.config.fields import Frequency, Path, Ratio, Span, refusal
+from timesync.config.fields import Path
 from timesync.config.model import Model
+from timesync.config.written import refusal
 
 SYSTEM = "system"
 """The name of the system clock (CLOCK_REALTIME)."""

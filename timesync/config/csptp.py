@@ -10,9 +10,11 @@ from pydantic.json_schema import JsonSchemaValue
 
 from timesync.base.time import Duration
 from timesync.config.address import AddressError, parse_host_port
-from timesync.config.fields import ClientCount, Networks, Span, Written, refusal
+from timesync.config.amounts import Span
+from timesync.config.fields import ClientCount, Networks
 from timesync.config.model import Model
 from timesync.config.ptp import InterfaceName
+from timesync.config.written import Written, refusal
 from timesync.ptp.csptp.message import LEAST_DOMAIN, MOST_DOMAIN
 
 CsptpDomain = Annotated[int, Field(ge=LEAST_DOMAIN, le=MOST_DOMAIN)]

@@ -10,7 +10,9 @@ from pydantic.json_schema import JsonSchemaValue
 from timesync.base.time import Duration
 from timesync.config import quantity
 from timesync.config.address import AddressError, HostPort, parse_host_port
-from timesync.config.fields import CLOCK_NAME, Path, Span, Written, refusal
+from timesync.config.amounts import Span
+from timesync.config.fields import CLOCK_NAME, Path
+from timesync.config.written import Written, refusal
 
 GPSD_PORT = 2947
 """Assigned by IANA to gpsd."""

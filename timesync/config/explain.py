@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from timesync.config.fields import ERROR_TYPE
 from timesync.config.problem import Problem, format_path
 from timesync.config.ptp import Ptp
 from timesync.config.schema import SOURCE_KINDS, Config
 from timesync.config.tree import Location, Mapping, Node, Scalar, Sequence, find, key_mark, mark_of
+from timesync.config.written import ERROR_TYPE
 
 MAX_COMPARED = 100
 """Comparing words is slow; a hostile file must not make it last."""

@@ -1,25 +1,16 @@
-"""How the schema reads quantities, addresses and other texts: annotations for pydantic.
-
-Each is a small frozen class that validates one value, says its form to JSON Schema, and describes itself for
-the reference. All of them take ready values too, so that code can build a configuration without text.
-"""
+"""How the schema reads addresses, names, paths, secrets and other texts."""
 
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import Field
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from timesync.base.ids import Endpoint
-from timesync.base.rate import Rate
-from timesync.base.time import Duration
-from timesync.config import quantity
 from timesync.config.address import (
     NTP_PORT,
     AddressError,
@@ -28,179 +19,8 @@ from timesync.config.address import (
     parse_listen,
     parse_network,
 )
+from timesync.config.written import Written, refusal
 from timesync.wire.ntp5_ext import DRAFTS, MAX_DRAFT, check_draft
-
-ERROR_TYPE = "timesync"
-"""The type of every error raised here; its context has ``message``, ``suggestion`` and ``step``."""
-
-
-def refusal(message: str, suggestion: str | None = None, step: str | int | None = None) -> PydanticCustomError:
-    """A complaint whose words go to the user as they are; ``step``: which part of the value it is about."""
-    context = {"message": message, "suggestion": suggestion, "step": step}
-    return PydanticCustomError(ERROR_TYPE, "{message}", context)
-
-
-class Written(ABC):
-    """A value with a written form."""
-
-    @abstractmethod
-    def parse(self, value: object) -> object:
-        """The value. Raises the error of ``refusal``."""
-
-    @abstractmethod
-    def json_schema(self) -> JsonSchemaValue:
-        """The form of what is written."""
-
-    @abstractmethod
-    def describe(self) -> str:
-        """Kind and range in a few words, for the reference."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Pydantic's hook (``handler`` would read the Python type, which has no written form)."""
-        del source, handler
-        return core_schema.no_info_plain_validator_function(self.parse)
-
-    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """Pydantic's hook for JSON Schema."""
-        del schema, handler
-        return self.json_schema()
-
-
-@dataclass(frozen=True, slots=True)
-class Span(Written):
-    """A duration within bounds, both included."""
-
-    least: str
-    most: str
-
-    def parse(self, value: object) -> Duration:
-        """See ``Written``."""
-        try:
-            span = value if isinstance(value, Duration) else quantity.parse_duration(value)
-        except quantity.QuantityError as error:
-            raise refusal(error.message, error.suggestion) from None
-        if not quantity.parse_duration(self.least) <= span <= quantity.parse_duration(self.most):
-            raise refusal(f"{quantity.format_duration(span)} is not in {self.least} to {self.most}")
-        return span
-
-    def json_schema(self) -> JsonSchemaValue:
-        """See ``Written``."""
-        return {"type": "string", "pattern": quantity.DURATION_PATTERN}
-
-    def describe(self) -> str:
-        """See ``Written``."""
-        return f"duration, {self.least} to {self.most}"
-
-
-LEAST_POLL = -4
-MOST_POLL = 17
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """A range of poll intervals, as log2 of seconds (RFC 5905, 7.3 "poll"): 4 is 16 s, -4 is 62.5 ms.
-
-    Attributes:
-        least: The shortest interval.
-        most: The longest.
-    """
-
-    least: int
-    most: int
-
-
-@dataclass(frozen=True, slots=True)
-class PollRange(Written):
-    """The shortest and the longest poll interval, powers of two."""
-
-    def parse(self, value: object) -> Poll:
-        """See ``Written``."""
-        if isinstance(value, Poll):
-            return value
-        if isinstance(value, str | int | float) and not isinstance(value, bool):
-            shown = f"[{value}, {value}]" if isinstance(value, str) and len(value) < 20 else None
-            raise refusal("expected the shortest and the longest interval, such as [16s, 1024s]", shown)
-        if not isinstance(value, tuple | list) or len(value) != 2:
-            raise refusal("expected the shortest and the longest interval, such as [16s, 1024s]")
-        least, most = (self._log2(item, index) for index, item in enumerate(value))
-        if least > most:
-            raise refusal("the shortest interval comes first", f"[{_seconds(most)}, {_seconds(least)}]")
-        return Poll(least, most)
-
-    def json_schema(self) -> JsonSchemaValue:
-        """See ``Written``."""
-        item = {"type": "string", "pattern": quantity.DURATION_PATTERN}
-        return {"type": "array", "items": item, "minItems": 2, "maxItems": 2}
-
-    def describe(self) -> str:
-        """See ``Written``."""
-        return f"[shortest, longest], powers of two from {_seconds(LEAST_POLL)} to {_seconds(MOST_POLL)}"
-
-    @staticmethod
-    def _log2(item: object, index: int) -> int:
-        try:
-            span = quantity.parse_duration(item)
-        except quantity.QuantityError as error:
-            raise refusal(error.message, error.suggestion, index) from None
-        fitting = min(range(LEAST_POLL, MOST_POLL + 1), key=lambda log2: abs(_power(log2) - span))
-        if _power(fitting) != span:
-            shown = quantity.format_duration(span)
-            low, high = _seconds(LEAST_POLL), _seconds(MOST_POLL)
-            message = f"{shown} is not a power of two of a second from {low} to {high}"
-            raise refusal(message, _seconds(fitting), index)
-        return fitting
-
-
-@dataclass(frozen=True, slots=True)
-class Frequency(Written):
-    """A frequency within bounds, both included."""
-
-    least: str
-    most: str
-
-    def parse(self, value: object) -> Rate:
-        """See ``Written``."""
-        try:
-            rate = value if isinstance(value, Rate) else quantity.parse_frequency(value)
-        except quantity.QuantityError as error:
-            raise refusal(error.message, error.suggestion) from None
-        if not quantity.parse_frequency(self.least) <= rate <= quantity.parse_frequency(self.most):
-            raise refusal(f"{quantity.format_frequency(rate)} is not in {self.least} to {self.most}")
-        return rate
-
-    def json_schema(self) -> JsonSchemaValue:
-        """See ``Written``."""
-        return {"type": "string", "pattern": quantity.FREQUENCY_PATTERN}
-
-    def describe(self) -> str:
-        """See ``Written``."""
-        return f"frequency, {self.least} to {self.most}"
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio(Written):
-    """A dimensionless number from 0 to ``most``, or the same as a frequency."""
-
-    most: float
-
-    def parse(self, value: object) -> float:
-        """See ``Written``."""
-        try:
-            ratio = quantity.parse_ratio(value)
-        except quantity.QuantityError as error:
-            raise refusal(error.message, error.suggestion) from None
-        if not 0 <= ratio <= self.most:
-            raise refusal(f"{ratio:g} is not in 0 to {self.most:g}")
-        return ratio
-
-    def json_schema(self) -> JsonSchemaValue:
-        """See ``Written``."""
-        number = {"type": "number", "minimum": 0, "maximum": self.most}
-        return {"anyOf": [number, {"type": "string", "pattern": quantity.FREQUENCY_PATTERN}]}
-
-    def describe(self) -> str:
-        """See ``Written``."""
-        return f"ratio, 0 to {self.most:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -459,15 +279,3 @@ class SecretText(Written):
     def describe(self) -> str:
         """See ``Written``."""
         return "HEX:… or ASCII:…"
-
-
-def _power(log2: int) -> Duration:
-    one = Duration.from_s(1)
-    return one * (1 << log2) if log2 >= 0 else one // (1 << -log2)
-
-
-def _seconds(log2: int) -> str:
-    """An interval as it is written in examples: seconds, or less with the unit that fits."""
-    if log2 >= 0:
-        return f"{1 << log2}s"
-    return {-1: "500ms", -2: "250ms", -3: "125ms", -4: "62.5ms"}[log2]

@@ -16,9 +16,11 @@ from pydantic_core import PydanticCustomError
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
 from timesync.config.address import AddressError, parse_host_port
+from timesync.config.amounts import Frequency, Ratio, Span
 from timesync.config.device import BAUDS, GPSD_PORT, AutoBaud, Device
-from timesync.config.fields import ClockName, Frequency, Path, Ratio, Span, Written, refusal
+from timesync.config.fields import ClockName, Path
 from timesync.config.model import Model
+from timesync.config.written import Written, refusal
 
 Length = Annotated[Duration, Span("0s", "400d")]
 Error = Annotated[Duration, Span("-36500d", "36500d")]

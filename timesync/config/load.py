@@ -20,13 +20,14 @@ from timesync.base.time import Instant
 from timesync.config import mqtt_files, yaml
 from timesync.config.checks import check, doubts
 from timesync.config.explain import explain
-from timesync.config.fields import Secret, SecretText, refusal
+from timesync.config.fields import Secret, SecretText
 from timesync.config.problem import ConfigError, Problem, format_path
 from timesync.config.profiles import inherit, shipped
 from timesync.config.ptp_look import ptp_locations
 from timesync.config.schema import Config, Key, check_secret
 from timesync.config.source import Mark, Source
 from timesync.config.tree import Location, Mapping, Scalar, Sequence, find, leaves, mark_of, plain, substitute
+from timesync.config.written import refusal
 
 DEFAULT_FILE = "/etc/timesync/timesync.yaml"
 _PATHS: tuple[Location, ...] = (

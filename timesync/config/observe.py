@@ -14,8 +14,10 @@ from pydantic_core import CoreSchema
 from timesync.base.ids import Endpoint
 from timesync.base.time import Duration
 from timesync.config.address import AddressError, HostPort, parse_host_port
-from timesync.config.fields import Listen, Networks, Path, Span, Written, refusal
+from timesync.config.amounts import Span
+from timesync.config.fields import Listen, Networks, Path
 from timesync.config.model import Model
+from timesync.config.written import Written, refusal
 
 METRICS_PORT = 9975
 WEB_PORT = 8080

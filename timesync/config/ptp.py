@@ -16,10 +16,12 @@ from pydantic.json_schema import JsonSchemaValue
 from timesync.base.ids import ClockIdentity, identity_text
 from timesync.base.time import UNITS_PER_S, Duration
 from timesync.config import quantity
+from timesync.config.amounts import Span
 from timesync.config.device import INTERFACE
-from timesync.config.fields import ClockName, Networks, Path, Span, Written, refusal
+from timesync.config.fields import ClockName, Networks, Path
 from timesync.config.model import Model
 from timesync.config.ptp_extras import PtpMetadata, ZoneName
+from timesync.config.written import Written, refusal
 
 ProfileName = Literal[
     "default-e2e", "default-p2p", "gptp", "automotive-gm", "automotive-endpoint", "g8265.1", "g8275.1", "g8275.2",

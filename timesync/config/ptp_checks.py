@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from timesync.config.amounts import Span
 from timesync.config.clocks import SYSTEM
-from timesync.config.fields import Span, Written
 from timesync.config.look import complain, entries, items, number, value
 from timesync.config.model import Model
 from timesync.config.problem import Problem, format_path
@@ -22,6 +22,7 @@ from timesync.config.ptp_unicast_checks import check_authentication, check_unica
 from timesync.config.schema import Config
 from timesync.config.source_checks import check_clock_name, clock_names
 from timesync.config.tree import Location, Mapping, Scalar, find
+from timesync.config.written import Written
 
 _INSTANCE_NUMBERS = ("domain", "priority1", "priority2", "local_priority", "max_steps_removed", "minor_version")
 _PORT_NUMBERS = ("announce_receipt_timeout", "sync_receipt_timeout", "allowed_lost_responses", "local_priority")

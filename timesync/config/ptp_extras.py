@@ -9,8 +9,8 @@ from typing import Annotated, Self
 from pydantic import model_validator
 from pydantic.json_schema import JsonSchemaValue
 
-from timesync.config.fields import Written, refusal
 from timesync.config.model import Model
+from timesync.config.written import Written, refusal
 
 _ZONE = re.compile(r"[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9][A-Za-z0-9_+-]*){0,2}", re.ASCII)
 _RATE = re.compile(r"([1-9][0-9]{0,9})(?:/([1-9][0-9]{0,9}))?", re.ASCII)

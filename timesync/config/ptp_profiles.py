@@ -14,14 +14,15 @@ from pydantic import Field, ValidationError, model_validator
 
 from timesync.base.time import Duration
 from timesync.config import yaml
+from timesync.config.amounts import Span
 from timesync.config.explain import explain
-from timesync.config.fields import Span, refusal
 from timesync.config.model import Model
 from timesync.config.problem import ConfigError
 from timesync.config.profiles import PACKAGE
 from timesync.config.ptp import ProfileName, Ptp, PtpPort, RoleName, interval_text
 from timesync.config.quantity import format_duration
 from timesync.config.tree import plain
+from timesync.config.written import refusal
 
 FOLDER = "ptp"
 

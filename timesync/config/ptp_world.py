@@ -7,10 +7,11 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from timesync.config.fields import ClockName, refusal
+from timesync.config.fields import ClockName
 from timesync.config.hardware import Error, Hardware, Length, Part, Share
 from timesync.config.model import Model
 from timesync.config.ptp import Every, InterfaceName, Ptp
+from timesync.config.written import refusal
 
 Octet = Annotated[int, Field(ge=0, le=255)]
 

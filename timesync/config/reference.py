@@ -11,8 +11,8 @@ from typing import Any
 from annotated_types import Ge, Le, MaxLen
 from pydantic.fields import FieldInfo
 
-from timesync.config.fields import Written
 from timesync.config.schema import SOURCE_KINDS, Config, Model
+from timesync.config.written import Written
 
 _WORDS = {bool: "true or false", str: "text", int: "whole number", float: "number"}
 QUANTITIES = """\

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from pydantic.json_schema import JsonSchemaValue
 
-from timesync.config.fields import Written, refusal
+from timesync.config.written import Written, refusal
 from timesync.wire.roughtime import KEY_SIZE, VERSION_1, VERSION_DRAFT
 
 ROUGHTIME_PORT: Final = 5319

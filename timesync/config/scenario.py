@@ -12,8 +12,8 @@ from pydantic import Field, ValidationError, model_validator
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
 from timesync.config import yaml
+from timesync.config.amounts import Frequency, Ratio, Span
 from timesync.config.explain import explain
-from timesync.config.fields import Frequency, Ratio, Span, refusal
 from timesync.config.hardware import Error, FaultName, Hardware, Length, Part, Share
 from timesync.config.load import Loaded, finish
 from timesync.config.problem import ConfigError, Problem, format_path
@@ -31,6 +31,7 @@ from timesync.config.schema import (
     SourceOptions,
 )
 from timesync.config.tree import Location, Mapping, key_mark, plain
+from timesync.config.written import refusal
 
 
 class Temperature(Model):

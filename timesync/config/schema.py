@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 from timesync.base.ids import Endpoint
 from timesync.base.rate import Rate
 from timesync.base.time import Duration
+from timesync.config.amounts import Frequency, Span
 from timesync.config.clocks import SYSTEM, Clock, PulseOut, Virtual
 from timesync.config.csptp import EVENT_PORT, CsptpRateLimit, ServeCsptp
 from timesync.config.fields import (
@@ -20,15 +21,12 @@ from timesync.config.fields import (
     ClientCount,
     ClockName,
     Drafts,
-    Frequency,
     KeyNumber,
     Listen,
     Networks,
     Path,
     Secret,
     SecretText,
-    Span,
-    refusal,
 )
 from timesync.config.model import Model
 from timesync.config.nts import CertificatePair, ServeNts
@@ -54,6 +52,7 @@ from timesync.config.sources import (
     SourceOptions,
     source_kind,
 )
+from timesync.config.written import refusal
 from timesync.ntp.auth import MIN_SECRET, SECRET_SIZES
 from timesync.wire.ntp5_ext import DRAFTS
 from timesync.wire.ntp_over_ptp import NTP_DOMAIN

@@ -11,12 +11,14 @@ from pydantic_core import PydanticCustomError
 
 from timesync.base.time import ZERO, Duration
 from timesync.config.address import NTP_PORT, HostPort
+from timesync.config.amounts import Poll, PollRange, Span
 from timesync.config.csptp import CsptpDomain, HostName
 from timesync.config.device import AutoBaud, AutoSpan, Device, Gpsd, GpsdAddress, PulseDevice, Title
-from timesync.config.fields import ClockName, Drafts, Path, Poll, PollRange, Remote, Span, Written, refusal
+from timesync.config.fields import ClockName, Drafts, Path, Remote
 from timesync.config.model import Model
 from timesync.config.ptp import InterfaceName
 from timesync.config.roughtime import ROUGHTIME_PORT, PublicKey, RoughtimeVersion
+from timesync.config.written import Written, refusal
 from timesync.wire.ntp5_ext import DRAFTS
 from timesync.wire.ntp_over_ptp import NTP_DOMAIN
 
