@@ -19,7 +19,8 @@ from timesync.base.rate import Rate
 from timesync.base.serving import ServingMap
 from timesync.base.time import NS_PER_S, ZERO, Duration, Instant, Mono
 from timesync.ntp.serve_state import ServeState
-from timesync.ntp.server import VERSIONS, Reply, Server, ServerCounters, ServerSettings
+from timesync.ntp.server import Reply, Server, ServerCounters, ServerSettings
+from timesync.ntp.server_settings import VERSIONS
 from timesync.ntp.v5.server import Refusal
 from timesync.runtime.serve import LoopService
 from timesync.servo.select import words

@@ -22,28 +22,24 @@ from timesync.base.machine import (
     Status,
 )
 from timesync.base.measure import Measurement, Quality, SourceStatus, Stamp
-from timesync.base.time import ZERO, Duration, Instant, Mono, Tai
+from timesync.base.time import ZERO, Duration, Instant, Mono
 from timesync.ntp.association import LOOP_TEXT, Association, Heard
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.authenticator import Authenticator, KeyAuthenticator
-from timesync.ntp.client_interleaved import Interleaved, InterleavedAsk, Previous, pair_stamps
+from timesync.ntp.client_interleaved import Interleaved, InterleavedAsk
+from timesync.ntp.client_samples import Found, evaluate
 from timesync.ntp.exchange import (
-    MAX_RESPONSE,
     Answer,
     Answered,
     DropReason,
     Exchange,
     Limits,
     Residence,
-    Sample,
     Timescales,
     check_server,
-    measure,
     precision_of,
-    server_time,
 )
 from timesync.ntp.poll import Pacing
-from timesync.ntp.residence import without
 from timesync.ntp.speech import Ask, Speech, Speech4
 from timesync.wire.ntp import NtpPacket
 
@@ -315,74 +311,17 @@ class Client:
         """Answer and transmit stamp are both settled: make the sample."""
         if exchange.t1 is not None:
             self._association.stamped(exchange.t1, answer.t4)
-        outcome = self._evaluate(exchange, answer)
-        if isinstance(outcome, Measurement):
-            return [Measured(outcome), *self._finish(exchange, None)]
-        return self._finish(exchange, outcome)
-
-    def _evaluate(self, exchange: Exchange, answer: Answer) -> Measurement | DropReason | None:
-        """The measurement; a reason to drop; None when the answer is fine but completes no sample."""
-        packet, previous = answer.packet, self._interleaved.previous
-        self._interleaved.forget()
-        t2 = server_time(packet.receive, answer.t4, self._scales, answer.said.pivot)
-        if isinstance(t2, DropReason):
-            return t2
-        sample: Sample | DropReason | None
-        if answer.interleaved:
-            sample = self._interleaved_sample(previous, exchange.t1, t2, answer)
-        elif exchange.t1 is None:
-            sample = DropReason.STAMP
-        else:
-            sample = self._sample(exchange.t1, t2, answer.t4, answer, t2, answer.residence)
-        self._interleaved.previous = Previous(
-            receive=packet.receive,
-            t1=exchange.t1,
-            t2=t2,
-            t4=answer.t4,
-            root_delay=answer.said.root_delay,
-            root_dispersion=answer.said.root_dispersion,
-            used=not answer.interleaved and isinstance(sample, Sample),
-            residence=answer.residence,
+        found, self._interleaved.previous = evaluate(
+            exchange.t1, answer, self._interleaved.previous, self._limits, self._scales
         )
-        return self._measurement(sample, answer, previous) if isinstance(sample, Sample) else sample
+        if isinstance(found, Found):
+            return [Measured(self._measurement(found, answer)), *self._finish(exchange, None)]
+        return self._finish(exchange, found)
 
-    def _interleaved_sample(
-        self, previous: Previous | None, t1: Stamp | None, t2: Instant[Tai], answer: Answer
-    ) -> Sample | DropReason | None:
-        """The sample that the answer's transmit timestamp completes."""
-        stamps = pair_stamps(previous, t1, t2, answer.t4)
-        if not isinstance(stamps, tuple) or previous is None:
-            return stamps if isinstance(stamps, DropReason) else None
-        there = answer.residence.there if stamps[1] is t2 else previous.residence.there
-        return self._sample(*stamps, answer, previous.t2, Residence(there, previous.residence.back))
-
-    def _sample(
-        self, t1: Stamp, t2: Instant[Tai], t4: Stamp, answer: Answer, asked: Instant[Tai], residence: Residence
-    ) -> Sample | DropReason:
-        """What the stamps say together with the transmit timestamp of ``answer``.
-
-        ``asked`` is when the server had received the request that was answered then; ``residence`` is of the two
-        packets whose stamps these are.
-        """
-        packet = answer.packet
-        t3 = server_time(packet.transmit, t4, self._scales, answer.said.pivot)
-        if isinstance(t3, DropReason):
-            return t3
-        response = t3 - asked
-        if response > MAX_RESPONSE or response < -precision_of(packet.precision):
-            return DropReason.RESPONSE
-        sample = measure(t1, t2, t3, t4, packet.precision, self._limits, self._scales)
-        if isinstance(sample, DropReason):
-            return sample
-        self._association.measured(response)
-        return without(sample, residence)
-
-    def _measurement(self, sample: Sample, answer: Answer, previous: Previous | None) -> Measurement:
-        """For the core. An interleaved sample lies between two answers: the worse words of both count."""
-        packet = answer.packet
-        delay, dispersion = answer.said.root_delay, answer.said.root_dispersion
-        if answer.interleaved and previous is not None:
-            delay, dispersion = max(delay, previous.root_delay), max(dispersion, previous.root_dispersion)
+    def _measurement(self, found: Found, answer: Answer) -> Measurement:
+        """For the core."""
+        packet, sample = answer.packet, found.sample
+        self._association.measured(found.response)
         self._pacing.measured(sample.round_trip + sample.residence)
         return Measurement(
             link=self._settings.link,
@@ -397,8 +336,8 @@ class Client:
                 stratum=packet.stratum,
                 leap=packet.leap,
                 reference_id=packet.reference_id,
-                root_delay=delay + sample.residence,
-                root_dispersion=dispersion,
+                root_delay=found.root_delay + sample.residence,
+                root_dispersion=found.root_dispersion,
                 precision_s=precision_of(packet.precision).s(),
                 authenticated=self._authenticator.authentic,
             ),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
 from typing import Final, NamedTuple
@@ -18,7 +17,7 @@ from typing import Final, NamedTuple
 from timesync.base.machine import Entropy, Rng
 from timesync.base.measure import Leap
 from timesync.base.time import NS_PER_S
-from timesync.ntp.access import AccessList, Network
+from timesync.ntp.access import AccessList
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.client_log import INTERLEAVED, NTS
 from timesync.ntp.counters import Count, ServerCounters
@@ -26,7 +25,8 @@ from timesync.ntp.interleave import RECEIVE_BIT, Pairs
 from timesync.ntp.limit import Clients, LimitReply, RateLimit, Verdict
 from timesync.ntp.sealing import SealingTimes
 from timesync.ntp.serve_state import UNSYNCHRONIZED, Line, ServeState, Template, render
-from timesync.ntp.v5.desk import Desk, DeskSettings
+from timesync.ntp.server_settings import ServerSettings
+from timesync.ntp.v5.desk import Desk
 from timesync.ntp.v5.server import Refusal
 from timesync.nts.cookies import CookieJar
 from timesync.nts.master import MasterKeys
@@ -35,8 +35,6 @@ from timesync.wire.error import WireError
 from timesync.wire.ntp import HEADER_SIZE, Mode, decode
 from timesync.wire.ntp5 import UPGRADE_DRAFT
 from timesync.wire.ntp5 import VERSION as NTPV5
-from timesync.wire.ntp5_ext import DRAFTS
-from timesync.wire.ntp_over_ptp import NTP_DOMAIN
 
 __all__ = [
     "UNSYNCHRONIZED",
@@ -50,7 +48,6 @@ __all__ = [
     "ServerSettings",
 ]
 
-VERSIONS: Final = frozenset({1, 2, 3, 4})
 NTP_PORT: Final = 123
 
 OLDEST_NS: Final = 4 * NS_PER_S
@@ -72,35 +69,6 @@ _NTS: Final = int(Count.NTS)
 _INTERLEAVED: Final = int(Count.INTERLEAVED)
 
 _UPGRADE: Final = UPGRADE_DRAFT.to_bytes(8, "big")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerSettings:
-    """How to serve.
-
-    Attributes:
-        allow: Networks that may ask; nobody else may.
-        deny: Exceptions; the longest matching network decides.
-        rate_limit: How often one client may ask; None: as often as it likes.
-        keys: Symmetric keys that requests may be authenticated with.
-        nts: Master keys of the cookies that NTS clients have; None: NTS is not offered.
-        versions: NTP versions that are answered, with the same version: of 1 to 5.
-        drafts: For version 5, the drafts that are spoken.
-        interleaved: Whether the interleaved mode is offered (RFC 9769).
-        ptp_domain: ``domainNumber`` of NTP over PTP, where that is served.
-        clients: Client addresses of which a record is kept; 0: none.
-    """
-
-    allow: tuple[Network, ...] = ()
-    deny: tuple[Network, ...] = ()
-    rate_limit: RateLimit | None = None
-    keys: tuple[SymmetricKey, ...] = ()
-    nts: MasterKeys | None = None
-    versions: frozenset[int] = VERSIONS
-    drafts: tuple[str, ...] = DRAFTS
-    interleaved: bool = True
-    ptp_domain: int = NTP_DOMAIN
-    clients: int = 0
 
 
 class _Asked(NamedTuple):
@@ -179,7 +147,7 @@ class Server:
         self._desk: Desk | None = None
         self.upgrade: bytes | None = None
         if NTPV5 in settings.versions:
-            self._desk = Desk(_desk_settings(settings), self.counts)
+            self._desk = Desk(settings.desk(), self.counts)
             self.upgrade = _UPGRADE
         self._pairs = Pairs()
         self._state = UNSYNCHRONIZED
@@ -448,13 +416,3 @@ def _head(first: int, versions: frozenset[int]) -> int:
     version, mode = first >> 3 & 7, first & 7
     plain = mode == Mode.CLIENT and version != NTPV5 and version in versions
     return version << 3 | Mode.SERVER if plain else 0
-
-
-def _desk_settings(settings: ServerSettings) -> DeskSettings:
-    return DeskSettings(
-        drafts=settings.drafts,
-        keys=settings.keys,
-        versions=settings.versions,
-        rate_limit=settings.rate_limit,
-        interleaved=settings.interleaved,
-    )
