@@ -10,9 +10,18 @@ from test_fuzz_ntp_server import KEYS, NOW_NS, request_pool, server
 
 from timesync.ntp.over_ptp import respond
 from timesync.ntp.server import ServerCounters
-from timesync.wire.ntp_over_ptp import Form, unwrap, wrap
+from timesync.wire.ntp_ext import encode_field
+from timesync.wire.ntp_over_ptp import Form, encode_correction, unwrap, wrap
 
-_POOL = [wrap(request, form) for request in request_pool(KEYS) for form in Form]
+_FIELD = encode_correction()
+_ASKING = request_pool(())[0] + encode_field(_FIELD.kind, _FIELD.body)
+"""It asks what transparent clocks have written into it."""
+
+_POOL = [
+    wrap(request, form)
+    for request in (*request_pool(KEYS), _ASKING, *(key.sign(_ASKING) for key in KEYS))
+    for form in Form
+]
 _SERVER = server(1, limited=False)
 _COUNT = itertools.count()
 
