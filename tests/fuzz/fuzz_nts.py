@@ -18,6 +18,7 @@ from timesync.nts.master import KeyStore, MasterKeyError, RotationSettings
 from timesync.nts.saved import SavedSession, SavedSessionError
 from timesync.nts.serve import Authentic, NtsGate
 from timesync.nts.session import NtsAnswer, NtsSession
+from timesync.runtime.serve_aead import fastest_families
 from timesync.wire.error import WireError
 from timesync.wire.ntp_ext import decode_authenticator, decode_inner, encode_inner, split
 
@@ -179,10 +180,11 @@ def take_apart(data: bytes) -> None:
 
 
 class Requests:
-    """Mutations of good requests, in front of a server."""
+    """Mutations of good requests, in front of a server, and of the same with a worker's AEADs."""
 
     def __init__(self) -> None:
         self.gate = NtsGate(JAR, Stream("gate"))
+        self.worker = NtsGate(JAR, Stream("gate"), fastest_families())
         self.good: list[bytes] = []
         for aead in AeadId:
             keys = keys_for(aead)
@@ -205,6 +207,8 @@ class Requests:
     def target(self, data: bytes) -> None:
         """Only what a client has made is answered, and never with more octets."""
         found = self.gate.examine(data)
+        if self.worker.examine(data) != found:
+            raise AssertionError("a worker thinks otherwise")
         if not isinstance(found, Authentic):
             raise WireError("refused")
         if data[: split(data).protected] not in self.protected:
@@ -212,6 +216,8 @@ class Requests:
         reply = self.gate.seal(found, REPLY_HEAD)
         if reply is None or len(reply) > len(data):
             raise AssertionError("no reply, or a longer one")
+        if self.worker.seal(found, REPLY_HEAD) != reply:
+            raise AssertionError("a worker replies otherwise")
 
 
 class Answers:

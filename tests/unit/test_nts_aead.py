@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
-from timesync.nts.aead import FAMILIES, AeadId, is_siv, key_size, make_aead, nonce_size, padded_nonce_size, supported
+from timesync.nts.aead import (
+    FAMILIES,
+    AeadId,
+    families_with,
+    is_siv,
+    key_size,
+    make_aead,
+    nonce_size,
+    padded_nonce_size,
+    supported,
+)
 from timesync.nts.cmac import aes_cmac
 from timesync.nts.ke_client import DEFAULT_AEADS
 
@@ -161,3 +173,38 @@ def test_an_aead_that_the_openssl_underneath_lacks_is_left_out(monkeypatch: pyte
     old = {one: family if is_siv(one) else family._replace(cipher=lacking) for one, family in FAMILIES.items()}
     monkeypatch.setattr("timesync.nts.aead.FAMILIES", old)
     assert (AeadId.AES_SIV_CMAC_256,) == supported(*DEFAULT_AEADS)
+
+
+# -- other libraries
+
+
+@pytest.mark.parametrize("aead", list(AeadId))
+def test_another_library_that_does_the_same_is_taken(aead: AeadId) -> None:
+    same = FAMILIES[aead]._replace(cipher=partial(FAMILIES[aead].cipher))
+    assert {**FAMILIES, aead: same} == families_with({aead: same})
+
+
+def test_another_library_that_does_anything_else_is_not_taken() -> None:
+    aead = AeadId.AES_SIV_CMAC_256
+    usual = FAMILIES[aead]
+    for other in (
+        usual._replace(cipher=lambda key: usual.cipher(key[::-1])),
+        usual._replace(
+            seal=lambda cipher, nonce, plaintext, associated: usual.seal(cipher, associated, plaintext, nonce)
+        ),
+        usual._replace(seal=lambda cipher, nonce, plaintext, _: usual.seal(cipher, nonce, plaintext, b"")),
+        usual._replace(open=lambda *_: None),
+        usual._replace(
+            open=lambda cipher, nonce, sealed, associated: usual.open(cipher, nonce, sealed, associated) or b""
+        ),
+        usual._replace(open=lambda *given: (usual.open(*given) or b"")[:16] or usual.open(*given)),
+    ):
+        assert families_with({aead: other}) == FAMILIES
+
+
+def test_one_library_that_is_not_taken_keeps_no_other_from_it() -> None:
+    usual, other = FAMILIES[AeadId.AES_SIV_CMAC_256], FAMILIES[AeadId.AES_SIV_CMAC_512]
+    same, wrong = usual._replace(cipher=partial(usual.cipher)), other._replace(open=lambda *_: None)
+    made = families_with({AeadId.AES_SIV_CMAC_256: same, AeadId.AES_SIV_CMAC_512: wrong})
+
+    assert made == {**FAMILIES, AeadId.AES_SIV_CMAC_256: same}

@@ -28,6 +28,7 @@ from timesync.ntp.serve_state import UNSYNCHRONIZED, Line, ServeState, Template,
 from timesync.ntp.server_settings import ServerSettings
 from timesync.ntp.v5.desk import Desk
 from timesync.ntp.v5.server import Refusal
+from timesync.nts.aead import FAMILIES, AeadId, Family
 from timesync.nts.cookies import CookieJar
 from timesync.nts.master import MasterKeys
 from timesync.nts.serve import NTSN, Authentic, NtsFault, NtsGate, Refused
@@ -132,8 +133,17 @@ class Server:
         upgrade: Reference timestamp of a request in version 4 that asks for NTPv5, as octets, where that is served.
     """
 
-    def __init__(self, settings: ServerSettings, rng: Rng, entropy: Entropy | None = None) -> None:
-        """``rng`` thins out kisses; ``entropy`` makes the nonces of NTS, and without it NTS is not offered."""
+    def __init__(
+        self,
+        settings: ServerSettings,
+        rng: Rng,
+        entropy: Entropy | None = None,
+        families: Mapping[AeadId, Family] = FAMILIES,
+    ) -> None:
+        """``rng`` thins out kisses; ``entropy`` makes the nonces of NTS, and without it NTS is not offered.
+
+        ``families`` are how its AEADs are used.
+        """
         access = AccessList(settings.allow, settings.deny)
         self.clients = Clients(access, settings.rate_limit, rng, records=settings.clients)
         self.counts = [0] * len(Count)
@@ -142,7 +152,7 @@ class Server:
         self._keys = {key.id: key for key in settings.keys}
         self._gate: NtsGate | None = None
         if settings.nts is not None and entropy is not None:
-            self._gate = NtsGate(CookieJar(settings.nts, entropy), entropy)
+            self._gate = NtsGate(CookieJar(settings.nts, entropy), entropy, families)
         self._sealing = SealingTimes()
         self._desk: Desk | None = None
         self.upgrade: bytes | None = None

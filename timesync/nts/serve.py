@@ -8,13 +8,13 @@ octets than its request.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, NamedTuple
 
 from timesync.base.machine import Entropy
-from timesync.nts.aead import FAMILIES, TAG_SIZE, AeadId, Cipher, nonce_size, padded_nonce_size
+from timesync.nts.aead import FAMILIES, TAG_SIZE, AeadId, Cipher, Family, nonce_size, padded_nonce_size
 from timesync.nts.cookies import NONCE_SIZE, CookieJar, cookie_size
 from timesync.nts.session import NTSN
 from timesync.wire.error import WireError
@@ -87,13 +87,13 @@ class _Kind(NamedTuple):
     cookie_room: int
 
 
-def _kind(aead: AeadId) -> _Kind:
-    room = 4 + cookie_size(aead)
-    head = struct.pack("!HH", NtsField.COOKIE, room)
-    return _Kind(*FAMILIES[aead], nonce_size(aead), padded_nonce_size(aead), head, room)
+def _kind(aead: AeadId, family: Family) -> _Kind:
+    head, room = _cookie_head(aead), 4 + cookie_size(aead)
+    return _Kind(*family, nonce_size(aead), padded_nonce_size(aead), head, room)
 
 
-_KINDS: Final = {aead: _kind(aead) for aead in AeadId}
+def _cookie_head(aead: AeadId) -> bytes:
+    return struct.pack("!HH", NtsField.COOKIE, 4 + cookie_size(aead))
 
 
 class Parts(NamedTuple):
@@ -143,7 +143,7 @@ def _shape(aead: AeadId) -> tuple[int, _Shape]:
     nonce, cookie = nonce_size(aead), cookie_size(aead)
     whole = struct.Struct(f"!{HEADER_SIZE}x 4s {MIN_UNIQUE_ID}s 4s {cookie}s 8s {nonce}s {TAG_SIZE}s")
     body = _LENGTHS + nonce + TAG_SIZE
-    heads = _UNIQUE_ID_HEAD, _kind(aead).cookie_head, struct.pack("!4H", NtsField.AUTHENTICATOR, body, nonce, TAG_SIZE)
+    heads = _UNIQUE_ID_HEAD, _cookie_head(aead), struct.pack("!4H", NtsField.AUTHENTICATOR, body, nonce, TAG_SIZE)
     return whole.size, _Shape(whole.unpack, *heads, nonce, whole.size - body)
 
 
@@ -205,11 +205,13 @@ class NtsGate:
     Args:
         jar: Opens and makes cookies.
         entropy: For nonces.
+        families: How each AEAD is used.
     """
 
-    def __init__(self, jar: CookieJar, entropy: Entropy) -> None:
+    def __init__(self, jar: CookieJar, entropy: Entropy, families: Mapping[AeadId, Family] = FAMILIES) -> None:
         self.jar = jar
         self._entropy = entropy
+        self._kinds = {aead: _kind(aead, family) for aead, family in families.items()}
 
     def examine(self, request: bytes) -> Authentic | Refused | None:
         """What a request of version 4 or 5 is; None when it has neither cookie nor authenticator: it is not NTS's."""
@@ -222,7 +224,7 @@ class NtsGate:
             if opened is None:
                 return Refused(NtsFault.COOKIE, unique_id)
             aead, c2s, s2c, content = opened
-            kind = _KINDS[aead]
+            kind = self._kinds[aead]
             if nonce_space < kind.nonce_space:
                 return Refused(NtsFault.PADDING)
             plaintext = kind.open(kind.cipher(c2s), nonce, ciphertext, request[:protected])
@@ -248,7 +250,7 @@ class NtsGate:
             packet: Header and, if any, other extension fields, as they go on the wire; no MAC.
         """
         version = packet[0] >> 3 & 7
-        kind, seal, content = _KINDS[request.aead], self.jar.seal, request.sealed
+        kind, seal, content = self._kinds[request.aead], self.jar.seal, request.sealed
         unique_id, start, head = request.unique_id, kind.nonce_size, kind.cookie_head
         if len(unique_id) == MIN_UNIQUE_ID:
             clear = packet + _UNIQUE_ID_HEAD + unique_id

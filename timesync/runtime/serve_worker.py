@@ -33,8 +33,10 @@ from timesync.ntp.limit import LimitReply, RateLimit
 from timesync.ntp.over_ptp import respond as respond_over_ptp
 from timesync.ntp.serve_state import MASK64, Template
 from timesync.ntp.server import OLDEST_NS, Count, Reply, Server, ServerSettings
+from timesync.nts.aead import FAMILIES
 from timesync.nts.master import MasterKeys
 from timesync.runtime.client_page import ClientPage
+from timesync.runtime.serve_aead import fastest_families
 from timesync.runtime.serve_block import SharedBlock
 from timesync.runtime.serve_socket import ServingSocket, departure_ns, is_unicast
 from timesync.wire.ntp import HEADER_SIZE
@@ -420,7 +422,8 @@ def main(arguments: Sequence[str]) -> None:
     orders = Orders(control)
     settings = decode_settings(orders.first())
     block = SharedBlock(block_number, slot + 1)
-    server = Server(settings, random.SystemRandom(), os.urandom)
+    families = FAMILIES if settings.nts is None else fastest_families()
+    server = Server(settings, random.SystemRandom(), os.urandom, families)
     # A worker that takes the place of a dead one goes on counting where that stopped.
     server.counts[:] = block.read_counters(slot).values()
     page = ClientPage(page_number)
