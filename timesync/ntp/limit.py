@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from timesync.base.machine import Rng
 from timesync.base.time import Duration
@@ -41,6 +42,10 @@ class Verdict(Enum):
     ANSWER = "answer"
     KISS = "kiss"
     DROP = "drop"
+
+
+_ANSWER: Final = Verdict.ANSWER
+"""It takes time to look a member up."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +145,7 @@ class Clients:
         if own_next is None or network_next is None:
             return self._refuse()
         own[0], network[0] = own_next, network_next
-        return Verdict.ANSWER
+        return _ANSWER
 
     def _refuse(self) -> Verdict:
         limit = self._limit

@@ -64,10 +64,16 @@ _NAK_TAIL: Final = _TAIL.pack(0, 0, 0, NTSN, 0)
 _ASKED: Final = struct.Struct("!B x B x 4x 4x 4x 8s 8s 8s 8s")
 """Of a request: leap, version and mode; poll; reference, origin, receive and transmit timestamps."""
 
-# As bare numbers: it takes time to look up a member of an enumeration.
+# What each request needs of enumerations: it takes time to look a member up.
+_RECEIVED: Final = int(Count.RECEIVED)
 _ANSWERED: Final = int(Count.ANSWERED)
+_AUTHENTICATED: Final = int(Count.AUTHENTICATED)
 _NTS: Final = int(Count.NTS)
 _INTERLEAVED: Final = int(Count.INTERLEAVED)
+_VERSION_0: Final = Count.VERSION_1 - 1
+_SERVER: Final = int(Mode.SERVER)
+_ANSWER: Final = Verdict.ANSWER
+_DROP: Final = Verdict.DROP
 
 _UPGRADE: Final = UPGRADE_DRAFT.to_bytes(8, "big")
 
@@ -218,7 +224,7 @@ class Server:
                 such of that length.
         """
         counts = self.counts
-        counts[Count.RECEIVED] += 1
+        counts[_RECEIVED] += 1
         if len(request) < HEADER_SIZE or not (self.heads[request[0]] or self._is_request(request[0], port)):
             counts[Count.BAD] += 1
             return None
@@ -232,9 +238,9 @@ class Server:
             return None
         before = counts[_ANSWERED], counts[_NTS], counts[_INTERLEAVED]
         verdict = self.clients.judge(buckets, receive_ns)
-        refused = verdict is not Verdict.ANSWER
+        refused = verdict is not _ANSWER
         reply: Reply | None = None
-        if verdict is not Verdict.DROP:
+        if verdict is not _DROP:
             reply = self._reply(request, receive_ns, transmit, mono_ns, fields, refused=refused)
         answered, nts, interleaved = before
         tally, kind = buckets[2], request[0]
@@ -366,8 +372,8 @@ class Server:
         if not isinstance(transmit, int):
             self._sealing.took(kind, transmit() - begun_ns)
         counts = self.counts
-        counts[Count.NTS] += 1
-        counts[Count.AUTHENTICATED] += 1
+        counts[_NTS] += 1
+        counts[_AUTHENTICATED] += 1
         return Reply(data, plain.stamp_as)
 
     def _nak(self, asked: _Asked, refused: Refused, template: Template, receive_ns: int, sent_ns: int) -> Reply:
@@ -390,12 +396,12 @@ class Server:
             saved = self._pairs.take(int.from_bytes(named, "big")) if theirs != origin else None
             if saved is not None:
                 origin, transmit = theirs, saved
-                counts[Count.INTERLEAVED] += 1
+                counts[_INTERLEAVED] += 1
             stamp_as = receive = self._pairs.reserve(receive)
         version = first >> 3 & 7
-        counts[Count.ANSWERED] += 1
-        counts[Count.VERSION_1 + version - 1] += 1
-        head = template.lead | version << 3 | Mode.SERVER
+        counts[_ANSWERED] += 1
+        counts[_VERSION_0 + version] += 1
+        head = template.lead | version << 3 | _SERVER
         tail = template.tail
         if reference == self.upgrade and version == 4:
             # The client asks whether we speak NTPv5, and this is how to say yes.

@@ -219,8 +219,8 @@ class Lane:
             return
         now_ns, mono_ns = clock_gettime_ns(CLOCK_REALTIME), monotonic_ns()
         stamp_ns = now_ns if arrival.stamp_ns is None else arrival.stamp_ns
-        line = server.lines(now_ns, mono_ns).get(interface)
-        wire = line.received(stamp_ns, arrival.card_ns) if line is not None and arrival.card_ns else None
+        line = server.lines(now_ns, mono_ns).get(interface) if arrival.card_ns else None
+        wire = None if line is None else line.received(stamp_ns, arrival.card_ns)
         received_ns = stamp_ns if wire is None else wire
         reply = self._respond(arrival.data, arrival.host, arrival.port, received_ns, departure_ns, mono_ns)
         if reply is None:
