@@ -136,4 +136,8 @@ if within /opt/timesync/bin/timesync uninstall; then fail "uninstalling twice"; 
 within /opt/timesync/bin/timesync install >/dev/null
 within timesync uninstall --purge
 same_as before "uninstall --purge leaves something, or takes too much"
+within /opt/timesync/bin/timesync install >/dev/null
+within timesync uninstall >/dev/null
+within /opt/timesync/bin/timesync uninstall --purge
+same_as before "uninstall --purge after uninstall leaves something, or takes too much"
 echo "nothing remains"

@@ -306,6 +306,58 @@ def test_purging_leaves_nothing(machine: Machine) -> None:
     assert f"userdel --prefix {machine.root} timesync" in machine.ran
 
 
+def test_purging_after_uninstalling_leaves_nothing(machine: Machine) -> None:
+    """As `apt-get purge` after `apt-get remove`; the first call says that it would."""
+    before = machine.files()
+    machine.install()
+    write(machine.root, "etc/timesync/timesync.yaml", "profile: ntp-server\n")
+    write(machine.root, f"{UNIT}.d/alone.conf", "[Unit]\n")
+    write(machine.root, "var/lib/timesync/drift", "1")
+    told = machine.call("uninstall").output
+    assert "/etc/timesync/timesync.yaml (it is yours; --purge removes it)" in told
+    write(machine.root, "etc/passwd", "root:x:0:0::/root:/bin/sh\ntimesync:x:990:990::/:/bin/false\n")
+    write(machine.root, COMMAND.lstrip("/"), "#!/bin/sh\n")  # somebody's own: nothing says that we made it
+    left = machine.files()
+    machine.ran.clear()
+
+    tried = machine.call("uninstall", "--purge", "--dry-run")
+    assert left == machine.files()
+    done = machine.call("uninstall", "--purge")
+
+    assert 0 == done.exit_code, done.output
+    assert set(before) | {COMMAND.lstrip("/")} == set(machine.files())
+    assert not (machine.root / f"{UNIT}.d").exists()
+    assert [
+        "removed   /etc/timesync/timesync.yaml",
+        f"removed   /{UNIT}.d/alone.conf",
+        "removed   /etc/timesync, with all that is in it",
+        "removed   /var/lib/timesync, with all that is in it",
+    ] == [line for line in done.output.splitlines() if line.startswith("removed")]
+    assert [line for line in tried.output.splitlines() if line.startswith("removed")] == [
+        line for line in done.output.splitlines() if line.startswith("removed")
+    ]
+    assert f"userdel --prefix {machine.root} timesync" in machine.ran
+
+
+def test_purging_says_what_there_was_and_no_more(machine: Machine) -> None:
+    machine.install()
+    assert "/var/lib/timesync" not in machine.call("uninstall", "--purge").output
+    done = machine.call("uninstall", "--purge")
+    assert 1 == done.exit_code
+    assert "nothing here was installed" in done.output
+
+
+def test_a_packages_configuration_is_not_purged(machine: Machine) -> None:
+    """dpkg knows a removed package, too, until it is purged."""
+    write(machine.root, "var/lib/dpkg/info/timesync.list", "")
+    write(machine.root, "etc/timesync/timesync.yaml", "profile: ntp-server\n")
+    before = machine.files()
+    done = machine.call("uninstall", "--purge")
+    assert 1 == done.exit_code
+    assert "apt-get purge timesync" in done.output
+    assert before == machine.files()
+
+
 def test_a_dry_run_of_uninstall_does_nothing(machine: Machine) -> None:
     machine.install()
     before = machine.files()

@@ -74,8 +74,8 @@ def install(
 def uninstall(root: str, purge: bool, dry_run: bool) -> None:
     """Take away what `timesync install` made; the program itself stays.
 
-    Configuration, state and what you changed are kept unless --purge. Ends with 1 when nothing is installed, 3 without
-    root's rights.
+    Configuration, state and what you changed are kept unless --purge, which may also come later. Ends with 1 when
+    nothing is there to take away, 3 without root's rights.
     """
     _need_root(dry_run=dry_run)
     try:
@@ -120,24 +120,41 @@ def _uninstall(place: Path, *, purge: bool, dry_run: bool) -> None:
     from timesync.daemon.service import perform, steps
     from timesync.daemon.service.plan import read_record, removal
 
-    record = read_record(place)
-    if record is None:
-        debian = "; the Debian package goes by: apt-get purge timesync" if (place / _DEBIAN).exists() else ""
-        fail(ExitCode.NO, f"nothing here was installed by `timesync install`{debian}")
+    record = read_record(place) or _left_behind(place, purge=purge)
     target = _target(place)
     changes = removal(place, record, (DEFAULT_FILE,), purge=purge)
     _tell(changes)
-    if purge:
-        click.echo(f"{'removed':{_TAG}} {Path(DEFAULT_FILE).parent}, {steps.HOME}, user {steps.USER}")
+    for path in perform.folders_to_purge(place) if purge else ():
+        click.echo(f"{'removed':{_TAG}} {path}, with all that is in it")
+    ending = list(steps.ending(target)) if record.files else []  # nothing left of the service: it has ended before
     if dry_run:
-        for command in (*steps.ending(target), *steps.after_removal(target, purge=purge)):
+        for command in (*ending, *steps.after_removal(target, purge=purge)):
             click.echo(f"{'run':{_TAG}} {command}")
         click.echo("Nothing was done.")
         return
-    _run(steps.ending(target))
+    _run(ending)
     perform.remove(place, changes, record, purge=purge)
     _run(steps.after_removal(target, purge=purge))
     _tell_of_disabled(record)
+
+
+def _left_behind(place: Path, *, purge: bool) -> Record:
+    """What an uninstallation without --purge left, where there is no record of it any more; ends where that is nothing.
+
+    The link to the program is not looked for: without a record it may be somebody's own.
+    """
+    from timesync.daemon.service import perform, steps
+    from timesync.daemon.service.files import Layout, items
+    from timesync.daemon.service.plan import present
+    from timesync_drivers import access
+
+    packaged = (place / _DEBIAN).exists()
+    record = present(place, items(Layout.LOCAL, *_generated()))
+    left = record.files or perform.folders_to_purge(place) or access.find_user(place, steps.USER) is not None
+    if not purge or packaged or not left:  # a package's configuration and state are dpkg's to purge
+        debian = "; the Debian package goes by: apt-get purge timesync" if packaged else ""
+        fail(ExitCode.NO, f"nothing here was installed by `timesync install`{debian}")
+    return record
 
 
 def _vendor(place: Path, files: list[Item], *, dry_run: bool, force: bool) -> None:

@@ -85,15 +85,18 @@ def remove(root: Path, changes: Iterable[Change], record: Record, *, purge: bool
         if change.step is Step.REMOVE:
             at(root, change.path).unlink(missing_ok=True)
     at(root, RECORD).unlink(missing_ok=True)
-    if purge:
-        for path in (_CONFIGURATION, HOME):
-            place = at(root, path)
-            if place.is_dir() and not place.is_symlink():
-                shutil.rmtree(place)
+    for path in folders_to_purge(root) if purge else ():
+        shutil.rmtree(at(root, path))
     for path in sorted(record.folders, reverse=True):  # what is inside another one before that
         place = at(root, path)
         if place.is_dir() and not any(place.iterdir()):
             place.rmdir()
+
+
+def folders_to_purge(root: Path) -> list[str]:
+    """The directories of configuration and state that are there; not where somebody put a link instead."""
+    places = ((path, at(root, path)) for path in (_CONFIGURATION, HOME))
+    return [path for path, place in places if place.is_dir() and not place.is_symlink()]
 
 
 def run_all(commands: Iterable[Command], run: Run, told: Callable[[Command, str], None]) -> None:

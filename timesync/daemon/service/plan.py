@@ -120,6 +120,12 @@ def _change(root: Path, item: Item, wrote: str | None, *, force: bool) -> Change
     return Change(item.path, Step.KEEP, why)
 
 
+def present(root: Path, items: Iterable[Item]) -> Record:
+    """What a record would say of those files of an installation that are there now, and of the directories of ours."""
+    found = {item.path: there for item in items if (there := _present(at(root, item.path))) is not None}
+    return Record(found, tuple({str(Path(path).parent) for path in found if Path(path).parent.suffix == ".d"}))
+
+
 def removal(root: Path, record: Record, own: Iterable[str], *, purge: bool) -> list[Change]:
     """What taking the installation away does with each file that it wrote; ``own``: the administrator's by now."""
     kept = set(own)
