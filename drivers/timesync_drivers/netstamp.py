@@ -8,6 +8,7 @@ own, as cards that stamp PTP alone know it by that.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 import time
@@ -130,6 +131,9 @@ class StampedSocket:
         try:
             if family == socket.AF_INET6:
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                self._socket.setsockopt(socket.IPPROTO_IPV6, abi.IPV6_RECVERR, 1)
+            else:
+                self._socket.setsockopt(socket.IPPROTO_IP, abi.IP_RECVERR, 1)
             # Before bind, so that no packet comes in between without a stamp.
             self.kernel_stamps = _enable_stamps(self._socket, hardware=hardware)
             if local_port is None:
@@ -179,7 +183,8 @@ class StampedSocket:
     def read_transmit_stamp(self) -> Transmitted | None:
         """The next transmit stamp from the error queue; None when there is none now.
 
-        Raises OSError for an entry of the queue that is an ICMP or a local error and not a stamp.
+        Raises OSError for an entry of the queue that is an ICMP or a local error and not a stamp: no host, no network,
+        which ``recv`` does not tell of.
         """
         while True:
             try:
@@ -285,7 +290,7 @@ def _stamped_number(control: _Control) -> int | None:
     """The number of the datagram that was sent; None for a stamp of another moment. Raises OSError."""
     for number, origin, info, data in _extended_errors(control):
         if origin != abi.SO_EE_ORIGIN_TIMESTAMPING:
-            raise OSError(number, f"{errno.errorcode.get(number, number)} from the error queue")
+            raise OSError(number, os.strerror(number))
         if info == abi.SCM_TSTAMP_SND:
             return data
     return None

@@ -46,6 +46,7 @@ class Bench(Protocol):
         echo: Sends back what it is sent, with ``ECHO`` before it.
         silent: Takes what it is sent and says nothing.
         refusing: Nobody listens there.
+        absent: No host has that address of a network that is there; None where there is no such network.
         own_address: Where a service of the host may listen.
     """
 
@@ -53,6 +54,7 @@ class Bench(Protocol):
     echo: Endpoint
     silent: Endpoint
     refusing: Endpoint
+    absent: Endpoint | None
     own_address: str
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
@@ -71,6 +73,7 @@ class SimBench:
         self.world = World(seed=11)
         network = Network(self.world)
         node = network.node("appliance", "192.0.2.1")
+        self.absent: Endpoint | None = None
         self.own_address = "192.0.2.1"
         remote = network.node("remote", "192.0.2.2")
         network.dns.set("localhost", "127.0.0.1")
@@ -119,6 +122,7 @@ class LinuxBench:
         settings = VirtualSettings(offset=Duration.from_s(0.01))
         self.host: Host = LinuxHost([VirtualSpec(CLOCK, settings)], TABLE, state)
         self.echo, self.silent, self.refusing = (Endpoint(remote, port) for port in ports)
+        self.absent: Endpoint | None = None
         self.own_address = own_address
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
@@ -179,12 +183,16 @@ def veth_bench(state: Path) -> Iterator[Bench]:
         stack.callback(_ip, "link", "delete", here)
         _ip("address", "add", f"{ours}/30", "dev", here)
         _ip("link", "set", here, "up")
+        absent = str(IPv4Address("198.19.0.0") + os.getpid() % 65_536)
+        _ip("route", "add", f"{absent}/32", "dev", here)
         _ip("-n", namespace, "address", "add", f"{theirs}/30", "dev", there)
         _ip("-n", namespace, "link", "set", there, "up")
         ports = stack.enter_context(_remote(["ip", "netns", "exec", namespace], theirs))
         stack.enter_context(hold_stamps())
         _wait_for_answer(theirs, ports[0])
-        yield LinuxBench(state, ours, theirs, ports)
+        bench = LinuxBench(state, ours, theirs, ports)
+        bench.absent = Endpoint(absent, 123)
+        yield bench
 
 
 def veth_missing() -> str | None:

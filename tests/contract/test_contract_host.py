@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from ipaddress import ip_network
@@ -124,6 +126,23 @@ def test_a_closed_port_is_told_as_a_refused_connection(bench: Bench) -> None:
             await handler.until(sent=1, errors=1)
         assert [type(error) for error in handler.errors] == [ConnectionRefusedError]
         assert handler.packets == []
+
+    bench.run(main())
+
+
+def test_an_absent_host_is_told_as_one_without_a_route(bench: Bench) -> None:
+    """The network asks for it three times, a second apart, and then says so; the kernel does not unless it is asked."""
+    absent = bench.absent
+    if absent is None:
+        pytest.skip("every address of this network has a host")
+
+    async def main() -> None:
+        handler = Handler()
+        with closing(bench.host.open_exchange(absent, CLOCK, handler)) as exchange:
+            exchange.send(b"request")
+            await handler.until(errors=1)
+        assert {errno.EHOSTUNREACH} == {error.errno for error in handler.errors}
+        assert {os.strerror(errno.EHOSTUNREACH)} == {error.strerror for error in handler.errors}
 
     bench.run(main())
 

@@ -97,6 +97,7 @@ def test_sources_as_a_table_that_fits_and_reasons_below(daemon: tuple[Path, str,
     assert [daemon[1], "selected"] == lines[1].split()[:2]
     assert [daemon[2], "unreachable", "-", "-", "-", "0/8"] == lines[2].split()[:6]
     assert lines[3].startswith(f"{daemon[2]}: none of the last ")
+    assert "(" not in lines[3], "the network says nothing of one that is only mute"
     assert [] == [line for line in lines if len(line) > 80]
 
 

@@ -131,6 +131,22 @@ def test_a_keyed_source_that_stays_silent_may_lack_the_key(changes: dict[str, An
     assert hinted == ("a server that has not this key is silent" in _said(replace(STATUS, **changes), {}))
 
 
+@pytest.mark.parametrize(
+    ("trouble", "advice"),
+    [
+        ("Connection refused", "no program listens on the port"),
+        ("No route to host", "is the host on"),
+        ("Network is unreachable", "no route there"),
+        ("Message too long", ""),
+    ],
+)
+def test_what_the_network_says_is_told_with_what_it_means(trouble: str, advice: str) -> None:
+    said = _said(replace(STATUS, trouble=trouble), {})
+    assert f"The network says of them: {trouble}{' (' if advice else '.'}" in said
+    assert advice in said
+    assert "The network says" not in _said(STATUS, {})
+
+
 def test_a_source_that_was_never_asked() -> None:
     assert "ntp.example is unreachable: no answer to the last eight requests." == _said(None, {})
 

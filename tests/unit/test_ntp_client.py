@@ -793,6 +793,26 @@ def test_a_network_error_is_noted_once_and_does_not_end_the_exchange() -> None:
     assert ["ntp-network-error"] == notes(list(story.client.on_error(request.token, "Connection refused", story.now)))
 
 
+def test_status_has_what_the_network_says_until_the_server_answers_or_it_is_old() -> None:
+    story = Story({"burst": False})
+    request = story.ask()
+    assert story.client.status().trouble is None
+    story.client.on_error(request.token, "Connection refused", story.now)
+    assert "Connection refused" == story.client.status().trouble
+
+    for _ in range(8):  # routers tell now and then only; the first of these gives up the one that was refused
+        story.ask()
+        assert "Connection refused" == story.client.status().trouble
+    story.ask()
+    assert story.client.status().trouble is None
+
+    request = story.ask()
+    story.client.on_error(request.token, "No route to host", story.now)
+    story.sent(request)
+    story.receive(request, story.reply(request).pack())
+    assert story.client.status().trouble is None
+
+
 def test_after_a_step_of_the_clock_old_exchanges_are_forgotten_and_a_new_one_starts_soon() -> None:
     story = Story({"poll_min": 6})
     story.exchange()

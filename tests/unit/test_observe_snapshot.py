@@ -47,6 +47,15 @@ def test_holdover_is_as_old_as_the_last_word_of_a_source() -> None:
     assert replace(now, core=unfed).status()["holdover_s"] is None
 
 
+def test_where_no_source_can_be_asked_that_is_the_reason() -> None:
+    now = snapshot()
+    assert now.core.reason == now.status()["reason"]
+    core = replace(now.core, state=ServoState.ACQUIRING, reason="waiting for the first measurements", sources=())
+    asked = replace(now, core=core)
+    assert "no source can be asked: its name has no address" == asked.status()["reason"]
+    assert core.reason == replace(asked, unresolved={}).status()["reason"]
+
+
 def test_temperature_and_addresses_are_told() -> None:
     status = replace(snapshot(), addresses=("192.0.2.1",)).status()
     assert [41.5, None] == [clock["celsius"] for clock in status["clocks"]]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from servo_support import SYSTEM, Bench, BenchClock, mono, status
 
+from timesync.base.ids import LinkId, SourceId
 from timesync.base.machine import Noted
 from timesync.servo.clock_model import Estimate
-from timesync.servo.command import CoreSettings
+from timesync.servo.command import CoreSettings, SourceSpec
+from timesync.servo.overview import overview
 from timesync.servo.standing import Standing
 from timesync.servo.view import ServoState
 
@@ -45,6 +49,34 @@ def test_a_lock_needs_three_updates_and_a_small_offset() -> None:
     assert "follows a" in standing.reason
     assert ["locked"] == [note.name for note in standing.notes() if isinstance(note, Noted)]
     assert [] == standing.notes()
+
+
+def test_what_the_network_says_is_part_of_the_reason() -> None:
+    """From the first request on, and how many were asked is kept up to date."""
+    bench = Bench([BenchClock(SYSTEM, 0.0)])
+    for name in ("a", "b"):
+        asked = SourceSpec(source=SourceId(name), name=name, link=LinkId(name), clock=SYSTEM, poll=(4, 10))
+        bench.controller.add_source(asked)
+    reasons = []
+    for sent in (1, 4, 8, 9):
+        for name in ("a", "b"):
+            silent = replace(status(name, reach=0, sent=sent), received=0, trouble="Connection refused")
+            bench.controller.on_status(silent, bench.now())
+        view = overview(bench.controller, bench.now())
+        reasons.append(view.sources[0].reason)
+    assert [
+        "no measurement yet (Connection refused)",
+        "none of the last 4 requests was answered (Connection refused)",
+        "none of the last 8 requests was answered (Connection refused)",
+        "none of the last 8 requests was answered (Connection refused)",
+    ] == reasons
+    assert "no source answers (Connection refused)" == view.reason
+
+    other = replace(status("b", reach=0), received=0, trouble="No route to host")
+    bench.controller.on_status(other, bench.now())
+    view = overview(bench.controller, bench.now())
+    assert "none of the last 8 requests was answered (No route to host)" == view.sources[1].reason
+    assert "no source answers" == view.reason
 
 
 def test_holdover_lasts_as_long_as_configured() -> None:

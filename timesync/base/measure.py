@@ -137,6 +137,8 @@ class SourceStatus:
         provisional: It is believed only for want of better: who it is cannot be verified before the time is known.
         version: NTP version of the last answer; None of what is no NTP server, and before the first.
         draft: The draft of that version, where it is no standard yet.
+        trouble: What the network said of one of the last eight requests, none of them answered since (connection
+            refused, no route), in words; None: nothing.
     """
 
     source: SourceId
@@ -157,3 +159,4 @@ class SourceStatus:
     provisional: bool = False
     version: int | None = None
     draft: str | None = None
+    trouble: str | None = None

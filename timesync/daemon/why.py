@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +27,16 @@ _DROP_ADVICE = {
     "nts-tag": "answers were changed on their way, or are not the server's",
     "nts-missing": "answers came without NTS: the server has it no more, or somebody takes it out on the way",
     "nts-unique-id": "answers to no request of ours were refused: somebody may be spoofing the server",
+}
+
+_NETWORK_ADVICE = {
+    os.strerror(errno.ECONNREFUSED): "that host is there, and no program listens on the port, or a firewall says so",
+    os.strerror(
+        errno.EHOSTUNREACH
+    ): "nobody answers at that address on its network: is the host on, the address right?",
+    os.strerror(errno.ENETUNREACH): "this machine has no route there: is its network up, and of that IP version?",
+    os.strerror(errno.EACCES): "a firewall, here or on the way, forbids it",
+    os.strerror(errno.EPERM): "a firewall of this machine forbids it",
 }
 
 _ASKED = ("ntp", "pool", "csptp", "roughtime")
@@ -79,6 +91,9 @@ def _about_source(entry: Mapping[str, Any], *, keyed: bool) -> list[str]:
             f"{entry['sent']} requests were sent to {entry['address']}, {entry['received']} valid answers came; "
             f"of the last eight requests {entry['reach']} were answered."
         )
+    if entry["trouble"] is not None:
+        advice = _NETWORK_ADVICE.get(entry["trouble"])
+        lines.append(f"The network says of them: {entry['trouble']}{f' ({advice})' if advice else ''}.")
     if entry["draft"] is not None:
         lines.append(f"It speaks NTP version {entry['version']}, which is experimental: {entry['draft']}.")
     secured = entry["details"].get("nts")

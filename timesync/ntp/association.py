@@ -149,6 +149,7 @@ class Association:
         provisional: bool,
         draft: str | None,
         excluded: str | None,
+        trouble: str | None,
     ) -> SourceStatus:
         """All of it, for selection and display.
 
@@ -159,6 +160,7 @@ class Association:
             provisional: It is believed only for want of better.
             draft: The draft of the NTP version that it speaks.
             excluded: Why it may not be selected, unless it refuses us altogether.
+            trouble: What the network says of requests.
         """
         last = self._last
         stratum = MAX_STRATUM if last is None or last.stratum == 0 else min(last.stratum, MAX_STRATUM)
@@ -182,6 +184,7 @@ class Association:
             provisional=provisional,
             version=None if last is None else last.version,
             draft=draft,
+            trouble=trouble,
         )
 
     def _excluded(self, otherwise: str | None) -> str | None:

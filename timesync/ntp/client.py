@@ -23,7 +23,7 @@ from timesync.base.machine import (
 )
 from timesync.base.measure import Measurement, Quality, SourceStatus, Stamp
 from timesync.base.time import ZERO, Duration, Instant, Mono
-from timesync.ntp.association import LOOP_TEXT, Association, Heard
+from timesync.ntp.association import LOOP_TEXT, REACH_BITS, Association, Heard
 from timesync.ntp.auth import SymmetricKey
 from timesync.ntp.authenticator import Authenticator, KeyAuthenticator
 from timesync.ntp.client_interleaved import Interleaved, InterleavedAsk
@@ -144,6 +144,8 @@ class Client:
         self._token = 0
         self._exchange: Exchange | None = None
         self._trouble: str | None = None
+        self._noted: str | None = None
+        self._untold = 0
 
     # -- the Machine protocol
 
@@ -199,12 +201,16 @@ class Client:
         """The network says that the request cannot arrive (ICMP).
 
         That may be forged, so the answer is still waited for. The words are noted once, until the server is
-        heard again.
+        heard again; status has them for eight requests, since routers do not tell each time.
         """
         exchange = self._exchange
-        if exchange is None or exchange.token != token or text == self._trouble:
+        if exchange is None or exchange.token != token:
             return []
-        self._trouble = text
+        exchange.trouble = self._trouble = text
+        self._untold = 0
+        if text == self._noted:
+            return []
+        self._noted = text
         return [self._note("warning", "ntp-network-error", f"{self._settings.remote}: {text}")]
 
     def set_poll(self, log2: int, now: Instant[Mono]) -> None:
@@ -243,6 +249,7 @@ class Client:
             provisional=self._authenticator.provisional,
             draft=self._speech.draft,
             excluded=self._speech.excluded,
+            trouble=self._trouble,
         )
 
     # -- sending
@@ -268,6 +275,9 @@ class Client:
             exchange.t1_settled = True
             return self._complete(exchange, exchange.answer)
         self._exchange = None
+        self._untold += exchange.trouble is None
+        if self._untold >= REACH_BITS:
+            self._trouble = None
         self._pacing.lost()
         self._interleaved.lost(asked=exchange.request.receive != 0)
         effects: list[Effect] = [Done(exchange.token), *self._turn(self._speech.lost(exchange.request))]
@@ -289,7 +299,7 @@ class Client:
         self._pacing.answered(revived=revived)
         self._pacing.allowed(said.least_poll)
         self._interleaved.answered(asked=exchange.request.receive != 0, interleaved=interleaved)
-        self._trouble = None
+        self._trouble = self._noted = None
         if revived:
             effects.append(self._note("info", "ntp-reachable", f"{self._settings.remote} answers"))
         effects += self._turn(self._speech.accepted(exchange.request, said))

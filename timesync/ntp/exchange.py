@@ -215,6 +215,7 @@ class Exchange:
         t1: Our transmit stamp; None until it is known, or when it was lost.
         t1_settled: The runtime has said what ``t1`` is.
         answer: Held until ``t1`` is settled; the answer may come first.
+        trouble: What the network said of the request, if anything.
     """
 
     token: int
@@ -223,6 +224,7 @@ class Exchange:
     t1: Stamp | None = None
     t1_settled: bool = False
     answer: Answer | None = None
+    trouble: str | None = None
 
 
 def parse_answer(data: bytes, version: int) -> NtpPacket | DropReason:

@@ -59,7 +59,7 @@ def entry(facts: RoughtimeFacts) -> dict[str, Any]:
     """
     unknown = (
         "uncertainty_s", "jitter_s", "stratum", "reference_id", "leap", "version", "draft", "timestamping",
-        "reach_register", "root_delay_s", "root_dispersion_s",
+        "reach_register", "root_delay_s", "root_dispersion_s", "trouble",
     )  # fmt: skip
     return {
         "name": facts.name,

@@ -185,7 +185,7 @@ class Snapshot:
         return {
             "schema": SCHEMA,
             "state": core.state.value,
-            "reason": core.reason,
+            "reason": self._reason(),
             "holdover_s": _holdover_s(core),
             "holdover_left_s": None if core.holdover_left is None else core.holdover_left.s(),
             "served_clock": core.served,
@@ -216,6 +216,13 @@ class Snapshot:
             "ptp": [instance_object(view) for view in self.instances],
             "warnings": list(self.warnings),
         }
+
+    def _reason(self) -> str:
+        """Why the served clock is as it is; the core does not know of sources that cannot even be asked."""
+        if self.core.state is not ServoState.ACQUIRING or self.core.sources or not self.unresolved:
+            return self.core.reason
+        _, why = next(iter(self.unresolved.values()))
+        return f"no source can be asked: {why}"
 
     def clocks(self) -> dict[str, Any]:
         """The object of ``timesync clocks --json``."""
@@ -327,6 +334,7 @@ class Snapshot:
             "draft": None if status is None else status.draft,
             "timestamping": _timestamping(status),
             "last_sample_age_s": age,
+            "trouble": None if status is None else status.trouble,
             **track_object(view.track),
             "samples": view.samples,
             "outliers": view.outliers,
@@ -344,7 +352,7 @@ def _unresolved(name: str, kind: str, reason: str) -> dict[str, Any]:
     fields = dict.fromkeys(
         ("address", "clock", "offset_s", "uncertainty_s", "error_bound_s", "delay_s", "jitter_s", "poll_s", "stratum",
          "reference_id", "leap", "version", "draft", "timestamping", "last_sample_age_s", "reach_register",
-         "root_delay_s", "root_dispersion_s"),
+         "root_delay_s", "root_dispersion_s", "trouble"),
     )  # fmt: skip
     zeros = dict.fromkeys(("reach", "samples", "outliers", "sent", "received"), 0)
     flags = dict.fromkeys(("authenticated", "interleaved", "trusted", "noselect"), False)

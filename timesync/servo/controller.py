@@ -49,6 +49,9 @@ _FELT = 1e-11
 _FREE_STEP_S = 20e-6
 """linuxptp's ``first_step_threshold``."""
 
+_REGISTER = 8
+"""Requests that the reach register knows of."""
+
 _WORST = Duration.from_s(16)
 """The kernel's own limit for its error estimates, beyond which it calls itself unsynchronized."""
 
@@ -420,5 +423,6 @@ class Controller:
 
 
 def _matters(status: SourceStatus) -> tuple[object, ...]:
-    """What of a status selection goes by."""
-    return status.reach == 0, status.excluded, status.leap, status.stratum, status.provisional
+    """What of a status selection goes by, and what its reasons tell."""
+    silent = min(status.sent, _REGISTER) if status.reach == 0 else None
+    return silent, status.trouble, status.excluded, status.leap, status.stratum, status.provisional

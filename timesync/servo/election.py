@@ -139,7 +139,7 @@ class Election:
             return Ruling(SourceState.EXCLUDED, status.excluded)
         if status is not None and status.sent >= 1 and status.reach == 0 and (status.sent > 3 or candidate):
             count = min(status.sent, 8)
-            asked = f"none of the last {count} requests was answered"
+            asked = f"none of the last {count} requests was answered{_said(status.trouble)}"
             due = f"nothing has come from it, {count} times in a row"
             return Ruling(SourceState.UNREACHABLE, due if source.advisor is None else asked)
         if (
@@ -217,10 +217,15 @@ class Election:
         self._lineage.feeds = plan(references, links)
 
 
+def _said(trouble: str | None) -> str:
+    """What the network says of requests, behind what came of them."""
+    return "" if trouble is None else f" ({trouble})"
+
+
 def _unmeasured(source: Source) -> str:
     """Why nothing can be said of a source's offset."""
     if not isinstance(source, Link) or not source.tracker.samples:
-        return "no measurement yet"
+        return f"no measurement yet{_said(None if source.status is None else source.status.trouble)}"
     if source.quality is None or not source.far.fusion.ready:
         return f"clock {source.spec.parent} does not know the time itself"
     return "no measurement since one of the two clocks was set"

@@ -209,7 +209,10 @@ def _why_not(model: ClockModel) -> str:
     states = [source.ruling.state for source in model.sources.values()]
     count = len(states)
     if all(state is SourceState.UNREACHABLE for state in states):
-        return "no source answers" if count > 1 else "the only source does not answer"
+        what = "no source answers" if count > 1 else "the only source does not answer"
+        troubles = {None if source.status is None else source.status.trouble for source in model.sources.values()}
+        trouble = troubles.pop() if len(troubles) == 1 else None  # where all have the same one, it is the reason
+        return what if trouble is None else f"{what} ({trouble})"
     if all(state is SourceState.WAITING for state in states):
         return "waiting for the first measurements"
     # References before links to other clocks, which only ever pass on what those know.
