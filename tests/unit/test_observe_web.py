@@ -149,6 +149,7 @@ def test_history_comes_in_columns(tmp_path: Path) -> None:
         ("/api/v1/history?series=x&points=2001", "points is an integer from 1 to 2000"),
         ("/api/v1/history?series=x&points=", "points is an integer from 1 to 2000"),
         ("/api/v1/history?series=x&points=1&points=2", "points is given more than once"),
+        ("/api/v1/history?series=x&unknown=0", "unknown is error or null"),
         ("/api/v1/history?series=x&from=99&to=98", "from is before to"),
         ("/api/v1/history?series=x&from=1e9", "from is an integer from -3162240000 to 8589934592"),
         ("/api/v1/history?series=x&to=" + "9" * 4000, None),
@@ -167,6 +168,28 @@ def test_a_question_that_makes_no_sense_is_told_why(tmp_path: Path, path: str, s
             assert answer.status == 400
             if says is not None:
                 assert {"error": says} == answer.json()
+
+    run(story())
+
+
+def test_a_series_that_there_is_not_is_told_with_those_that_there_are(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with bench(tmp_path) as page:
+            page.say(0)
+            names = (await page.get("/api/v1/series")).json()["series"]
+            for path in ("history?series=clock/system/offset_s&series=clock/sistem/offset_s", "history?series=nope"):
+                answer = await page.get(f"/api/v1/{path}")
+                assert (404, names) == (answer.status, answer.json()["series"])
+                hint = "; did you mean clock/system/offset_s?" if "sistem" in path else ""
+                assert f"there is no series {path.rpartition('=')[2]}{hint}" == answer.json()["error"]
+            answer = await page.get("/api/v1/stability?series=nope/offset_s")
+            assert (404, names) == (answer.status, answer.json()["series"])
+
+            # The page asks for what has no value yet, such as a source that has not answered.
+            answer = await page.get("/api/v1/history?series=nope&from=-2&unknown=null")
+            assert (200, {"nope": {"mean": [None, None]}}) == (answer.status, answer.json()["series"])
+            answer = await page.get("/api/v1/stability?series=nope/offset_s&unknown=null")
+            assert (200, []) == (answer.status, answer.json()["points"])
 
     run(story())
 

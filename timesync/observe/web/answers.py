@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -27,6 +28,20 @@ _CURVE: Final = 48
 
 class AskedWronglyError(Exception):
     """The question makes no sense; the message is for who asked."""
+
+
+class UnknownSeriesError(Exception):
+    """There is no such series; the message is for who asked.
+
+    Attributes:
+        known: The names of all that there are.
+    """
+
+    def __init__(self, name: str, known: tuple[str, ...]) -> None:
+        near = difflib.get_close_matches(name[:200], known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        super().__init__(f"there is no series {name[:200] or 'without a name'}{hint}")
+        self.known = known
 
 
 class NothingKnownError(Exception):
@@ -111,8 +126,19 @@ def series(history: History) -> dict[str, Any]:
     return {"schema": SCHEMA, "series": list(history.series())}
 
 
+def must_be_known(history: History, names: Iterable[str]) -> None:
+    """Raises UnknownSeriesError for the first of them that has never had a value."""
+    known = history.series()
+    for name in names:
+        if name not in known:
+            raise UnknownSeriesError(name, known)
+
+
 def past(history: History, names: list[str], span: tuple[int, int], points: int) -> dict[str, Any]:
-    """Series over time, as columns. ``low`` and ``high`` are left out where a step has one value."""
+    """Series over time, as columns. ``low`` and ``high`` are left out where a step has one value.
+
+    A series that there is not gives columns without a value; see ``must_be_known``.
+    """
     found: dict[str, Any] = {}
     step_s, at_s = 1, []
     for name in names:

@@ -77,6 +77,8 @@ class Routes:
             return await handler(request)
         except answers.AskedWronglyError as error:
             return _json(request, {"error": str(error)}, status=400)
+        except answers.UnknownSeriesError as error:
+            return _json(request, {"error": str(error), "series": list(error.known)}, status=404)
         except answers.NothingKnownError as error:
             return _json(request, {"error": str(error)}, status=503)
         except sqlite3.Error as error:
@@ -123,13 +125,29 @@ class Routes:
             raise answers.AskedWronglyError(f"series is given once to {answers.SERIES_AT_ONCE} times")
         span = answers.span_of(_once(request), int(time.time()), 600)
         points = answers.whole(_once(request), "points", 600, 1, answers.POINTS)
-        return await self._looked_up(request, lambda: answers.past(self._history, names, span, points))
+        return await self._of_series(request, names, lambda: answers.past(self._history, names, span, points))
 
     async def _stability(self, request: web.Request) -> web.StreamResponse:
         asked = _once(request)
         span = answers.span_of(asked, int(time.time()), 3600)
         name, kind = asked.get("series", ""), asked.get("kind", "adev")
-        return await self._looked_up(request, lambda: answers.stable(self._history, name, kind, span))
+        return await self._of_series(request, [name], lambda: answers.stable(self._history, name, kind, span))
+
+    async def _of_series(
+        self, request: web.Request, names: list[str], look: Callable[[], dict[str, Any]]
+    ) -> web.StreamResponse:
+        """The answer, if there are such series; with ``unknown=null`` one that there is not has no values."""
+        unknown = _once(request).get("unknown", "error")
+        if unknown not in ("error", "null"):
+            raise answers.AskedWronglyError("unknown is error or null")
+
+        def of_known() -> dict[str, Any]:
+            found = look()
+            if unknown == "error":
+                answers.must_be_known(self._history, names)
+            return found
+
+        return await self._looked_up(request, of_known)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         begin, end = answers.span_of(_once(request), int(time.time()), 7 * 86_400)

@@ -230,7 +230,7 @@ class StabilityPlot {
     const asked = `${this.kind.value} ${this.series.value}`;
     this.asked = asked;
     try {
-      const found = await ask("/api/v1/stability", [["series", this.series.value], ["kind", this.kind.value], ["from", -(this.span ?? 3600)]]);
+      const found = await ask("/api/v1/stability", [["series", this.series.value], ["kind", this.kind.value], ["from", -(this.span ?? 3600)], ["unknown", "null"]]);
       if (this.asked === asked) this.show(found);
     } catch { say(this.note, "not available now"); }
   }
@@ -346,7 +346,7 @@ export class Plots {
     const plots = this.plots;
     for (const plot of plots) {
       try {
-        const found = await ask("/api/v1/history", [...plot.names().map((name) => ["series", name]), ["from", -range[1]], ["points", range[2]]]);
+        const found = await ask("/api/v1/history", [...plot.names().map((name) => ["series", name]), ["from", -range[1]], ["points", range[2]], ["unknown", "null"]]);
         if (this.range === range && this.plots === plots) plot.fill(found, plot.range !== range);
         plot.range = range;
       } catch { /* live values come all the same, and the next time is soon */ }
