@@ -313,6 +313,7 @@ def test_purging_after_uninstalling_leaves_nothing(machine: Machine) -> None:
     write(machine.root, "etc/timesync/timesync.yaml", "profile: ntp-server\n")
     write(machine.root, f"{UNIT}.d/alone.conf", "[Unit]\n")
     write(machine.root, "var/lib/timesync/drift", "1")
+    write(machine.root, "var/log/timesync/measurements-1.csv", "")
     told = machine.call("uninstall").output
     assert "/etc/timesync/timesync.yaml (it is yours; --purge removes it)" in told
     write(machine.root, "etc/passwd", "root:x:0:0::/root:/bin/sh\ntimesync:x:990:990::/:/bin/false\n")
@@ -332,6 +333,7 @@ def test_purging_after_uninstalling_leaves_nothing(machine: Machine) -> None:
         f"removed   /{UNIT}.d/alone.conf",
         "removed   /etc/timesync, with all that is in it",
         "removed   /var/lib/timesync, with all that is in it",
+        "removed   /var/log/timesync, with all that is in it",
     ] == [line for line in done.output.splitlines() if line.startswith("removed")]
     assert [line for line in tried.output.splitlines() if line.startswith("removed")] == [
         line for line in done.output.splitlines() if line.startswith("removed")

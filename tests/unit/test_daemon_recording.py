@@ -64,6 +64,17 @@ def test_what_the_daemon_did_is_recorded_from_its_beginning_and_replays(place: P
         assert NOBODY == written.stat().st_uid
 
 
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_operators_may_read_what_is_recorded(place: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        assert _refused(place / "deeper" / "records") is None
+    finally:
+        os.umask(before)
+    made = (place / "deeper", place / "deeper" / "records")
+    assert [0o755, 0o755] == [path.stat().st_mode & 0o777 for path in made]
+
+
 def test_a_directory_that_the_observer_may_not_write_to_is_a_warning(place: Path) -> None:
     directory = place / "records"
     directory.mkdir(mode=0o500)

@@ -14,6 +14,7 @@ from record_support import WAN, record
 from timesync.config.observe import Measurements
 from timesync.observe.records import files as records_files
 from timesync.observe.records import rows
+from timesync.observe.records.files import compress, prune
 from timesync.observe.records.reader import files, read, read_file
 from timesync.observe.records.rows import COLUMNS, RecordError, Row
 from timesync.observe.records.writer import Writer
@@ -106,6 +107,48 @@ def test_old_files_that_cannot_be_deleted_spoil_no_recording(tmp_path: Path) -> 
     made.close()
     later = sorted(path for path in tmp_path.iterdir() if path.name not in (name, new.name))
     assert [[rows.BEGIN, rows.STATUS]] == [kinds(path) for path in later]  # what it builds upon is there
+
+
+def test_a_file_that_is_pruned_before_it_is_compressed_is_no_trouble(tmp_path: Path) -> None:
+    compress(tmp_path / "measurements-20240101T000000.000Z.csv")
+    assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_what_is_pruned_while_it_is_compressed_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Before it has its new name, or right afterwards."""
+    old = tmp_path / "measurements-20240101T000000.000Z.csv"
+    old.write_text(",".join(COLUMNS) + "\n")
+    replace = Path.replace
+
+    def pruning(self: Path, target: Path) -> Path:
+        if when == "before":
+            prune(tmp_path, 0)
+        found = replace(self, target)
+        if when == "after":
+            prune(tmp_path, 0)
+        return found
+
+    monkeypatch.setattr(Path, "replace", pruning)
+    compress(old)
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_all_may_read_what_is_recorded_whatever_the_umask(tmp_path: Path) -> None:
+    old = tmp_path / "measurements-20240101T000000.000Z.csv"
+    old.write_text(",".join(COLUMNS) + "\n")
+    before = os.umask(0o077)
+    try:
+        made = writer(tmp_path)
+        made.take([status(NOON)])
+        made.tidy()
+    finally:
+        os.umask(before)
+    assert made.path is not None
+    found = {path: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert {made.path: 0o644, old.with_name(f"{old.name}.gz"): 0o644} == found
 
 
 def test_what_a_power_cut_left_is_compressed_and_half_a_compression_is_removed(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from timesync.config.schema import Observe
 from timesync.daemon.doctor import steering
 from timesync.daemon.doctor.check import State
 from timesync.daemon.doctor.machine import SERVICE, this_machine
+from timesync.daemon.service import steps
 from timesync.daemon.service.files import Layout, items
 from timesync_drivers import access, units
 
@@ -84,6 +85,9 @@ def test_its_directories_are_those_of_the_defaults() -> None:
     assert str(Path(observe.control).parent) == f"/run/{_service('RuntimeDirectory')}"
     assert observe.state == f"/var/lib/{_service('StateDirectory')}"
     assert str(Path(DEFAULT_FILE).parent) == f"/etc/{_service('ConfigurationDirectory')}"
+    # Read by operators; systemd's own default for it is 0755.
+    assert steps.LOGS == f"/var/log/{_service('LogsDirectory')}"
+    assert "LogsDirectoryMode" not in _parsed(UNIT)["Service"]
 
 
 def test_what_another_try_would_not_mend_is_not_tried_again() -> None:

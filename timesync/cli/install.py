@@ -69,7 +69,7 @@ def install(
 
 @click.command()
 @click.option("--root", metavar="DIR", default="/", type=click.Path(), help="Of a machine's root directory.")
-@click.option("--purge", is_flag=True, help="Also /etc/timesync, /var/lib/timesync, what you changed, and the user.")
+@click.option("--purge", is_flag=True, help="Also configuration, state and recordings, what you changed, and the user.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
 def uninstall(root: str, purge: bool, dry_run: bool) -> None:
     """Take away what `timesync install` made; the program itself stays.

@@ -274,17 +274,26 @@ def _name_of(bound: socket.socket) -> str:
 def _directory(observe: Observe) -> str | None:
     """A directory that the observer may write to, although it is somebody else where the daemon is root."""
     path = Path(observe.state) / "observer"
-    return str(path) if _given(path) else None
+    return str(path) if _given(path, 0o750) else None
 
 
-def _given(path: Path) -> bool:
+def _given(path: Path, mode: int) -> bool:
+    """Make a directory of this mode that is the observer's own; whether that could be done."""
     try:
-        path.mkdir(mode=0o750, parents=True, exist_ok=True)
+        _made(path, mode)
         if os.geteuid() == 0:
             os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     except OSError:
         return False
     return True
+
+
+def _made(path: Path, mode: int) -> None:
+    """Make a directory, and those above it for all to enter, whatever the umask is. Raises OSError."""
+    if not path.is_dir():
+        _made(path.parent, 0o755)
+        path.mkdir(exist_ok=True)
+        path.chmod(mode)
 
 
 def _refused(directory: Path) -> str | None:
@@ -294,7 +303,7 @@ def _refused(directory: Path) -> str | None:
     """
     try:
         if not directory.exists():
-            if not _given(directory):
+            if not _given(directory, 0o755):  # for operators to read, as the logs of other time daemons are
                 return f"observe.measurements: {directory} cannot be made; make it, and let this user write there"
             return None
         found = directory.stat()

@@ -10,7 +10,7 @@ from pathlib import Path
 from timesync.config.load import DEFAULT_FILE
 from timesync.daemon.service.files import Item
 from timesync.daemon.service.plan import RECORD, Change, Record, Step, at, digest, write_record
-from timesync.daemon.service.steps import HOME, USER, Command
+from timesync.daemon.service.steps import HOME, LOGS, USER, Command
 from timesync_drivers import access
 
 Run = Callable[[Sequence[str]], tuple[int, str]]
@@ -80,7 +80,7 @@ def own_state(root: Path) -> None:
 
 
 def remove(root: Path, changes: Iterable[Change], record: Record, *, purge: bool) -> None:
-    """Remove files, the record and directories of ours that are empty then, with ``purge`` configuration and state."""
+    """Remove files, the record and directories of ours that are empty then, with ``purge`` all of the daemon's."""
     for change in changes:
         if change.step is Step.REMOVE:
             at(root, change.path).unlink(missing_ok=True)
@@ -94,8 +94,8 @@ def remove(root: Path, changes: Iterable[Change], record: Record, *, purge: bool
 
 
 def folders_to_purge(root: Path) -> list[str]:
-    """The directories of configuration and state that are there; not where somebody put a link instead."""
-    places = ((path, at(root, path)) for path in (_CONFIGURATION, HOME))
+    """The directories of configuration, state and logs that are there; not where somebody put a link instead."""
+    places = ((path, at(root, path)) for path in (_CONFIGURATION, HOME, LOGS))
     return [path for path, place in places if place.is_dir() and not place.is_symlink()]
 
 

@@ -13,6 +13,9 @@ from timesync_drivers import access, units
 USER = "timesync"
 HOME = "/var/lib/timesync"
 """The state of the daemon, and its user's home; the unit's StateDirectory."""
+LOGS = "/var/log/timesync"
+"""Recordings; the unit's LogsDirectory."""
+
 _COMMENT = "Time synchronization"
 _INSTANCES = ("ptp4l@*.service", "phc2sys@*.service", "ptp4l.service")
 """linuxptp's units that nothing can name in advance; they keep the sockets of PTP to themselves."""

@@ -15,6 +15,9 @@ from typing import Final
 from timesync.observe.records.rows import COLUMNS, Row, cells, json_line
 
 PREFIX: Final = "measurements-"
+_MODE: Final = 0o644
+"""For all to read: operators make reports and replays of recordings."""
+
 _LEVEL: Final = 6
 _NS_PER_DAY: Final = 86_400 * 1_000_000_000
 
@@ -43,12 +46,13 @@ class OpenFile:
             if not self.path.with_name(f"{self.path.name}.gz").exists():
                 try:
                     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-                    self._descriptor = os.open(self.path, flags, 0o644)
+                    self._descriptor = os.open(self.path, flags, _MODE)
                 except FileExistsError:
                     continue
                 break
         else:
             raise FileExistsError(f"{self.path} and a thousand others are there")
+        os.fchmod(self._descriptor, _MODE)  # whatever the umask is: the unit's keeps files of state from others
         if form == "csv":
             self._waiting += (",".join(COLUMNS) + "\n").encode()
             try:
@@ -116,7 +120,10 @@ class OpenFile:
 
 
 def compress(path: Path) -> None:
-    """Put a file under its name with ``.gz``; one that is there twice after a power cut is whole. Raises OSError."""
+    """Put a file under its name with ``.gz``; one that is there twice after a power cut is whole. Raises OSError.
+
+    Meanwhile the file may be pruned, in another thread: then nothing is left of it under either name.
+    """
     packed = path.with_name(f"{path.name}.gz")
     part = path.with_name(f"{path.name}.gz.part")
     try:
@@ -124,12 +131,21 @@ def compress(path: Path) -> None:
             with gzip.GzipFile("", "wb", _LEVEL, file, 0) as target:
                 shutil.copyfileobj(source, target, 1 << 16)
             file.flush()
+            os.fchmod(file.fileno(), _MODE)
             os.fsync(file.fileno())
         part.replace(packed)
+    except FileNotFoundError:
+        part.unlink(missing_ok=True)
+        if path.exists():  # what is not there is another file, or the directory
+            raise
+        return
     except OSError:
         part.unlink(missing_ok=True)
         raise
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        packed.unlink(missing_ok=True)
 
 
 def sweep(directory: Path) -> None:
