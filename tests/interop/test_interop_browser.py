@@ -81,6 +81,17 @@ def test_the_demonstration_is_seen_to_lock_on_a_wall_and_on_a_phone(
         # A clock that is minutes off, which this one is not, has a sign too.
         offsets = "async () => (await import('/js/units.js').then(({ signed }) => [-200, 200, -5, -1e-15].map(signed)))"
         assert ["\N{MINUS SIGN}3 min 20 s", "+3 min 20 s", "\N{MINUS SIGN}5.00 s", "0.00 ns"] == page.evaluate(offsets)
+        # An axis is as wide as its labels are drawn, with 15 pixels beside them: uPlot's mark and gap.
+        widths = """async () => {
+            const { wideEnough } = await import('/js/plots.js');
+            const ctx = document.createElement('canvas').getContext('2d');
+            return ['\N{MINUS SIGN}19.98345 ppm', '\N{MINUS SIGN}100.0000 mmmm', '0', null].map((one) => {
+                const size = wideEnough({ ctx }, [one]);
+                ctx.font = '11px system-ui, sans-serif';
+                return size - ctx.measureText(one ?? '').width;
+            });
+        }"""
+        assert all(room >= 15 for room in page.evaluate(widths))
         expect(page.locator("#sources tbody tr")).to_have_count(5)
         expect(page.locator("#sources")).to_contain_text("selected")
         expect(page.locator("svg.sky .sat")).to_have_count(12)

@@ -141,6 +141,33 @@ def test_the_plots_are_xml_with_what_they_should_show() -> None:
         assert all(0 <= y <= 260 for y in numbers[1::2])
 
 
+def test_a_start_does_not_make_a_flat_line_of_the_rest_and_is_told() -> None:
+    """A second at half a second off, and then an hour within a microsecond, with a bound of ten."""
+    made = Material("a test", served="a")
+    made.clocks["a"] = ClockTrack()
+    for second in range(3600):
+        at = EPOCH_S + second
+        made.clocks["a"].offset.add(at, 1e-6 * math.sin(second) if second else 0.5)
+        made.clocks["a"].bound.add(at, 1e-5)
+        made.clocks["a"].frequency.add(at, 20.0 + 0.01 * math.sin(second) if second else -400.0)
+    made.sources["b"] = made.clocks["a"].offset
+    page, _ = render(made, Wishes(), EPOCH_S + 3600)
+    strict(page)
+
+    drawn = plots(page)
+    for title, units in (("Offset of clock", "µs"), ("Offset from source", "µs"), ("Frequency", "")):
+        (plot,) = (one for one in drawn if (one.findtext(f"{SVG}title") or "").startswith(title))
+        labels = [one.text or "" for one in plot.findall(f"{SVG}text") if one.get("text-anchor") == "end"]
+        assert {units} == {label.partition(" ")[2] for label in labels}, labels
+        (clip,) = plot.findall(f"{SVG}clipPath")
+        assert {f"url(#{clip.get('id')})"} == {one.get("clip-path") for one in plot.findall(f"{SVG}path")}
+    assert 3 == page.count("Beyond the edges")
+    assert 2 == page.count("the offset in 1 of 401 stretches of time, first at ")
+    assert "500 ms" in page
+    assert "which have -400.0000 ppm to 20." in page
+    assert "Beyond the edges" not in render(material(), Wishes(), EPOCH_S + 3600)[0]
+
+
 def test_the_histogram_counts_every_value() -> None:
     made = material()
     page, _ = render(made, Wishes(), EPOCH_S)

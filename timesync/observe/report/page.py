@@ -12,7 +12,7 @@ from typing import Final
 from timesync import __version__
 from timesync.observe.quantiles import percentile, rms
 from timesync.observe.report.material import ClockTrack, Material, Series, evenly
-from timesync.observe.report.svg import Plot, binned, second_labels, spread, time_labels
+from timesync.observe.report.svg import Bin, Plot, binned, second_labels, time_labels, typical
 from timesync.observe.report.verdict import Verdict, judge, written
 from timesync.observe.stability import MASKS, STATISTICS, Mask, Point
 
@@ -136,22 +136,36 @@ def _offset_plot(name: str, track: ClockTrack, span: tuple[float, float]) -> str
     bounds = binned(bound.at_s, bound.values, bound.lows, bound.highs, span) if len(bound) else []
     every = [end for piece in lines for one in piece for end in (one.low, one.high)]
     every += [sign * one.high for piece in bounds for one in piece for sign in (1, -1)]
-    plot.axes(_wide(span), spread(every))
+    plot.axes(_wide(span), typical(every))
     plot.grid(time_labels(span), second_labels(plot.y))
     plot.band("band", [[(one.at, -one.high, one.high) for one in piece] for piece in bounds])
     plot.band("band", [[(one.at, one.low, one.high) for one in piece] for piece in lines])
     plot.line("line", [[(one.at, one.mean) for one in piece] for piece in lines])
-    return plot.render()
+    return plot.render() + _beyond(plot, lines, written, "offset") + _beyond(plot, bounds, written, "bound")
+
+
+def _beyond(plot: Plot, pieces: list[list[Bin]], write: Callable[[float], str], what: str) -> str:
+    """What of a series the edges of its plot leave out, in words; the table of percentiles has its largest value."""
+    every = [one for piece in pieces for one in piece]
+    beyond = [one for one in every if one.low < plot.y.first or one.high > plot.y.last]
+    if not beyond:
+        return ""
+    low, high = min(one.low for one in beyond), max(one.high for one in beyond)
+    reach = write(low) if low == high else f"{write(low)} to {write(high)}"
+    return (
+        f'<p class="small">Beyond the edges: the {what} in {len(beyond)} of {len(every)} stretches of time, first at '
+        f"{_moment(beyond[0].at)}, which have {escape(reach)}.</p>"
+    )
 
 
 def _frequency_plot(name: str, series: Series, span: tuple[float, float]) -> str:
     plot = Plot(f"Frequency error of clock {name}", height=_SOURCE_HEIGHT)
     lines = binned(series.at_s, series.values, series.lows, series.highs, span)
-    plot.axes(_wide(span), spread(end for piece in lines for one in piece for end in (one.low, one.high)))
+    plot.axes(_wide(span), typical(end for piece in lines for one in piece for end in (one.low, one.high)))
     plot.grid(time_labels(span), _plain_labels(plot))
     plot.band("band", [[(one.at, one.low, one.high) for one in piece] for piece in lines])
     plot.line("line", [[(one.at, one.mean) for one in piece] for piece in lines])
-    return plot.render()
+    return plot.render() + _beyond(plot, lines, lambda ppm: f"{ppm:.4f} ppm", "frequency")
 
 
 def _plain_labels(plot: Plot) -> list[tuple[float, str]]:
@@ -258,11 +272,11 @@ def _sources(sources: dict[str, Series], span: tuple[float, float]) -> str:
     for name, series in sources.items():
         plot = Plot(f"Offset from source {name}", height=_SOURCE_HEIGHT)
         lines = binned(series.at_s, series.values, series.lows, series.highs, span)
-        plot.axes(_wide(span), spread(end for piece in lines for one in piece for end in (one.low, one.high)))
+        plot.axes(_wide(span), typical(end for piece in lines for one in piece for end in (one.low, one.high)))
         plot.grid(time_labels(span), second_labels(plot.y))
         plot.band("band", [[(one.at, one.low, one.high) for one in piece] for piece in lines])
         plot.line("line", [[(one.at, one.mean) for one in piece] for piece in lines])
-        parts += [f"<h3>{escape(name)}</h3>", plot.render()]
+        parts += [f"<h3>{escape(name)}</h3>", plot.render() + _beyond(plot, lines, written, "offset")]
     parts += [_percentiles("source", [(name, series, written) for name, series in sources.items()]), "</section>"]
     return "\n".join(parts)
 

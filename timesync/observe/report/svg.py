@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 from typing import Final
+from zlib import crc32
+
+from timesync.observe.quantiles import percentile
 
 WIDTH: Final = 860
 HEIGHT: Final = 240
@@ -74,14 +77,27 @@ def spread(values: Iterable[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
+def typical(values: Iterable[float]) -> tuple[float, float]:
+    """The ends of an axis that most of these values need, generously, as on the web page.
+
+    A few that are far out, as at a start, would make a flat line of all others: they lie beyond the edge.
+    """
+    found = sorted(value for value in values if math.isfinite(value))
+    if not found:
+        return spread(found)
+    tenth, ninth = percentile(found, 10), percentile(found, 90)
+    return spread((max(found[0], 2 * tenth - ninth), min(found[-1], 2 * ninth - tenth)))
+
+
 class Plot:
-    """One plot being drawn."""
+    """One plot being drawn; what lies beyond its edges is not seen."""
 
     def __init__(self, title: str, *, width: int = WIDTH, height: int = HEIGHT) -> None:
         self._title = title
         self._width = width
         self._height = height
         self._parts: list[str] = []
+        self._clip = f"in-{crc32(title.encode()):08x}"
         self.x = self.y = Axis(0, 1, 0, 1)
 
     def axes(self, x: tuple[float, float], y: tuple[float, float], *, log: bool = False) -> None:
@@ -114,7 +130,7 @@ class Plot:
             if piece
         )
         if path:
-            self._parts.append(f'<path class="{kind}" d="{path}"/>')
+            self._parts.append(f'<path class="{kind}" clip-path="url(#{self._clip})" d="{path}"/>')
 
     def band(self, kind: str, pieces: Iterable[Sequence[tuple[float, float, float]]]) -> None:
         """Fill between low and high: values of x, low and high."""
@@ -123,7 +139,7 @@ class Plot:
                 continue
             there = " ".join(f"{self.x(x):.1f},{self.y(high):.1f}" for x, _, high in piece)
             back = " ".join(f"{self.x(x):.1f},{self.y(low):.1f}" for x, low, _ in reversed(piece))
-            self._parts.append(f'<polygon class="{kind}" points="{there} {back}"/>')
+            self._parts.append(f'<polygon class="{kind}" clip-path="url(#{self._clip})" points="{there} {back}"/>')
 
     def dots(self, kind: str, points: Iterable[tuple[float, float]]) -> None:
         """Draw points."""
@@ -142,14 +158,12 @@ class Plot:
 
     def render(self) -> str:
         """The element."""
-        frame = (
-            f'<rect class="frame" x="{_LEFT}" y="{_TOP}" width="{self._width - _LEFT - _RIGHT}" '
-            f'height="{self._height - _TOP - _BOTTOM}"/>'
-        )
+        box = f'x="{_LEFT}" y="{_TOP}" width="{self._width - _LEFT - _RIGHT}" height="{self._height - _TOP - _BOTTOM}"'
+        clip = f'<clipPath id="{self._clip}"><rect {box}/></clipPath>'
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 {self._width} {self._height}" '
             f'width="{self._width}" height="{self._height}"><title>{escape(self._title)}</title>'
-            f"{''.join(self._parts)}{frame}</svg>"
+            f'{clip}{"".join(self._parts)}<rect class="frame" {box}/></svg>'
         )
 
 

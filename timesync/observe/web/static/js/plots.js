@@ -39,7 +39,17 @@ const plainAxis = (unit) => (_, splits) => {
   return splits.map((value) => `${value.toFixed(places).replace("-", "−")}${unit}`);
 };
 
-const wideEnough = (_, labels) => Math.max(48, 14 + 6.6 * Math.max(0, ...(labels ?? []).map((one) => String(one ?? "").length)));
+const FONT = "11px system-ui, sans-serif";
+const BESIDE = 16;
+
+/** The width of an axis with these labels: as the browser will draw them, with the mark of the grid and a gap. */
+export function wideEnough(plot, labels) {
+  plot.ctx.save();
+  plot.ctx.font = FONT;
+  const widths = (labels ?? []).map((one) => plot.ctx.measureText(String(one ?? "")).width);
+  plot.ctx.restore();
+  return Math.max(48, BESIDE + Math.ceil(Math.max(0, ...widths)));
+}
 
 /** Whether a number is a power of ten, as far as logarithms can tell. */
 const power = (value) => value !== null && Math.abs(Math.log10(value) - Math.round(Math.log10(value))) < 1e-6;
@@ -105,7 +115,7 @@ class TimePlot {
     this.plot?.destroy();
     const { spec } = this;
     const grid = { stroke: css("--grid"), width: 1 };
-    const axis = { stroke: css("--dim"), grid, ticks: grid, font: "11px system-ui, sans-serif" };
+    const axis = { stroke: css("--dim"), grid, ticks: grid, font: FONT };
     const columns = this.columns();
     const bands = columns.flatMap((one, at) => (one.line.mirror && one.sign === 1 ? [{ series: [at + 1, at + 2], fill: `${css(`--${one.line.colour}`)}26` }] : []));
     const right = spec.lines.some((one) => one.scale === "right");
@@ -263,7 +273,7 @@ class StabilityPlot {
     this.box.replaceChildren();
     if (points.length < 2) { this.tell(found.points.length < 2 ? "not enough values without a gap yet" : "the values do not vary"); return; }
     const grid = { stroke: css("--grid"), width: 1 };
-    const axis = { stroke: css("--dim"), grid, ticks: grid, font: "11px system-ui, sans-serif" };
+    const axis = { stroke: css("--dim"), grid, ticks: grid, font: FONT };
     this.plot = new uPlot({
       width: Math.max(this.box.clientWidth, 200), height: HEIGHT, legend: { show: false }, cursor: { show: false },
       scales: { x: { time: false, distr: 3, range: (_, low, high) => [oneDigit(low * 0.8), high * 1.25] }, y: { distr: 3 } },
