@@ -174,6 +174,44 @@ def test_where_chronyd_never_steps_that_is_said(line: str, count: int) -> None:
     assert all("steering.step.updates: 0" in reason for *_, reason in findings)
 
 
+def _named(text: str, word: str) -> list[tuple[Kind, str]]:
+    """What is said of words that begin so, with these words."""
+    return [(each.kind, each.word) for each in drafted("chrony.conf", text).findings if each.word.startswith(word)]
+
+
+def test_who_may_ask_for_chronyc_is_taken_over(tmp_path: Path) -> None:
+    """This machine always may; others at one address, which a line must name."""
+    start = "pool a.example.net iburst\nmakestep 1 3\n"
+    assert [(Kind.NEEDLESS, "cmdallow 127.0.0.1"), (Kind.NEEDLESS, "cmdallow ::1")] == _named(
+        f"{start}cmdallow 127.0.0.1\ncmdallow ::1\n", "cmd"
+    )
+
+    file, out = tmp_path / "chrony.conf", tmp_path / "t.yaml"
+    file.write_text(f"{start}cmdallow 127/8\ncmdallow 192.0.2\nbindcmdaddress 192.0.2.1\nbindcmdaddress 127.0.0.1\n")
+    assert 0 == run(file, "-o", out).exit_code
+    chronyc = load(out).config.observe.chronyc
+    assert chronyc is not None
+    assert ("192.0.2.1:323", ["192.0.2.0/24"]) == (str(chronyc.listen), list(map(str, chronyc.allow)))
+    assert [(Kind.MISSING, "bindcmdaddress 127.0.0.1")] == _named(file.read_text(), "bindcmd")
+
+    for anywhere in ("", "bindcmdaddress 0.0.0.0\n"):
+        text = f"{start}{anywhere}cmdallow 192.0.2.0/24\ncmdallow all\n"
+        found = [(Kind.DIFFERS, f"cmdallow {each}") for each in ("192.0.2.0/24", "0.0.0.0/0", "::/0")]
+        assert found == _named(text, "cmdallow")
+        assert not drafted("chrony.conf", text).has("observe", "chronyc")
+    assert [(Kind.NEEDLESS, "cmddeny")] == _named(f"{start}cmddeny all\n", "cmddeny")
+    assert {Kind.NEEDLESS} == {kind for kind, _ in _named(f"{start}cmdport 0\ncmdallow all\ncmddeny 1.2.3.4\n", "cmd")}
+
+
+@pytest.mark.parametrize(("line", "silent"), [("", False), ("tinker panic 0", False), ("tinker step 0.5", True)])
+def test_where_ntpd_steps_at_any_time_that_is_said(line: str, silent: bool) -> None:
+    draft = drafted("ntp.conf", f"driftfile /d\nserver a.example.net iburst\nrestrict default kod\n{line}\n")
+    found = said(draft, "no tinker step")
+    assert [] == found if silent else [(Kind.DIFFERS, 2)] == [(kind, at) for kind, at, _ in found]
+    assert all("128 ms off for 300 s" in reason and "updates: 1000000" in reason for *_, reason in found)
+    assert silent == any("tinker stepout" in reason for *_, reason in said(draft, "tinker step 0.5"))
+
+
 def test_rtcsync_is_said_with_its_line() -> None:
     draft = drafted("chrony.conf", "pool a.example.net iburst\n\nrtcsync\n")
     ((kind, line, reason),) = said(draft, "rtcsync")
@@ -500,6 +538,16 @@ def test_it_says_what_to_do_next(tmp_path: Path) -> None:
     assert f"check {out}" in last[0]
     assert f"doctor -c {out}" in last[1]
     assert "systemctl disable --now chrony chronyd" in last[2]
+    columns = {line.index(why) for line, why in zip(last, ("finds every", "what this", "those of", "has it"), strict=True)}
+    assert 1 == len(columns)
+
+
+def test_what_is_said_of_lines_is_in_their_order(tmp_path: Path) -> None:
+    file, out = tmp_path / "chrony.conf", tmp_path / "t.yaml"
+    file.write_text("pool a.example.net iburst\nmakestep 1 3\ndriftfile /d\nrtcsync\nlogdir /l\ndumpdir /d\n")
+    run(file, "-o", out)
+    found = re.findall(r"(?m)^# chrony\.conf:(\d+):", out.read_text())
+    assert ["3", "4", "5", "6"] == found
 
 
 @pytest.mark.parametrize(

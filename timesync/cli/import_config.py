@@ -145,13 +145,14 @@ def _foot(named: Sequence[tuple[Source, str]], name: str) -> list[str]:
     """What to do next."""
     services = " ".join(dict.fromkeys(service for _, form in named for service in FORMATS[form].services))
     command = own_command()
-    return [
-        "What to do next:",
-        f"  {command} check {name}          finds every error",
-        f"  {command} doctor -c {name}      what this machine lacks for it, and who else steers a clock",
-        f"  systemctl disable --now {services}     those of them that run: two that steer one clock fight",
-        "  docs/how-to/install-service.md         has it start with the machine",
+    todo = [
+        (f"{command} check {name}", "finds every error"),
+        (f"{command} doctor -c {name}", "what this machine lacks for it, and who else steers a clock"),
+        (f"systemctl disable --now {services}", "those of them that run: two that steer one clock fight"),
+        ("docs/how-to/install-service.md", "has it start with the machine"),
     ]
+    width = max(len(what) for what, _ in todo)
+    return ["What to do next:", *(f"  {what:{width}}  {why}" for what, why in todo)]
 
 
 def _write(target: Path, text: str, draft: Draft, paths: dict[int, str], *, force: bool, secret: bool) -> None:

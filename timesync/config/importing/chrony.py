@@ -8,6 +8,7 @@ from fractions import Fraction
 from math import isqrt
 
 from timesync.config.importing import chrony_serve
+from timesync.config.importing.chrony_command import chronyc
 from timesync.config.importing.chrony_reasons import MISSING, NEEDLESS
 from timesync.config.importing.draft import Draft
 from timesync.config.importing.keys import chrony_keys
@@ -259,32 +260,4 @@ def _observe(draft: Draft, book: Book) -> None:
             draft.differs(directory.mark, "logdir", "measurements go to /var/log/timesync")
         else:
             draft.needless(directory.mark, "logdir", "nothing is logged there; observe.measurements is for that")
-    _chronyc(draft, book)
-
-
-def _chronyc(draft: Draft, book: Book) -> None:
-    port, addresses = book.last("cmdport"), book.all("bindcmdaddress")
-    for line in book.all("cmdallow", "cmddeny"):
-        draft.missing(line.mark, line.name, "none: answers to chronyc are for loopback only; metrics are for others")
-    for line in book.all("cmdratelimit"):
-        draft.needless(line.mark, line.name, "answers to chronyc are for loopback only")
-    if port is not None and port.value == "0":
-        draft.needless(port.mark, "cmdport 0", "chronyc is not answered unless observe.chronyc says so")
-        for line in addresses:
-            draft.needless(line.mark, line.name, "chronyc is not answered: cmdport is 0")
-        return
-    number_of = port.value if port is not None and port.value.isdecimal() else "323"
-    local = [line for line in addresses if line.value in ("127.0.0.1", "::1")]
-    for line in addresses:
-        if line.value.startswith("/") and line.value != "/":
-            draft.put(line.mark, line.value, "observe", "chronyc", "socket")
-        elif line not in local or line != local[0]:
-            draft.missing(
-                line.mark, f"bindcmdaddress {line.value}", "none: answers to chronyc are for one loopback address"
-            )
-    if local or port is not None:
-        mark = local[0].mark if local else port.mark if port is not None else addresses[0].mark
-        host = "[::1]" if local and local[0].value == "::1" else "127.0.0.1"
-        draft.put(mark, f"{host}:{number_of}", "observe", "chronyc", "listen")
-        if port is not None and port.mark != mark:
-            draft.needless(port.mark, "cmdport", "in observe.chronyc")
+    chronyc(draft, book)

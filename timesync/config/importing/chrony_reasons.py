@@ -46,7 +46,7 @@ MISSING = {
     "authselectmode": "none: signed or not, sources count by what they are worth; trust: true is never outvoted",
     "bindacqaddress": "none: the kernel chooses the address of requests",
     "bindacqdevice": "none: the kernel chooses the way of requests",
-    "bindcmddevice": "none: answers to chronyc are for loopback only",
+    "bindcmddevice": "none: observe.chronyc.listen names an address; a firewall knows interfaces",
     "binddevice": "none: listen names addresses; a firewall knows interfaces",
     "broadcast": "none: broadcast NTP cannot be authenticated, and is not sent",
     "dscp": "none: NTP packets are not marked",

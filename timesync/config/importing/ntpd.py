@@ -21,6 +21,11 @@ _OF_SERVERS = frozenset(
     {"minpoll", "maxpoll", "key", "version", "mode", "ttl", "bias", "ca", "aead", "cert", "expire", "ask"}
 )
 _ID = re.compile("[0-9]{1,5}", re.ASCII)
+_STEPS = (
+    "ntpd steps at any time when it is more than 128 ms off for 300 s, and ends when it is more than 1000 s off; here "
+    "the first 3 updates alone may step, beyond 100 ms, later ones slew, and beyond 1000 s the clock is left alone and "
+    f"that is said. steering.step: {{threshold: 128ms, updates: {ALWAYS}}} steps at any time"
+)
 _NEEDLESS = {
     "driftfile": "the frequency is kept in observe.state, and is learnt anew once, within minutes",
     "logconfig": "observe.log.level",
@@ -191,6 +196,9 @@ def _steering(draft: Draft, book: Book) -> None:
     for line in book.all("tinker"):
         for name, value in _pairs(line):
             trying(draft, line, lambda line=line, name=name, value=value: _tinker(draft, line, name, value))  # type: ignore[misc]
+    if not draft.has("steering", "step"):
+        for line in book.all("server", "pool", "peer", "refclock")[:1]:
+            draft.differs(line.mark, "no tinker step", _STEPS)
 
 
 def _pairs(line: Line) -> Iterator[tuple[str, str]]:
@@ -218,9 +226,16 @@ def _tinker(draft: Draft, line: Line, name: str, value: str) -> None:
     match name:
         case "panic":
             draft.put(line.mark, seconds(number(value), "1s") if number(value) else "36500d", "steering", "panic")
+            if number(value):
+                reason = "beyond it the correction is refused and said, at any update; the daemon does not end"
+                draft.differs(line.mark, "tinker panic", reason)
         case "step" if number(value):
             draft.put(line.mark, seconds(number(value), "1us", "36500d"), "steering", "step", "threshold")
             draft.put(line.mark, ALWAYS, "steering", "step", "updates")
+            reason = (
+                "stepped as soon as the sources agree on it; ntpd waits until it has lasted (tinker stepout, 300 s)"
+            )
+            draft.differs(line.mark, f"tinker step {value}", reason)
         case "step":
             draft.put(line.mark, 0, "steering", "step", "updates")
         case _:

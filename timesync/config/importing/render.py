@@ -62,7 +62,8 @@ def _place(mark: Mark) -> str:
 def _comments(findings: list[Finding]) -> Iterator[str]:
     """In the order of the files; lines of which the same is said are said together."""
     together: dict[tuple[str, str], list[Finding]] = {}
-    for finding in dict.fromkeys(findings):
+    files = list(dict.fromkeys(finding.mark.source.name for finding in findings))
+    for finding in sorted(dict.fromkeys(findings), key=lambda one: (files.index(one.mark.source.name), one.mark.line)):
         together.setdefault((finding.mark.source.name, finding.reason), []).append(finding)
     for (_, reason), group in together.items():
         if len(group) == 1:
