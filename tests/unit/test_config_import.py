@@ -538,7 +538,9 @@ def test_it_says_what_to_do_next(tmp_path: Path) -> None:
     assert f"check {out}" in last[0]
     assert f"doctor -c {out}" in last[1]
     assert "systemctl disable --now chrony chronyd" in last[2]
-    columns = {line.index(why) for line, why in zip(last, ("finds every", "what this", "those of", "has it"), strict=True)}
+    columns = {
+        line.index(why) for line, why in zip(last, ("finds every", "what this", "those of", "has it"), strict=True)
+    }
     assert 1 == len(columns)
 
 

@@ -22,7 +22,7 @@ from snapshot_support import holding, snapshot
 
 from timesync.base.ids import Endpoint
 from timesync.config.observe import Metrics, Observe
-from timesync.observe.http import Bounds, GuardedServer
+from timesync.observe.http import REQUEST_BURST, Bounds, GuardedServer
 from timesync.observe.hub import Hub
 from timesync.observe.metrics.part import MetricsServer
 from timesync.observe.parts import Desk, Settings
@@ -271,6 +271,23 @@ def test_nothing_but_reading_is_possible(method: str) -> None:
         async with client.get("/") as answer:
             assert ("text/html", "close") == (answer.content_type, answer.headers["Connection"])
             assert 'href="/metrics"' in await answer.text()
+
+    run(story)
+
+
+def test_who_asks_too_often_waits() -> None:
+    async def story(bench: Bench, client: Client) -> None:
+        async def status_of(path: str) -> int:
+            async with client.get(path) as answer:
+                assert "timesync" == answer.headers["Server"]
+                assert "nosniff" == answer.headers["X-Content-Type-Options"]
+                return answer.status
+
+        found = [await status_of("/") for _ in range(int(REQUEST_BURST) + 1)]
+        assert [200] * int(REQUEST_BURST) + [429] == found
+        assert 429 == await status_of("/metrics")
+        bench.now_s += 1.0
+        assert 404 == await status_of("/other")
 
     run(story)
 

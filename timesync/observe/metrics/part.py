@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from timesync.observe import stream
-from timesync.observe.http import Bounds, GuardedServer, is_local_name
+from timesync.observe.http import REQUEST_BURST, REQUEST_RATE, Bounds, GuardedServer, Shares, add_headers, is_local_name
 from timesync.observe.hub import Message
 from timesync.observe.metrics.table import Own, Scene
 from timesync.observe.metrics.tables import Picture
@@ -30,7 +30,7 @@ _KEPT_S: Final = 1.0
 _KEPT: Final = 8
 """Forms of the answer that are kept; more than there are, whatever is asked for."""
 
-_BOUNDS: Final = Bounds(connections=32, lifetime_s=10.0)
+_BOUNDS: Final = Bounds(connections=32, each=12, lifetime_s=10.0)
 _INDEX: Final = """<!doctype html>
 <title>timesync</title>
 <h1>timesync</h1>
@@ -55,11 +55,13 @@ class MetricsServer:
         self._kept: dict[str, tuple[float, bytes]] = {}
         # Beyond loopback a scraper may know us by any name.
         local = ipaddress.ip_address(desk.settings.observe.metrics.listen.address).is_loopback
-        guards = [_once, _local_names] if local else [_once]
+        guards = [_once, self._limited, *([_local_names] if local else [])]
         application = web.Application(client_max_size=1, middlewares=guards)
+        application.on_response_prepare.append(add_headers)
         application.add_routes(
             [web.get("/", _index), web.get("/metrics", self._metrics), web.get("/healthz", self._healthz)]
         )
+        self._requests = Shares(REQUEST_RATE, REQUEST_BURST, now)
         self._server = GuardedServer(application, _BOUNDS)
 
     async def start(self) -> None:
@@ -78,6 +80,13 @@ class MetricsServer:
         self._arrived_s = self._now()
         self._kept.clear()
         self._trail.take(state)
+
+    @web.middleware
+    async def _limited(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """So many requests of each address."""
+        if self._requests.take(request.remote):
+            return await handler(request)
+        return web.Response(status=429, text="too many requests\n", headers={"Retry-After": "5"})
 
     def _own(self) -> Own:
         age_s = None if self._arrived_s is None else self._now() - self._arrived_s
@@ -136,6 +145,4 @@ async def _once(request: web.Request, handler: Handler) -> web.StreamResponse:
         error.force_close()
         raise
     response.force_close()
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["X-Content-Type-Options"] = "nosniff"
     return response

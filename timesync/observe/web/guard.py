@@ -13,33 +13,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-ADDRESS_RATE: Final = 20.0
-ADDRESS_BURST: Final = 120.0
-"""Requests per second of one address, and at once: a page with all that belongs to it is about thirty."""
+from timesync.observe.http import REQUEST_BURST, REQUEST_RATE, Bucket, Shares, is_local
 
 HISTORY_RATE: Final = 10.0
 HISTORY_BURST: Final = 80.0
 """Of all together, for what has to be looked up and computed."""
 
-ADDRESSES: Final = 1024
-"""So many addresses are remembered."""
+HISTORY_RATE_EACH: Final = 5.0
+HISTORY_BURST_EACH: Final = 40.0
+"""Of these, of one address that is not this machine's: a page asks ten questions at its start, and each minute."""
 
 METHODS: Final = ("GET", "HEAD")
 
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?", re.ASCII)
-
-HEADERS: Final[Mapping[str, str]] = {
-    "Content-Security-Policy": "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Server": "timesync",
-}
-"""Of every response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,28 +43,6 @@ class Refusal:
     headers: Mapping[str, str]
 
 
-class Bucket:
-    """A token bucket; times are monotonic seconds."""
-
-    __slots__ = ("_at_s", "_burst", "_left", "_rate")
-
-    def __init__(self, rate: float, burst: float, now_s: float) -> None:
-        """Full. ``rate`` is per second."""
-        self._rate = rate
-        self._burst = burst
-        self._left = burst
-        self._at_s = now_s
-
-    def take(self, now_s: float) -> bool:
-        """Whether there was something in it."""
-        self._left = min(self._burst, self._left + (now_s - self._at_s) * self._rate)
-        self._at_s = now_s
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
-
-
 class Guard:
     """Judges requests before anything is done about them."""
 
@@ -91,7 +55,8 @@ class Guard:
         """
         self._names = {"localhost", *hosts}
         self._now = now
-        self._buckets: dict[str, Bucket] = {}
+        self._requests = Shares(REQUEST_RATE, REQUEST_BURST, now)
+        self._lookups = Shares(HISTORY_RATE_EACH, HISTORY_BURST_EACH, now)
         self._history = Bucket(HISTORY_RATE, HISTORY_BURST, now())
 
     def refuse(self, method: str, remote: str | None, headers: Mapping[str, list[str]]) -> Refusal | None:
@@ -102,7 +67,7 @@ class Guard:
             remote: The peer's address.
             headers: The values of ``host``, ``origin``, ``sec-fetch-site`` and ``sec-fetch-mode``, as they came.
         """
-        if not self._may(remote):
+        if not self._requests.take(remote):
             return Refusal(429, "too many requests", {"Retry-After": "5"})
         if method not in METHODS:
             return Refusal(405, "this page is for reading only", {"Allow": ", ".join(METHODS)})
@@ -119,9 +84,10 @@ class Guard:
             return Refusal(403, "not for other sites", {})
         return None
 
-    def look_up(self) -> bool:
-        """Whether something may be looked up in history now."""
-        return self._history.take(self._now())
+    def look_up(self, remote: str | None) -> bool:
+        """Whether something may be looked up in history now; ``remote`` is the peer's address."""
+        # A proxy or a tunnel on this machine speaks for many.
+        return (is_local(remote or "") or self._lookups.take(remote)) and self._history.take(self._now())
 
     def _known(self, host: str) -> bool:
         found = _HOST.fullmatch(host)
@@ -135,22 +101,3 @@ class Guard:
         except ValueError:
             return False
         return True
-
-    def _may(self, remote: str | None) -> bool:
-        now_s, key = self._now(), network(remote)
-        bucket = self._buckets.pop(key, None) or Bucket(ADDRESS_RATE, ADDRESS_BURST, now_s)
-        self._buckets[key] = bucket  # now the last one
-        if len(self._buckets) > ADDRESSES:
-            del self._buckets[next(iter(self._buckets))]
-        return bucket.take(now_s)
-
-
-def network(remote: str | None) -> str:
-    """What counts as one peer: an IPv4 address, or an IPv6 /64."""
-    try:
-        address = ipaddress.ip_address((remote or "").partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)

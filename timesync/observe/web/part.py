@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import socket
 import time
 from typing import Final
@@ -12,11 +11,12 @@ from aiohttp import web
 
 from timesync.observe import stream
 from timesync.observe.history.part import HistoryKeeper
+from timesync.observe.http import Speaker, has_its_share, peer_of
 from timesync.observe.hub import Message
 from timesync.observe.parts import Desk
 from timesync.observe.web.answers import Present
 from timesync.observe.web.feed import Feed
-from timesync.observe.web.guard import Guard, network
+from timesync.observe.web.guard import Guard
 from timesync.observe.web.routes import Routes
 
 CONNECTIONS: Final = 64
@@ -30,6 +30,9 @@ KEEPALIVE_S: Final = 15.0
 
 UNREAD_MS: Final = 30_000
 """A connection whose peer takes nothing for so long ends (``TCP_USER_TIMEOUT``)."""
+
+LINE: Final = 4096
+"""The longest line of a request, and the longest header."""
 
 _BACKLOG: Final = 32
 
@@ -55,14 +58,7 @@ class WebPage:
         self._desk.hub.on(stream.STATE, self._on_state)
         self._feed.start()
         routes = Routes(self._guard, self._feed, self._keeper.history, self._present)
-        self._runner = web.AppRunner(
-            routes.app,
-            access_log=None,
-            keepalive_timeout=KEEPALIVE_S,
-            shutdown_timeout=0.5,
-            max_line_size=4096,
-            max_field_size=4096,
-        )
+        self._runner = web.AppRunner(routes.app, shutdown_timeout=0.5)
         await self._runner.setup()
         bound = self._desk.listener("web")
         assert bound is not None
@@ -96,28 +92,19 @@ class Door:
 
     def open(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
         """Who speaks over a connection that has just been accepted; None when there is no place for it."""
-        there, peer = self._server.connections, _peer(transport)
+        there = self._server.connections
         if len(there) >= CONNECTIONS:
             return None
-        if (
-            not _is_local(peer)
-            and sum(network(_peer(one.transport)) == network(peer) for one in there) >= CONNECTIONS_EACH
-        ):
+        if has_its_share(peer_of(transport), (peer_of(one.transport) for one in there), CONNECTIONS_EACH):
             return None
-        return self._server()
-
-
-def _peer(transport: asyncio.BaseTransport | None) -> str:
-    """The address at the other end; nothing of a connection that is over."""
-    name = None if transport is None else transport.get_extra_info("peername")
-    return str(name[0]) if name else ""
-
-
-def _is_local(peer: str) -> bool:
-    try:
-        return ipaddress.ip_address(peer.removeprefix("::ffff:")).is_loopback
-    except ValueError:
-        return False
+        return Speaker(
+            self._server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # None: no log
+            keepalive_timeout=KEEPALIVE_S,
+            max_line_size=LINE,
+            max_field_size=LINE,
+        )
 
 
 class _Entering(asyncio.Protocol):

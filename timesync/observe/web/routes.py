@@ -14,10 +14,11 @@ from typing import Any, Final
 from aiohttp import web
 
 from timesync.observe.history.store import History
+from timesync.observe.http import add_headers
 from timesync.observe.hub import Message
 from timesync.observe.web import answers, assets
 from timesync.observe.web.feed import Feed
-from timesync.observe.web.guard import HEADERS, Guard
+from timesync.observe.web.guard import Guard
 
 KEPT_S: Final = 5.0
 """What was computed for one is given to others who ask the same so soon afterwards."""
@@ -49,7 +50,7 @@ class Routes:
         self.present = present
         self._cache: dict[str, tuple[float, dict[str, Any]]] = {}
         self.app = web.Application(middlewares=[self._guarded], client_max_size=1024)
-        self.app.on_response_prepare.append(_headers)
+        self.app.on_response_prepare.append(add_headers)
         for path, asset in _FILES.items():
             self.app.router.add_get(path, partial(_asset, asset))
         self.app.router.add_get("/api/v1/status", self._status)
@@ -160,7 +161,7 @@ class Routes:
         now_s = time.monotonic()
         kept = self._cache.get(request.path_qs)
         if kept is None or now_s - kept[0] > KEPT_S:
-            if not self._guard.look_up():
+            if not self._guard.look_up(request.remote):
                 return web.Response(status=429, text="too many questions\n", headers={"Retry-After": "2"})
             kept = now_s, look()
             self._cache.pop(request.path_qs, None)
@@ -225,9 +226,3 @@ def _once(request: web.Request) -> dict[str, str]:
             raise answers.AskedWronglyError(f"{name} is given more than once")
         asked[name] = values[0]
     return asked
-
-
-async def _headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Of every response, also of errors."""
-    response.headers.update(HEADERS)
-    response.headers.setdefault("Cache-Control", "no-store")
