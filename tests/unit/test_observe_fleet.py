@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from mqtt_support import HELLO, clock, port, source, state
 
-from timesync.observe.mqtt.fleet import MOST, Agreement, Fleet, Overview
+from timesync.observe.mqtt.fleet import MOST, MOST_OCTETS, Agreement, Fleet, Overview
+from timesync.observe.mqtt.report import MAX_PAYLOAD
 from timesync.observe.mqtt.topics import Summarizer, Topics
 
 NOW_NS = 10**18
@@ -233,3 +234,38 @@ def test_there_is_a_bound_on_appliances() -> None:
     for number in range(MOST + 10):
         there.fleet.take(f"a{number}", "availability", b"online", retained=True)
     assert MOST == len(there.overview().standings)
+    assert not there.overview().whole
+    there.tell("a1", state())
+    assert there.overview().standings[1].report is not None
+    there.fleet.take("x" * 101, "availability", b"online", retained=True)
+
+
+def test_there_is_a_bound_on_what_is_kept() -> None:
+    """Of one message, and of all together; what was there before stays, and so does what is said of it."""
+    there = Gathering()
+    there.tell("good", state(source("x", "192.0.2.9:123")))
+    assert there.overview().whole
+    assert there.overview().well
+    full = json.dumps({"sources": [], "x": "x" * (MAX_PAYLOAD - 100)}).encode()
+    there.fleet.take("long", "sources", full + b" " * MAX_PAYLOAD, retained=True)
+    there.fleet.take("long", "availability", b"online", retained=True)
+    assert (
+        there.overview().standings[1].trouble
+        == f"a message of {len(full) + MAX_PAYLOAD} octets; it may have {MAX_PAYLOAD}"
+    )
+    for number in range(100):
+        there.fleet.take(f"f{number:02}", "availability", b"online", retained=True)
+        there.fleet.take(f"f{number:02}", "sources", full, retained=True)
+    found = there.overview()
+    assert not found.whole
+    assert not found.well
+    assert not found.as_object()["whole"]
+    kept = sum("sources" in one.lists for one in there.fleet._appliances.values())
+    assert MOST_OCTETS // len(full) - 1 <= kept - 1 <= MOST_OCTETS // len(full)
+    assert any("16 MiB, and no room for its sources" in (one.trouble or "") for one in found.standings)
+    # One in place of another of the same length has room, and where one went there is room again.
+    there.fleet.take("f00", "sources", full, retained=True)
+    assert there.overview().standings[0].trouble is None
+    there.fleet.take("f00", "sources", b"", retained=True)
+    there.fleet.take("f99", "sources", full, retained=True)
+    assert "sources" in there.fleet._appliances["f99"].lists

@@ -320,6 +320,34 @@ def test_names_that_remotes_make_up_are_bounded(path: Path) -> None:
     assert store.NUMBER_OF_SERIES == len(history.series())
 
 
+def test_names_of_which_nothing_is_left_go_when_there_is_no_room(path: Path) -> None:
+    """In turn, twenty a day; what is only not written of at present stays."""
+    tier = TIERS[2]
+    rng = random.Random(3)
+    file = HistoryFile(path, 16 * PAGE)
+
+    def day_of(names: list[str], day: int) -> None:
+        start = START_S + day * tier.block_s
+        blocks = {name: Block(tier, start) for name in names}
+        for block in blocks.values():
+            for hour in range(24):
+                value = rng.random()
+                block.put(Cell(start + hour * tier.step_s, value, value, value, 60))
+        file.write({name: [block] for name, block in blocks.items()}, (), start)
+
+    old = [f"old{number}" for number in range(50)]
+    day_of(old, 0)
+    counts = []
+    for day in range(1, 100):
+        day_of([f"new{number}" for number in range(40)] + (["rare"] if day % 10 == 0 else []), day)
+        counts.append(sum(name in file.series for name in old))
+    assert [50, 0] == [counts[0], counts[-1]]
+    assert all(0 <= before - after <= 20 for before, after in itertools.pairwise(counts))
+    assert {f"new{number}" for number in range(40)} | {"rare"} == set(file.series)
+    assert 41 == file._db.execute("SELECT count(*) FROM series").fetchone()[0]
+    file.close()
+
+
 def test_events_come_back_in_order_and_the_oldest_go(path: Path) -> None:
     history = History.open(path, 10 * MB, quiet)
     for number in itertools.count():

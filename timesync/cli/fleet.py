@@ -197,6 +197,8 @@ def _cell(text: str) -> str:
 def _sentences(overview: Overview) -> list[tuple[str, str]]:
     """What is to be said of the fleet, and how it is coloured."""
     lines = [(_contradiction(one), "bold red") for one in overview.contradictions]
+    if not overview.whole:
+        lines.append(("More is published there than is looked at; another --topic may have less.", "red"))
     for one in overview.standings:
         said = one.report
         if one.trouble is not None:

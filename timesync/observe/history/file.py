@@ -27,6 +27,10 @@ _ROOM: Final = 0.9
 _PRUNED: Final = 64
 """Blocks that go at a time when there is no room."""
 
+_ENDED: Final = 20
+_SWEPT_S: Final = 86_400
+"""When old blocks go, so many names of ended series are looked for in the others, so often: it costs a look at each."""
+
 _PROPORTION: Final = 30
 """When there is no room, minutes reach back this many times as far as seconds: a month, say, beside a day."""
 
@@ -80,6 +84,8 @@ class HistoryFile:
         except sqlite3.Error:
             self._db.close()
             raise
+        self._swept_s = -_SWEPT_S
+        self._looked_at = 0
         self._ids: dict[str, int] = dict(self._db.execute("SELECT name, id FROM series"))
 
     def _set_up(self) -> None:
@@ -177,7 +183,9 @@ class HistoryFile:
 
         ``now_s`` is the present, UTC seconds; ``sure``: what is later than that never came, and goes.
         """
-        self._make_room(now_s, sure=sure)
+        if self._make_room(now_s, sure=sure) and not 0 <= now_s - self._swept_s < _SWEPT_S:
+            self._swept_s = now_s
+            self._drop_ended(set(blocks))
         with self._transaction():
             for name, ours in blocks.items():
                 series = self._id(name)
@@ -202,8 +210,9 @@ class HistoryFile:
             self._ids[name] = int(self._db.execute("INSERT INTO series (name) VALUES (?)", (name,)).lastrowid or 0)
         return self._ids[name]
 
-    def _make_room(self, now_s: int, *, sure: bool) -> None:
-        """Delete old blocks while too much is in use, and those of a future that never came."""
+    def _make_room(self, now_s: int, *, sure: bool) -> bool:
+        """Delete old blocks while too much is in use, and those of a future that never came; whether any went."""
+        before = self._db.total_changes
         assert self._size is not None
         with self._transaction():
             for tier in TIERS if sure else ():
@@ -212,6 +221,28 @@ class HistoryFile:
                 gone = self._db.execute(_PRUNE_BLOCKS, (self._longest(now_s).number, _PRUNED))
                 if not gone.rowcount:
                     break
+        return self._db.total_changes > before
+
+    def _drop_ended(self, current: set[str]) -> None:
+        """Forget names of which no block is left: some of those that nothing is written of now, in turn."""
+        asked = {number: name for name, number in self._ids.items() if name not in current}
+        turn = sorted(asked, key=lambda number: (number <= self._looked_at, number))[:_ENDED]
+        self._looked_at = turn[-1] if turn else 0
+        ended = {number: asked[number] for number in turn}
+        for tier in reversed(TIERS):
+            start: int | None = -1
+            while ended and start is not None:
+                # From one beginning to the next by the key: the blocks between are not read.
+                after = "SELECT min(start) FROM block WHERE tier = ? AND start > ?"
+                (start,) = self._db.execute(after, (tier.number, start)).fetchone()
+                places = ", ".join("?" * len(ended))
+                there = f"SELECT series FROM block WHERE tier = ? AND start = ? AND series IN ({places})"  # noqa: S608  numbers
+                for (number,) in self._db.execute(there, (tier.number, start, *ended)).fetchall():
+                    del ended[number]
+        with self._transaction():
+            self._db.executemany("DELETE FROM series WHERE id = ?", ((number,) for number in ended))
+        for name in ended.values():
+            del self._ids[name]
 
     def _longest(self, now_s: int) -> Tier:
         """The tier whose past is too long beside that of the next coarser one; hours go when nothing else is left."""

@@ -15,12 +15,29 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from timesync.observe.hub import Message
-from timesync.observe.mqtt.report import Peer, Report, ReportError, Sight, identities, parse, printable, report, sights
+from timesync.observe.mqtt.report import (
+    MAX_PAYLOAD,
+    Peer,
+    Report,
+    ReportError,
+    Sight,
+    identities,
+    parse,
+    printable,
+    report,
+    sights,
+)
 from timesync.observe.mqtt.topics import AVAILABILITY, OFFLINE, ONLINE, PORTS, SOURCES, STATE
 
 KINDS: Final = (AVAILABILITY, STATE, SOURCES, PORTS)
 MOST: Final = 1000
 """Appliances; a broker with more of them is not looked at as a whole."""
+
+MOST_OCTETS: Final = 1 << 24
+"""Of the messages that are kept, of all together: anybody may publish, and read they take several times as much."""
+
+_LONGEST_NAME: Final = 100
+"""As in ``observe.mqtt.name``."""
 
 _MISSED: Final = 3
 _LEAST_SILENCE_S: Final = 30.0
@@ -39,6 +56,7 @@ class Appliance:
         heard_s: When that came; monotonic. None: the broker had kept it.
         age_s: How old it was then, by its stamp and our clock.
         lists: Its sources and ports.
+        octets: Of the messages that all this is of, by kind.
         trouble: Why what it says cannot be read.
     """
 
@@ -48,6 +66,7 @@ class Appliance:
     heard_s: float | None = None
     age_s: float = 0.0
     lists: dict[str, Message] = field(default_factory=dict)
+    octets: dict[str, int] = field(default_factory=dict)
     trouble: str | None = None
 
     def seen(self) -> tuple[dict[Peer, Sight], frozenset[str]]:
@@ -112,13 +131,20 @@ class Fleet:
         self._mono = mono
         self._utc_ns = utc_ns
         self._appliances: dict[str, Appliance] = {}
+        self._octets = 0
+        self._refused = False
 
     def take(self, name: str, kind: str, payload: bytes, *, retained: bool) -> None:
         """A message of an appliance has come; an empty one takes back what was kept."""
-        if name not in self._appliances and (len(self._appliances) >= MOST or not payload):
-            return
+        if name not in self._appliances:
+            if not payload or len(name) > _LONGEST_NAME:
+                return
+            if len(self._appliances) >= MOST:
+                self._refused = True
+                return
         appliance = self._appliances.setdefault(name, Appliance(printable(name)))
         try:
+            self._keep(appliance, kind, len(payload))
             if kind == AVAILABILITY:
                 word = payload.decode("ascii", "replace")
                 appliance.availability = word if word in (ONLINE, OFFLINE) else None
@@ -128,6 +154,18 @@ class Fleet:
                 appliance.lists[kind] = parse(payload) if payload else {}
         except ReportError as error:
             appliance.trouble = str(error)
+
+    def _keep(self, appliance: Appliance, kind: str, octets: int) -> None:
+        """Account for a message in place of the last one of its kind. Raises ReportError where there is no room."""
+        more = octets - appliance.octets.get(kind, 0)
+        if more > 0 and self._octets + more > MOST_OCTETS:
+            self._refused = True
+            raise ReportError(
+                f"there is more under this topic than {MOST_OCTETS >> 20} MiB, and no room for its {kind}"
+            )
+        if octets <= MAX_PAYLOAD:  # a longer one is refused as soon as it is read
+            self._octets += more
+            appliance.octets[kind] = octets
 
     def _state(self, appliance: Appliance, payload: bytes, *, retained: bool) -> None:
         appliance.report = report(parse(payload)) if payload else None
@@ -143,7 +181,8 @@ class Fleet:
         now = self._mono()
         everybody = [self._appliances[name] for name in sorted(self._appliances)]
         agreements = tuple(_agreements([one for one in everybody if not _silent(one, now)]))
-        return Overview(tuple(_standing(one, now) for one in everybody if one.report or one.availability), agreements)
+        standings = tuple(_standing(one, now) for one in everybody if one.report or one.availability)
+        return Overview(standings, agreements, whole=not self._refused)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,10 +248,12 @@ class Overview:
     Attributes:
         standings: All appliances, by name.
         agreements: Between those that speak and that a measurement joins.
+        whole: Nothing was left out for want of room.
     """
 
     standings: tuple[Standing, ...]
     agreements: tuple[Agreement, ...]
+    whole: bool = True
 
     @property
     def worst(self) -> Standing | None:
@@ -229,8 +270,9 @@ class Overview:
 
     @property
     def well(self) -> bool:
-        """There is somebody, all are synchronised, and nobody contradicts another."""
-        return bool(self.standings) and all(one.synchronised for one in self.standings) and not self.contradictions
+        """There is somebody, all are synchronised and were looked at, and nobody contradicts another."""
+        known = bool(self.standings) and self.whole
+        return known and all(one.synchronised for one in self.standings) and not self.contradictions
 
     def agreeing(self, name: str) -> tuple[int, int]:
         """With how many others an appliance agrees, and with how many it could be compared."""
@@ -242,6 +284,7 @@ class Overview:
         worst = self.worst
         return {
             "well": self.well,
+            "whole": self.whole,
             "appliances": [one.as_object() for one in self.standings],
             "agreements": [one.as_object() for one in self.agreements],
             "worst_error_bound": None if worst is None else worst.name,

@@ -11,7 +11,9 @@ from typing import Any, Final
 from timesync.observe.hub import Message
 from timesync.observe.mqtt.topics import PORTS, SOURCES
 
-MAX_PAYLOAD: Final = 1 << 20
+MAX_PAYLOAD: Final = 1 << 18
+"""Octets of a message: a source takes about one thousand, a receiver with its satellites three."""
+
 _ASKED: Final = ("ntp", "pool", "csptp")
 """Kinds of sources that are other machines' clocks."""
 
@@ -92,8 +94,10 @@ class Report:
 
 def parse(payload: bytes) -> Message:
     """A JSON object. Raises ReportError."""
+    if len(payload) > MAX_PAYLOAD:
+        raise ReportError(f"a message of {len(payload)} octets; it may have {MAX_PAYLOAD}")
     try:
-        message = json.loads(payload) if len(payload) <= MAX_PAYLOAD else None
+        message = json.loads(payload)
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
