@@ -20,6 +20,7 @@ from timesync.config.importing.draft import Draft, Kind
 from timesync.config.importing.numbers import UnreadableError
 from timesync.config.importing.translate import FORMATS, guess, translate
 from timesync.config.load import load
+from timesync.config.ptp import Interval
 from timesync.config.schema import Config
 from timesync.config.source import Source
 from timesync.config.tree import leaves
@@ -298,16 +299,32 @@ def test_ptp4l_said_in_full(tmp_path: Path) -> None:
     assert port.announce_interval is not None
     assert port.delay_interval is not None
     assert (0, 2) == (port.announce_interval.log2, port.delay_interval.log2)
-    assert port.sync_interval is None
+    assert port.sync_interval == Interval(-3)  # beyond the range of the profile, as ptp4l takes it
     assert ("eno1", "debug") == (config.clocks["eno1"].phc, config.observe.log.level)
 
 
+def test_intervals_of_a_default_profile_are_kept_with_a_warning(tmp_path: Path) -> None:
+    """Which ptp4l takes, whatever they are."""
+    file, out = tmp_path / "ptp4l.conf", tmp_path / "t.yaml"
+    for mechanism in ("E2E", "P2P"):
+        file.write_text(f"[global]\ndelay_mechanism {mechanism}\nlogSyncInterval -3\nlogAnnounceInterval -2\n[eth0]\n")
+        done = run(file, "-o", out, "--force")
+        assert 0 == done.exit_code, done.output
+        (port,) = load(out).config.ptp_instances[0].ports
+        assert (-3, -2) == (port.sync_interval.log2, port.announce_interval.log2)  # type: ignore[union-attr]
+        assert [] == said(drafted("ptp4l.conf", file.read_text()), "log")
+        assert 2 == sum("outside the range of the profile default-" in one.message for one in load(out).warnings)
+
+
 def test_what_a_profile_does_not_allow_is_said_with_those_that_do() -> None:
-    draft = drafted("ptp4l.conf", "[global]\nlogSyncInterval -3\n[eth0]\n")
+    draft = drafted(
+        "ptp4l.conf", "[global]\ndataset_comparison G.8275.x\nnetwork_transport L2\nlogSyncInterval -3\n[eth0]\n"
+    )
     ((kind, line, reason),) = said(draft, "logSyncInterval")
-    assert (Kind.MISSING, 2) == (kind, line)
-    assert "can be 500ms to 2s" in reason
-    assert "aes67 would take it" in reason
+    assert (Kind.MISSING, 4) == (kind, line)
+    assert "fixed at 62.5ms" in reason
+    assert "; default-e2e, default-p2p" in reason
+    assert reason.endswith("would take it")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from timesync.base.time import Duration
 from timesync.config import yaml
 from timesync.config.load import load, loads
+from timesync.config.problem import ConfigError
 from timesync.config.profiles import PACKAGE, shipped
 from timesync.config.ptp import Interval, IntervalText, Ptp, PtpPort, interval_text
 from timesync.config.ptp_profiles import (
@@ -267,6 +268,33 @@ def test_refusals_say_the_range_and_the_clause() -> None:
     )
     with pytest.raises(TypeError):
         refuse(ptp_profile("g8275.1"), "domain", "24")
+
+
+@pytest.mark.parametrize("name", ["default-e2e", "default-p2p"])
+def test_beyond_the_range_of_a_default_profile_there_is_a_warning(name: str) -> None:
+    """ptp4l takes any there, and so do we; the strict profiles refuse."""
+    text = f"sources: [{{pps: /dev/pps0}}]\nptp: {{profile: {name}, ports: [{{interface: eth0, KEY}}]}}\n"
+    clause = "I.3.2; 7.7.2.3" if name == "default-e2e" else "I.4.2; 7.7.2.3"
+    (said,) = warnings(text.replace("KEY", "sync_interval: 125ms"))
+    assert said.startswith("t.yaml:2:")
+    assert (
+        f"ptp.ports[0].sync_interval: 125ms is outside the range of the profile {name}, 500ms to 2s "
+        f"(IEEE 1588-2019, {clause}): it is done, and other clocks may not expect it"
+    ) in said
+    for key in ("announce_interval: 250ms", "delay_interval: 62.5ms", "announce_receipt_timeout: 20"):
+        (said,) = warnings(text.replace("KEY", key))
+        assert "is outside the range" in said
+    assert [] == warnings(text.replace("KEY", "sync_interval: 500ms, announce_interval: 16s, delay_interval: 32s"))
+    for key in ("sync_interval: 125ms", "announce_interval: 16s"):
+        with pytest.raises(ConfigError):
+            loads(text.replace(name, "g8275.1").replace("KEY", key), "t.yaml")
+
+
+def test_advice_has_a_range() -> None:
+    file = resources.files(PACKAGE) / FOLDER / "default-e2e.yaml"
+    tree = plain(yaml.compose(yaml.decode(file.read_bytes(), str(file))))
+    with pytest.raises(ValidationError):
+        PtpProfile.model_validate(tree | {"sync_interval": {"value": 0, "clause": "x", "advice": True}})
 
 
 # The face

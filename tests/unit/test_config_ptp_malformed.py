@@ -280,10 +280,10 @@ CASES: list[tuple[str, str, str, str, str, str | None]] = [
     ),
     (
         "Sync too often",
-        "ptp: [{ports: [{interface: eth0, sync_interval: 125ms}]}]\n",
-        "1:49",
+        "ptp: [{profile: aes67, ports: [{interface: eth0, sync_interval: 31.25ms}]}]\n",
+        "1:65",
         "ptp[0].ports[0].sync_interval",
-        "125ms is not allowed: in the profile default-e2e it can be 500ms to 2s (IEEE 1588-2019, I.3.2; 7.7.2.3)",
+        "31.25ms is not allowed: in the profile aes67 it can be",
         None,
     ),
     (

@@ -96,6 +96,7 @@ def _show_ptp(profile: PtpProfile, as_json: bool) -> None:
                 "source": profile.cite(fact),
                 "checked": fact.checked,
                 "range_checked": fact.range_checked,
+                "advice": fact.advice,
             }
             for name, fact in facts.items()
         }
@@ -107,7 +108,11 @@ def _show_ptp(profile: PtpProfile, as_json: bool) -> None:
     for name, fact in facts.items():
         span = fact.span()
         value = fact.shown() + ("" if fact.checked else " (?)")
-        allowed = "" if span is None else f"; {span}{'' if fact.range_checked else ' (?)'}"
+        allowed = (
+            ""
+            if span is None
+            else f"; {span}{'' if fact.range_checked else ' (?)'}{', or with a warning any' if fact.advice else ''}"
+        )
         click.echo(f"{name + ':':{_NAME}} {value:{_VALUE}} # {profile.cite(fact)}{allowed}")
     for text in profile.lacks:
         click.echo(f"# not done: {text}")

@@ -17,7 +17,7 @@ from timesync.config.problem import Problem, format_path
 from timesync.config.ptp import Interval, IntervalText, Ptp, PtpPort
 from timesync.config.ptp_extras_checks import check_extras, extras_doubts
 from timesync.config.ptp_look import ROLES, port_locations, profile_at, ptp_locations, role_at
-from timesync.config.ptp_profiles import PtpProfile, port_title, refuse
+from timesync.config.ptp_profiles import PtpProfile, port_title, refuse, warn
 from timesync.config.ptp_unicast_checks import check_authentication, check_unicast
 from timesync.config.schema import Config
 from timesync.config.source_checks import check_clock_name, clock_names
@@ -67,9 +67,11 @@ def check_ptp(root: Mapping) -> Iterator[Problem]:
 
 
 def ptp_doubts(config: Config, root: Mapping) -> Iterator[Problem]:
-    """What of a profile is not done, where it would matter; names of sources that are taken."""
+    """What of a profile is not done, where it would matter, or done against its advice; names that are taken."""
     for instance in ptp_locations(root):
         profile = profile_at(root, instance)
+        if profile is not None:
+            yield from _against_advice(root, instance, profile)
         if profile is None or role_at(root, instance) == "timeReceiver":
             continue
         yield from extras_doubts(root, instance, profile)
@@ -78,6 +80,22 @@ def ptp_doubts(config: Config, root: Mapping) -> Iterator[Problem]:
     for index, source in enumerate(config.sources):
         if source.title in titles:
             yield complain(root, ("sources", index, "name"), "a PTP port is called so too")
+
+
+def _against_advice(root: Mapping, instance: Location, profile: PtpProfile) -> Iterator[Problem]:
+    """Intervals and timeouts that a profile lets be anything, and names a range for."""
+    for port in port_locations(root, instance):
+        numbers = {key: _number(root, (*port, key), PtpPort) for key in _PORT_NUMBERS}
+        for key, given in {**numbers, **_intervals(root, port)}.items():
+            text = None if given is None else warn(profile, key, given)
+            if text is not None:
+                yield complain(root, (*port, key), text)
+
+
+def _intervals(root: Mapping, port: Location) -> dict[str, int | None]:
+    """Log2 of the intervals of a port, as far as the schema takes them."""
+    found = {key: _parsed(root, (*port, key), IntervalText()) for key in _PORT_INTERVALS}
+    return {key: every.log2 if isinstance(every, Interval) else None for key, every in found.items()}
 
 
 def _check_profile(root: Mapping, instance: Location, profile: PtpProfile) -> Iterator[Problem]:
@@ -94,9 +112,8 @@ def _check_profile(root: Mapping, instance: Location, profile: PtpProfile) -> It
             yield from _allowed(root, (*port, key), profile, _number(root, (*port, key), PtpPort))
         for key in _WORDS:
             yield from _allowed(root, (*port, key), profile, _word(root, (*port, key)))
-        for key in _PORT_INTERVALS:
-            every = _parsed(root, (*port, key), IntervalText())
-            yield from _allowed(root, (*port, key), profile, every.log2 if isinstance(every, Interval) else None)
+        for key, log2 in _intervals(root, port).items():
+            yield from _allowed(root, (*port, key), profile, log2)
         threshold = (*port, "neighbor_threshold")
         yield from _allowed(root, threshold, profile, _parsed(root, threshold, Span("0ns", "1s")))
         yield from _check_network(root, port, profile)

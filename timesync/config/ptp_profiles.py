@@ -43,6 +43,8 @@ class Fact(Model):
     """False: the value is from memory or from a secondary source, to be compared with the text of the standard."""
     range_checked: bool = True
     """The same of the range."""
+    advice: bool = False
+    """What lies outside of the range is done all the same, with a warning, as other programs for PTP do it."""
 
     def shown(self) -> str:
         """The value in words."""
@@ -64,6 +66,8 @@ class Number(Fact):
     def _within(self) -> Self:
         if self.range is not None and not self.range[0] <= self.value <= self.range[1]:
             raise refusal("the value is not within its own range", step="value")
+        if self.range is None and self.advice:
+            raise refusal("a value without a range is fixed", step="advice")
         return self
 
     def allows(self, value: int) -> bool:
@@ -316,9 +320,29 @@ def port_title(instances: Sequence[Ptp], instance: Ptp, port: PtpPort) -> str:
 def refuse(profile: PtpProfile, name: str, value: object) -> str | None:
     """Why a profile does not let a key have this value; None: it does."""
     fact = profile.facts().get(name)
+    if fact is None:
+        return f"the profile {profile.name} has no such thing ({profile.standard})"
+    outside = _outside(name, fact, value)
+    if outside is None or fact.advice:
+        return None
+    span = fact.span()
+    what = f"is fixed at {fact.shown()}" if span is None else f"can be {span}"
+    return f"{outside} is not allowed: in the profile {profile.name} it {what} ({profile.cite(fact)})"
+
+
+def warn(profile: PtpProfile, name: str, value: object) -> str | None:
+    """What is to be said of a value that the profile lets a key have against its own advice; None: nothing."""
+    fact = profile.facts().get(name)
+    outside = None if fact is None or not fact.advice else _outside(name, fact, value)
+    if fact is None or outside is None:
+        return None
+    where = f"the range of the profile {profile.name}, {fact.span()} ({profile.cite(fact)})"
+    return f"{outside} is outside {where}: it is done, and other clocks may not expect it"
+
+
+def _outside(name: str, fact: Fact, value: object) -> str | None:
+    """A value in words, when it is not one that the fact names."""
     match fact:
-        case None:
-            return f"the profile {profile.name} has no such thing ({profile.standard})"
         case Number() if isinstance(value, int):
             allowed, shown = fact.allows(value), fact.say(value)
         case Length() if isinstance(value, Duration):
@@ -327,11 +351,7 @@ def refuse(profile: PtpProfile, name: str, value: object) -> str | None:
             allowed, shown = fact.allows(value), _word(value)
         case _:
             raise TypeError(f"{name} is not a {type(value).__name__}")
-    if allowed:
-        return None
-    span = fact.span()
-    what = f"is fixed at {fact.shown()}" if span is None else f"can be {span}"
-    return f"{shown} is not allowed: in the profile {profile.name} it {what} ({profile.cite(fact)})"
+    return None if allowed else shown
 
 
 def _word(value: object) -> str:
