@@ -7,61 +7,15 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from silent_support import silent_snapshot
 
-from timesync.base.ids import ClockId
-from timesync.base.measure import Leap
-from timesync.base.rate import Rate
-from timesync.base.time import ZERO, Instant
 from timesync.cli import reading
 from timesync.cli.main import cli
 from timesync.observe.snapshot import CsptpFacts, Snapshot
-from timesync.servo.view import ClockView, CoreView, ServoState
-
-SYSTEM = ClockId("system")
 
 
 def _snapshot(*csptp: CsptpFacts) -> Snapshot:
-    clock = ClockView(
-        clock=SYSTEM,
-        disciplined=True,
-        state=ServoState.ACQUIRING,
-        offset_s=None,
-        offset_uncertainty_s=None,
-        error_bound_s=None,
-        frequency=Rate(0.0),
-        frequency_uncertainty=Rate(0.0),
-        steering=Rate(0.0),
-        wander=1e-9,
-        steps=0,
-        fed_by=(),
-    )
-    core = CoreView(
-        at=Instant(0),
-        served=SYSTEM,
-        state=ServoState.ACQUIRING,
-        reason="no measurement yet",
-        stratum=16,
-        reference_id=b"INIT",
-        leap=Leap.UNKNOWN,
-        root_delay=ZERO,
-        root_dispersion=ZERO,
-        dispersion_rate=0.0,
-        reference_time=None,
-        sources=(),
-        links=(),
-        clocks=(clock,),
-    )
-    return Snapshot(
-        core=core,
-        kinds={SYSTEM: "system"},
-        facts={},
-        unresolved={},
-        started=Instant(0),
-        tai_utc=37,
-        served=(),
-        counters=None,
-        csptp=csptp,
-    )
+    return silent_snapshot({}, csptp=csptp)
 
 
 SERVED = CsptpFacts(

@@ -7,19 +7,16 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from silent_support import ADDRESS, silent_snapshot, silent_status
 
-from timesync.base.ids import ClockId, SourceId
-from timesync.base.measure import Leap, SourceStatus
-from timesync.base.rate import Rate
-from timesync.base.time import ZERO, Duration, Instant
+from timesync.base.ids import SourceId
+from timesync.base.time import Duration, Instant
 from timesync.cli import reading
 from timesync.cli.main import cli
 from timesync.daemon.why import why
 from timesync.host import RefusedCertificate, ServedCertificate, ServerCounters
 from timesync.observe.snapshot import MasterKeyFacts, NtsFacts, Snapshot, SourceFacts
-from timesync.servo.view import ClockView, CoreView, ServoState, SourceState, SourceView
 
-SYSTEM = ClockId("system")
 NAME = SourceId("time.example.org")
 KEYS: dict[str, Any] = {
     "ke_server": "time.example.org:4460",
@@ -35,85 +32,15 @@ DOUBT = "; provisional: its certificate cannot be judged before the time is know
 
 
 def _snapshot(keys: dict[str, Any] | None = None, *, nts: NtsFacts | None = None, **status: Any) -> Snapshot:
-    clock = ClockView(
-        clock=SYSTEM,
-        disciplined=True,
-        state=ServoState.ACQUIRING,
-        offset_s=None,
-        offset_uncertainty_s=None,
-        error_bound_s=None,
-        frequency=Rate(0.0),
-        frequency_uncertainty=Rate(0.0),
-        steering=Rate(0.0),
-        wander=1e-9,
-        steps=0,
-        fed_by=(),
-    )
-    source = SourceView(
-        source=NAME,
-        clock=SYSTEM,
-        state=SourceState.UNREACHABLE,
-        reason="no answer to the last eight requests",
-        offset_s=None,
-        uncertainty_s=None,
-        error_bound_s=None,
-        delay_s=None,
-        jitter_s=None,
-        last_sample_at=None,
-        samples=0,
-        outliers=0,
-    )
-    core = CoreView(
-        at=Instant(0),
-        served=SYSTEM,
-        state=ServoState.ACQUIRING,
-        reason="no measurement yet",
-        stratum=16,
-        reference_id=b"INIT",
-        leap=Leap.UNKNOWN,
-        root_delay=ZERO,
-        root_dispersion=ZERO,
-        dispersion_rate=0.0,
-        reference_time=None,
-        sources=(source,),
-        links=(),
-        clocks=(clock,),
-    )
-    known: dict[str, Any] = {
-        "source": NAME,
-        "reach": 0,
-        "poll_s": 64.0,
-        "sent": 8,
-        "received": 0,
-        "dropped": 0,
-        "stratum": 16,
-        "leap": Leap.UNKNOWN,
-        "reference_id": bytes(4),
-        "authenticated": False,
-        "interleaved": False,
-        "timestamping": None,
-        "excluded": None,
-        "stepped_back": False,
-        "keyed": True,
-    }
     facts = SourceFacts(
         kind="ntp",
-        address="192.0.2.7:123",
-        status=SourceStatus(**{**known, **status}),
+        address=ADDRESS,
+        status=silent_status(NAME, **{"keyed": True, **status}),
         drops={"nts-nak": 2},
         details={} if keys is None else {"nts": keys},
     )
-    return Snapshot(
-        core=core,
-        kinds={SYSTEM: "system"},
-        facts={NAME: facts},
-        unresolved={},
-        started=Instant(0),
-        tai_utc=37,
-        served=("0.0.0.0:123",),
-        counters=ServerCounters(received=9, answered=7, nts=5, nts_nak=2),
-        nts=nts,
-    )
+    counters = ServerCounters(received=9, answered=7, nts=5, nts_nak=2)
+    return silent_snapshot({NAME: facts}, served=("0.0.0.0:123",), counters=counters, nts=nts)
 
 
 def _told(snapshot: Snapshot, command: str, monkeypatch: pytest.MonkeyPatch) -> str:

@@ -8,94 +8,24 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
+from silent_support import ADDRESS, silent_snapshot, silent_status
 
-from timesync.base.ids import ClockId, SourceId
-from timesync.base.measure import Leap, SourceStatus
-from timesync.base.rate import Rate
-from timesync.base.time import ZERO, Instant
+from timesync.base.ids import SourceId
+from timesync.base.measure import SourceStatus
 from timesync.daemon.why import why
 from timesync.observe.control import ControlError
-from timesync.observe.snapshot import Snapshot, SourceFacts
-from timesync.servo.view import ClockView, CoreView, ServoState, SourceState, SourceView
+from timesync.observe.snapshot import SourceFacts
 
-SYSTEM = ClockId("system")
 NAME = SourceId("ntp.example")
-STATUS = SourceStatus(
-    source=NAME,
-    reach=0,
-    poll_s=64.0,
-    sent=8,
-    received=0,
-    dropped=0,
-    stratum=16,
-    leap=Leap.UNKNOWN,
-    reference_id=bytes(4),
-    authenticated=False,
-    interleaved=False,
-    timestamping=None,
-    excluded=None,
-    stepped_back=False,
-)
-SOURCE = SourceView(
-    source=NAME,
-    clock=SYSTEM,
-    state=SourceState.UNREACHABLE,
-    reason="no answer to the last eight requests",
-    offset_s=None,
-    uncertainty_s=None,
-    error_bound_s=None,
-    delay_s=None,
-    jitter_s=None,
-    last_sample_at=None,
-    samples=0,
-    outliers=0,
-)
-CLOCK = ClockView(
-    clock=SYSTEM,
-    disciplined=True,
-    state=ServoState.ACQUIRING,
-    offset_s=None,
-    offset_uncertainty_s=None,
-    error_bound_s=None,
-    frequency=Rate(0.0),
-    frequency_uncertainty=Rate(0.0),
-    steering=Rate(0.0),
-    wander=1e-9,
-    steps=0,
-    fed_by=(),
-)
+STATUS = silent_status(NAME)
 
 
 def _said(
     status: SourceStatus | None, drops: Mapping[str, int], details: Mapping[str, object] = MappingProxyType({})
 ) -> str:
     """What is said of the source."""
-    core = CoreView(
-        at=Instant(0),
-        served=SYSTEM,
-        state=ServoState.ACQUIRING,
-        reason="no measurement yet",
-        stratum=16,
-        reference_id=b"INIT",
-        leap=Leap.UNKNOWN,
-        root_delay=ZERO,
-        root_dispersion=ZERO,
-        dispersion_rate=0.0,
-        reference_time=None,
-        sources=(SOURCE,),
-        links=(),
-        clocks=(CLOCK,),
-    )
-    snapshot = Snapshot(
-        core=core,
-        kinds={SYSTEM: "system"},
-        facts={NAME: SourceFacts(kind="ntp", address="192.0.2.7:123", status=status, drops=drops, details=details)},
-        unresolved={},
-        started=Instant(0),
-        tai_utc=37,
-        served=(),
-        counters=None,
-    )
+    facts = SourceFacts(kind="ntp", address=ADDRESS, status=status, drops=drops, details=details)
+    snapshot = silent_snapshot({NAME: facts})
     with pytest.raises(ControlError, match=r'did you mean "ntp\.example"'):
         why(snapshot, "ntp.exampel")
     return "\n".join(why(snapshot, NAME)["lines"])
