@@ -233,7 +233,7 @@ def test_on_a_running_machine_all_is_told(machine: Machine) -> None:
         "udevadm trigger --subsystem-match=pps --subsystem-match=ptp",
     ] == list(map(str, steps.devices(target)))
     started = list(map(str, steps.unit(target, start=True)))
-    assert ["systemctl daemon-reload", "systemctl enable --now timesync.service"] == started
+    assert ["systemctl daemon-reload", "systemctl enable --now --no-block timesync.service"] == started
     assert ["systemctl daemon-reload"] == list(map(str, steps.unit(target, start=False)))
     assert ["systemctl disable --now timesync.service"] == list(map(str, steps.ending(target)))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from timesync.daemon.systemd import Notifier
+from timesync.daemon.systemd import Notifier, is_journal
 
 
 @contextmanager
@@ -99,3 +99,14 @@ def test_a_manager_that_is_gone_or_does_not_read_holds_nothing_up(address: str) 
         notifier = Notifier(address)
         # The receiver's queue is finite (net.unix.max_dgram_qlen): at some point a send is refused.
         assert not all(notifier.watchdog() for _ in range(100_000))
+
+
+def test_the_journal_reads_where_its_variable_names_the_file(tmp_path: Path) -> None:
+    with (tmp_path / "one").open("w") as one, (tmp_path / "other").open("w") as other:
+        there = (tmp_path / "one").stat()
+        environment = {"JOURNAL_STREAM": f"{there.st_dev}:{there.st_ino}"}
+        assert is_journal(environment, one.fileno())
+        assert not is_journal(environment, other.fileno()), "led elsewhere"
+        assert not is_journal({}, one.fileno())
+        assert not is_journal({"JOURNAL_STREAM": "8"}, one.fileno())
+    assert not is_journal(environment, -1)

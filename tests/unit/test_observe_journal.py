@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Literal
 
 import pytest
 
@@ -41,6 +42,28 @@ def test_json_is_one_object_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     del first["time"], second["time"]
     assert {"level": "warning", "event": "falseticker", "source": "ntp.example", "text": "two\nlines"} == first
     assert {"level": "warning", "event": "log", "source": None, "text": "cannot save"} == second
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_journal_is_told_how_important_a_line_is(
+    form: Literal["text", "json"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Syslog's numbers: err 3, warning 4, info 6, debug 7 (RFC 5424, table 2).
+    set_up("debug", form, stamped=False)
+    made = Journal()
+    levels: tuple[Literal["error", "warning", "info", "debug"], ...] = ("error", "warning", "info", "debug")
+    for level in levels:
+        made.note(Noted(level, "a", level))
+    plain = capsys.readouterr().err.splitlines()
+    set_up("debug", form, stamped=False, prioritized=True)
+    for level in levels:
+        made.note(Noted(level, "a", level))
+    told = capsys.readouterr().err.splitlines()
+    assert ["<3>", "<4>", "<6>", "<7>"] == [line[:3] for line in told]
+    if form == "text":
+        assert plain == [line[3:] for line in told]
+    else:
+        assert list(levels) == [json.loads(line[3:])["level"] for line in told]
 
 
 def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from timesync.base.time import Duration
 from timesync.host import ClockError, ClockReport, Trouble
 from timesync.runtime.system_clock import SystemClock
 from timesync_drivers import abi
+from timesync_drivers.clock import ClockState
 
 MS = 1_000_000
 
@@ -113,6 +114,17 @@ def test_a_refusal_says_what_it_is_and_what_to_do(machine: Machine, number: int,
         assert caught.value.trouble is trouble
         assert word in caught.value.advice
     assert machine.clock.epoch == 0
+
+
+def test_a_clock_whose_state_may_not_be_read_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: FakeKernel) -> ClockState:
+        raise OSError(errno.EPERM, "as scripted")
+
+    monkeypatch.setattr(FakeKernel, "state", refused)
+    with pytest.raises(ClockError, match="read its state: as scripted") as caught:
+        Machine()
+    assert caught.value.trouble is Trouble.PERMISSION
+    assert "SystemCallFilter" in caught.value.advice
 
 
 # --- steps

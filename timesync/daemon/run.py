@@ -22,7 +22,7 @@ from timesync.daemon.appliance import Appliance, Start
 from timesync.daemon.leap import load_leap_table, load_named_table
 from timesync.daemon.leap_book import LiveTable
 from timesync.daemon.linux import ClockSpec, LinuxHost, PhcSpec, SystemSpec, VirtualSpec
-from timesync.daemon.systemd import Notifier
+from timesync.daemon.systemd import Notifier, is_journal
 from timesync.daemon.watching import Watching
 from timesync.daemon.why import why
 from timesync.ntp.auth import ALGORITHMS, SymmetricKey
@@ -31,6 +31,7 @@ from timesync.observe.control import AnotherDaemonError, ControlError, ControlSe
 from timesync.runtime.virtual import VirtualSettings
 from timesync.servo.view import ServoState
 
+_STANDARD_ERROR = 2
 _READY_CHECK_S = 0.25
 _STATUS_S = 10.0
 _PROBLEMS_SAID = 20
@@ -272,7 +273,8 @@ def _writable(directory: Path) -> bool:
 def set_up_log(config: Config) -> None:
     """Write the log as a configuration says."""
     log = config.observe.log
-    journal.set_up(log.level, log.format, stamped=sys.stderr.isatty())
+    prioritized = is_journal(os.environ, _STANDARD_ERROR)
+    journal.set_up(log.level, log.format, stamped=sys.stderr.isatty(), prioritized=prioritized)
 
 
 def run(loaded: Loaded, file: Path | None, profile: str | None, *, initial_step_anything: bool) -> None:

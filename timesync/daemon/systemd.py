@@ -1,10 +1,11 @@
-"""Telling systemd how the daemon is doing: the protocol of ``sd_notify(3)``, without its library."""
+"""Telling systemd how the daemon is doing: the protocol of ``sd_notify(3)``, without its library; who reads the log."""
 
 from __future__ import annotations
 
+import os
 import socket
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 
 _VARIABLES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
@@ -79,6 +80,18 @@ class Notifier:
         except OSError:
             return False
         return True
+
+
+def is_journal(environment: Mapping[str, str], descriptor: int) -> bool:
+    """Whether systemd's journal reads what is written to a descriptor, by JOURNAL_STREAM (``systemd.exec(5)``).
+
+    The variable may be there though the output was led elsewhere: the file must be the one that it names.
+    """
+    try:
+        found = os.fstat(descriptor)
+    except OSError:
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
 
 
 def _address(path: str | None) -> str | None:

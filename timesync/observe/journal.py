@@ -12,6 +12,8 @@ from timesync.base.machine import Noted
 _LINES_PER_S = 5.0
 _BURST = 50.0
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_PRIORITIES = ((logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+"""Levels and syslog's numbers for them; below all of them is 7."""
 LOGGER = logging.getLogger("timesync")
 
 
@@ -43,12 +45,37 @@ class _Json(logging.Formatter):
         return json.dumps(fields)
 
 
+class _Prioritized(logging.Formatter):
+    """Lines that begin with syslog's priority as ``<4>``, which systemd's journal takes off (``sd-daemon(3)``)."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line."""
+        priority = next((number for level, number in _PRIORITIES if record.levelno >= level), 7)
+        return f"<{priority}>{self._inner.format(record)}"
+
+
 def set_up(
-    level: Literal["debug", "info", "warning", "error"], form: Literal["text", "json"], *, stamped: bool
+    level: Literal["debug", "info", "warning", "error"],
+    form: Literal["text", "json"],
+    *,
+    stamped: bool,
+    prioritized: bool = False,
 ) -> None:
-    """Write to standard error from now on."""
+    """Write to standard error from now on.
+
+    Args:
+        level: What is less important is not written.
+        form: Sentences, or objects for programs.
+        stamped: Sentences begin with the time.
+        prioritized: systemd's journal reads: it is told how important each line is, for ``journalctl -p``.
+    """
+    formatter = _Json() if form == "json" else _Text(stamped=stamped)
     handler = logging.StreamHandler()
-    handler.setFormatter(_Json() if form == "json" else _Text(stamped=stamped))
+    handler.setFormatter(_Prioritized(formatter) if prioritized else formatter)
     LOGGER.handlers[:] = [handler]
     LOGGER.setLevel(_LEVELS[level])
     LOGGER.propagate = False

@@ -33,6 +33,10 @@ _ADVICE = {
     Trouble.GONE: "look into the kernel's log for what became of the device",
     Trouble.UNSUPPORTED: "set `discipline: false` for this clock, or discipline a virtual clock instead",
 }
+_READING_ADVICE = (
+    "something keeps the daemon from calling clock_adjtime: a filter of system calls "
+    "(systemd: SystemCallFilter= with @clock; containers: --cap-add SYS_TIME, or another seccomp profile)"
+)
 _TROUBLES = {
     errno.EPERM: Trouble.PERMISSION,
     errno.EACCES: Trouble.PERMISSION,
@@ -91,6 +95,8 @@ class SystemClock:
     ) -> None:
         """Look at the clock; nothing is changed before it is first adjusted, stepped or reported on.
 
+        Raises ClockError where not even that is allowed.
+
         Args:
             clock: Its name in the configuration.
             kernel: The driver.
@@ -111,7 +117,10 @@ class SystemClock:
         self._progress = ProgressWatch(self._limits.frequency_latency.ns(), find, suspended)
         self._findings: list[Finding] = []
         self._rate_listeners: list[Callable[[float], None]] = []
-        self._look()
+        try:
+            self._look()
+        except OSError as error:
+            raise _refused("read its state", error, _READING_ADVICE) from error
 
     @property
     def id(self) -> ClockId:
@@ -314,9 +323,9 @@ def _running_daemons() -> list[str]:
     return [str(daemon) for daemon in find_time_daemons(own_pid=os.getpid())]
 
 
-def _refused(what: str, error: OSError) -> ClockError:
+def _refused(what: str, error: OSError, advice: str | None = None) -> ClockError:
     if isinstance(error, ClockError):
         return error
     trouble = _TROUBLES.get(error.errno or 0, Trouble.UNSUPPORTED)
     reason = error.strerror or str(error)
-    return ClockError(trouble, f"the system clock did not let us {what}: {reason}", _ADVICE[trouble])
+    return ClockError(trouble, f"the system clock did not let us {what}: {reason}", advice or _ADVICE[trouble])

@@ -100,7 +100,8 @@ def unit(target: Target, *, start: bool) -> Iterator[Command]:
     if target.running:
         yield Command(("systemctl", "daemon-reload"))
     if start:
-        now = ("--now",) if target.running else ()
+        # Without waiting: with `observe.ready: synchronized` it has started only when its clock is right.
+        now = ("--now", "--no-block") if target.running else ()
         yield Command(("systemctl", *_systemctl_root(target), "enable", *now, SERVICE))
 
 
