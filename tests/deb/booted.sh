@@ -41,6 +41,10 @@ property() {
 is() {
     [ "$(property "$1")" = "$2" ]
 }
+# told: it has said what it does, in its status.
+told() {
+    [ -n "$(property StatusText)" ]
+}
 # logged WORDS [OPTION...]: in the service's log, with these options of journalctl.
 logged() {
     words=$1
@@ -112,15 +116,23 @@ for side in 0 1; do
     nsenter -t "$leader" -n ip link set "v$side" up
 done
 
-echo "== the package, where nothing can be reached: its installation does not wait for the right time"
+echo "== the package, where nothing can be reached"
 began=$(date +%s)
 within timeout 60 dpkg -i /root/timesync.deb || fail "it was not installed within a minute"
 echo "installed in $(($(date +%s) - began)) s"
-is ActiveState activating || fail "it is $(property ActiveState)"
-[ "$(within systemctl is-active time-sync.target || true)" = inactive ] || fail "time-sync.target is reached without the time"
+soon 10 "the service" is ActiveState active
 soon 10 "an error about the clock, at its priority" logged 'did not let us' -p err
 soon 20 "a warning about the names, at its priority" logged 'cannot be looked up' -p warning
 if logged 'cannot be looked up' -p err; then fail "a warning is an error to the journal"; fi
+stopped
+
+echo "== it waits for the right time where it is told to, and what waits for it too"
+within systemctl stop time-sync.target
+printf 'profile: ntp-client\nobserve: {ready: synchronized}\n' >"$machine/etc/timesync/timesync.yaml"
+within systemctl start --no-block timesync
+soon 10 "what it does" told
+is ActiveState activating || fail "it is $(property ActiveState)"
+[ "$(within systemctl is-active time-sync.target || true)" = inactive ] || fail "time-sync.target is reached without the time"
 stopped
 
 echo "== it starts, and says so when the time is right"
@@ -205,7 +217,7 @@ sed -i 's:/usr/lib/timesync:/opt/timesync:' "$machine/opt/timesync/bin/timesync"
 began=$(date +%s)
 within timeout 60 /opt/timesync/bin/timesync install --start || fail "it was not installed"
 echo "installed in $(($(date +%s) - began)) s"
-is ActiveState activating || fail "it is $(property ActiveState)"
+soon 10 "the service" is ActiveState active
 within timesync uninstall --purge
 [ "$(within systemctl is-active timesync || true)" = inactive ] || fail "it still runs"
 

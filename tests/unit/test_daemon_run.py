@@ -129,6 +129,7 @@ def test_ready_may_wait_for_the_clock(tmp_path: Path, manager: Manager) -> None:
         env = {"NOTIFY_SOCKET": str(manager.path)}
         with running(tmp_path, "run", "-c", str(file), env=env) as daemon:
             status(tmp_path / "c.sock")
+            manager.until("STATUS=acquiring: waiting for the first measurements")
             daemon.process.send_signal(signal.SIGHUP)
             daemon.until("configuration read again")
             assert [] == [head for head in manager.waiting() if not head.startswith("STATUS=")]

@@ -206,15 +206,17 @@ class Daemon:
 
     async def _report_ready(self) -> None:
         """Say when the served clock is synchronized, and keep the service manager's status line current."""
-        while not self._ready:
-            view = self.appliance.view()
-            if view.state is ServoState.LOCKED:
-                self._say_ready(view.reason)
-            await asyncio.sleep(_READY_CHECK_S)
+        said = ""
         while True:
             view = self.appliance.view()
-            self._notifier.status(f"{view.state.value}: {view.reason}")
-            await asyncio.sleep(_STATUS_S)
+            text = f"{view.state.value}: {view.reason}"
+            if not self._ready and view.state is ServoState.LOCKED:
+                self._say_ready(view.reason)
+            elif self._ready or text != said:
+                # Also before: who waits for the start wants to know for what.
+                said = text
+                self._notifier.status(text)
+            await asyncio.sleep(_STATUS_S if self._ready else _READY_CHECK_S)
 
     async def _feed_watchdog(self) -> None:
         """Tell the service manager that the loop still turns and clocks can still be read."""
