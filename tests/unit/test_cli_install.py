@@ -341,6 +341,18 @@ def test_purging_after_uninstalling_leaves_nothing(machine: Machine) -> None:
     assert f"userdel --prefix {machine.root} timesync" in machine.ran
 
 
+def test_purging_later_leaves_the_machines_own_directories(machine: Machine) -> None:
+    """Which may be empty by then, such as udev's for the administrator's rules."""
+    machine.install()
+    for path in ("etc/udev/rules.d/60-timesync.rules", "etc/modules-load.d/timesync.conf"):
+        write(machine.root, path, "# changed\n")
+    machine.call("uninstall")
+    done = machine.call("uninstall", "--purge")
+    assert 0 == done.exit_code, done.output
+    for path in ("etc/udev/rules.d", "etc/modules-load.d"):
+        assert [] == list((machine.root / path).iterdir())
+
+
 def test_purging_says_what_there_was_and_no_more(machine: Machine) -> None:
     machine.install()
     assert "/var/lib/timesync" not in machine.call("uninstall", "--purge").output

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from timesync.daemon.doctor.machine import SERVICE
 from timesync.daemon.service.files import Item
 
 RECORD = "/usr/local/lib/timesync/installed.json"
@@ -121,9 +122,11 @@ def _change(root: Path, item: Item, wrote: str | None, *, force: bool) -> Change
 
 
 def present(root: Path, items: Iterable[Item]) -> Record:
-    """What a record would say of those files of an installation that are there now, and of the directories of ours."""
+    """What a record would say of those files of an installation that are there now, and of the unit's own directory."""
     found = {item.path: there for item in items if (there := _present(at(root, item.path))) is not None}
-    return Record(found, tuple({str(Path(path).parent) for path in found if Path(path).parent.suffix == ".d"}))
+    folders = {str(Path(path).parent) for path in found}
+    # Others that end with .d, such as /etc/udev/rules.d, are the machine's.
+    return Record(found, tuple(path for path in folders if path.endswith(f"/{SERVICE}.d")))
 
 
 def removal(root: Path, record: Record, own: Iterable[str], *, purge: bool) -> list[Change]:
