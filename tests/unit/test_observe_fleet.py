@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
@@ -269,3 +270,19 @@ def test_there_is_a_bound_on_what_is_kept() -> None:
     there.fleet.take("f00", "sources", b"", retained=True)
     there.fleet.take("f99", "sources", full, retained=True)
     assert "sources" in there.fleet._appliances["f99"].lists
+
+
+def test_what_is_kept_takes_no_more_memory_than_it_has_octets() -> None:
+    """Three octets can be an object of sixty-four."""
+    there = Gathering()
+    worst = b'{"sources":[' + b"{}," * (MAX_PAYLOAD // 3 - 10) + b"{}]}"
+    tracemalloc.start()
+    try:
+        for number in range(MOST_OCTETS // MAX_PAYLOAD + 2):
+            there.tell(f"f{number:02}", state())
+            there.fleet.take(f"f{number:02}", "sources", worst + b" " * (number % 2), retained=True)
+        assert not there.overview().whole
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * MOST_OCTETS

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from timesync.observe.hub import Message
 from timesync.observe.mqtt.report import (
     MAX_PAYLOAD,
     Peer,
@@ -34,11 +33,12 @@ MOST: Final = 1000
 """Appliances; a broker with more of them is not looked at as a whole."""
 
 MOST_OCTETS: Final = 1 << 24
-"""Of the messages that are kept, of all together: anybody may publish, and read they take several times as much."""
+"""Of the messages that are kept, of all together: anybody may publish."""
 
 _LONGEST_NAME: Final = 100
 """As in ``observe.mqtt.name``."""
 
+_NOTHING: Final = b"{}"
 _MISSED: Final = 3
 _LEAST_SILENCE_S: Final = 30.0
 _AHEAD_S: Final = 1e-3
@@ -55,7 +55,7 @@ class Appliance:
         report: Its last state.
         heard_s: When that came; monotonic. None: the broker had kept it.
         age_s: How old it was then, by its stamp and our clock.
-        lists: Its sources and ports.
+        lists: Its sources and ports, as they came: read, they take up to thirty times as much.
         octets: Of the messages that all this is of, by kind.
         trouble: Why what it says cannot be read.
     """
@@ -65,7 +65,7 @@ class Appliance:
     report: Report | None = None
     heard_s: float | None = None
     age_s: float = 0.0
-    lists: dict[str, Message] = field(default_factory=dict)
+    lists: dict[str, bytes] = field(default_factory=dict)
     octets: dict[str, int] = field(default_factory=dict)
     trouble: str | None = None
 
@@ -74,8 +74,8 @@ class Appliance:
         if self.report is None:
             return {}, frozenset()
         try:
-            measured = sights(self.lists.get(SOURCES, {}), self.lists.get(PORTS, {}), self.report)
-            return measured, self.report.addresses | identities(self.lists.get(PORTS, {}))
+            sources, ports = (parse(self.lists.get(kind, _NOTHING)) for kind in (SOURCES, PORTS))
+            return sights(sources, ports, self.report), self.report.addresses | identities(ports)
         except ReportError as error:
             self.trouble = str(error)
             return {}, frozenset()
@@ -151,7 +151,8 @@ class Fleet:
             elif kind == STATE:
                 self._state(appliance, payload, retained=retained)
             else:
-                appliance.lists[kind] = parse(payload) if payload else {}
+                parse(payload or _NOTHING)
+                appliance.lists[kind] = payload or _NOTHING
         except ReportError as error:
             appliance.trouble = str(error)
 
