@@ -188,12 +188,12 @@ def test_who_may_ask_for_chronyc_is_taken_over(tmp_path: Path) -> None:
     )
 
     file, out = tmp_path / "chrony.conf", tmp_path / "t.yaml"
-    file.write_text(f"{start}cmdallow 127/8\ncmdallow 192.0.2\nbindcmdaddress 192.0.2.1\nbindcmdaddress 127.0.0.1\n")
+    file.write_text(f"{start}cmdallow 127/8\ncmdallow 192.0.2\nbindcmdaddress 192.0.2.1\nbindcmdaddress ::1\n")
     assert 0 == run(file, "-o", out).exit_code
     chronyc = load(out).config.observe.chronyc
     assert chronyc is not None
     assert ("192.0.2.1:323", ["192.0.2.0/24"]) == (str(chronyc.listen), list(map(str, chronyc.allow)))
-    assert [(Kind.MISSING, "bindcmdaddress 127.0.0.1")] == _named(file.read_text(), "bindcmd")
+    assert [(Kind.MISSING, "bindcmdaddress ::1")] == _named(file.read_text(), "bindcmd")
 
     for anywhere in ("", "bindcmdaddress 0.0.0.0\n"):
         text = f"{start}{anywhere}cmdallow 192.0.2.0/24\ncmdallow all\n"
@@ -204,6 +204,18 @@ def test_who_may_ask_for_chronyc_is_taken_over(tmp_path: Path) -> None:
     assert {Kind.NEEDLESS} == {kind for kind, _ in _named(f"{start}cmdport 0\ncmdallow all\ncmddeny 1.2.3.4\n", "cmd")}
 
 
+def test_chronyd_takes_the_last_address_of_each_version() -> None:
+    """As chronyd 4.3 does: who was shut out by that stays shut out."""
+    lines = ("cmdallow 192.0.2", "bindcmdaddress 127.0.0.1", "bindcmdaddress 192.0.2.1")
+    draft = drafted("chrony.conf", "\n".join(["pool a.example.net", *lines, ""]))
+    assert draft.has("observe", "chronyc", "allow")
+    assert [(Kind.NEEDLESS, 3)] == [(kind, at) for kind, at, _ in said(draft, "bindcmdaddress 127.0.0.1")]
+
+    draft = drafted("chrony.conf", "\n".join(["pool a.example.net", *reversed(lines), ""]))
+    assert not draft.has("observe", "chronyc", "allow")
+    assert [(Kind.NEEDLESS, 2)] == [(kind, at) for kind, at, _ in said(draft, "bindcmdaddress 192.0.2.1")]
+
+
 @pytest.mark.parametrize(("line", "silent"), [("", False), ("tinker panic 0", False), ("tinker step 0.5", True)])
 def test_where_ntpd_steps_at_any_time_that_is_said(line: str, silent: bool) -> None:
     draft = drafted("ntp.conf", f"driftfile /d\nserver a.example.net iburst\nrestrict default kod\n{line}\n")
@@ -211,6 +223,8 @@ def test_where_ntpd_steps_at_any_time_that_is_said(line: str, silent: bool) -> N
     assert [] == found if silent else [(Kind.DIFFERS, 2)] == [(kind, at) for kind, at, _ in found]
     assert all("128 ms off for 300 s" in reason and "updates: 1000000" in reason for *_, reason in found)
     assert silent == any("tinker stepout" in reason for *_, reason in said(draft, "tinker step 0.5"))
+    assert ("panic" in line) == ([] == said(draft, "no tinker panic"))
+    assert not any("1000 s" in reason for *_, reason in found)
 
 
 def test_rtcsync_is_said_with_its_line() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from timesync.config.importing.draft import Draft
 from timesync.config.importing.lines import Book, Line
@@ -36,11 +36,22 @@ def chronyc(draft: Draft, book: Book) -> None:
     for line in addresses:
         if _is_socket(line):
             draft.put(line.mark, line.value, "observe", "chronyc", "socket")
-    _listen(draft, port, [line for line in addresses if not _is_socket(line)], allowed)
+    _listen(draft, port, list(_taken(draft, [line for line in addresses if not _is_socket(line)])), allowed)
 
 
 def _is_socket(line: Line) -> bool:
     return line.value.startswith("/") and line.value != "/"
+
+
+def _taken(draft: Draft, addresses: list[Line]) -> Iterator[Line]:
+    """Those that chronyd takes: of each IP version the last one."""
+    last = {_version(line.value): line for line in addresses}
+    for line in addresses:
+        version = _version(line.value)
+        if version is None or line is last[version]:
+            yield line
+        else:
+            draft.needless(line.mark, f"bindcmdaddress {line.value}", "chronyd takes the last one of each IP version")
 
 
 def _listen(draft: Draft, port: Line | None, addresses: list[Line], allowed: list[tuple[Line, str]]) -> None:
@@ -83,10 +94,20 @@ def _allowed(draft: Draft, lines: list[Line]) -> Iterator[tuple[Line, str]]:
                 yield line, each
 
 
+def _version(text: str) -> int | None:
+    """4 or 6; None for what is no address."""
+    found = _address(text)
+    return None if found is None else found.version
+
+
 def _is_beyond(text: str) -> bool:
     """Whether it is one address of this machine that others reach."""
+    found = _address(text)
+    return found is not None and not found.is_loopback and not found.is_unspecified
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        found = ip_address(text)
+        return ip_address(text)
     except ValueError:
-        return False
-    return not found.is_loopback and not found.is_unspecified
+        return None

@@ -22,9 +22,12 @@ _OF_SERVERS = frozenset(
 )
 _ID = re.compile("[0-9]{1,5}", re.ASCII)
 _STEPS = (
-    "ntpd steps at any time when it is more than 128 ms off for 300 s, and ends when it is more than 1000 s off; here "
-    "the first 3 updates alone may step, beyond 100 ms, later ones slew, and beyond 1000 s the clock is left alone and "
-    f"that is said. steering.step: {{threshold: 128ms, updates: {ALWAYS}}} steps at any time"
+    "ntpd steps at any time when it is more than 128 ms off for 300 s; here the first 3 updates alone may step, beyond "
+    f"100 ms, and later ones slew. steering.step: {{threshold: 128ms, updates: {ALWAYS}}} steps at any time"
+)
+_PANICS = (
+    "ntpd ends when it is more than 1000 s off; here the clock is left alone then, and that is said. steering.panic "
+    "names another limit"
 )
 _NEEDLESS = {
     "driftfile": "the frequency is kept in observe.state, and is learnt anew once, within minutes",
@@ -196,9 +199,11 @@ def _steering(draft: Draft, book: Book) -> None:
     for line in book.all("tinker"):
         for name, value in _pairs(line):
             trying(draft, line, lambda line=line, name=name, value=value: _tinker(draft, line, name, value))  # type: ignore[misc]
-    if not draft.has("steering", "step"):
-        for line in book.all("server", "pool", "peer", "refclock")[:1]:
+    for line in book.all("server", "pool", "peer", "refclock")[:1]:
+        if not draft.has("steering", "step"):
             draft.differs(line.mark, "no tinker step", _STEPS)
+        if not draft.has("steering", "panic"):
+            draft.differs(line.mark, "no tinker panic", _PANICS)
 
 
 def _pairs(line: Line) -> Iterator[tuple[str, str]]:
