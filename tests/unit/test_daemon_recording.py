@@ -75,6 +75,22 @@ def test_operators_may_read_what_is_recorded(place: Path, umask: int) -> None:
     assert [0o755, 0o755] == [path.stat().st_mode & 0o777 for path in made]
 
 
+def test_a_link_in_place_of_the_new_directory_changes_no_other(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever owns the directory above can put it there at any time."""
+    other = place / "other"
+    other.mkdir(mode=0o700)
+    make = Path.mkdir
+
+    def swapped(self: Path, *words: Any, **named: Any) -> None:
+        make(self, *words, **named)
+        self.rmdir()
+        self.symlink_to(other)
+
+    monkeypatch.setattr(Path, "mkdir", swapped)
+    assert "cannot be made" in (_refused(place / "records") or "")
+    assert 0o700 == other.stat().st_mode & 0o777
+
+
 def test_a_directory_that_the_observer_may_not_write_to_is_a_warning(place: Path) -> None:
     directory = place / "records"
     directory.mkdir(mode=0o500)

@@ -290,10 +290,16 @@ def _given(path: Path, mode: int) -> bool:
 
 def _made(path: Path, mode: int) -> None:
     """Make a directory, and those above it for all to enter, whatever the umask is. Raises OSError."""
-    if not path.is_dir():
-        _made(path.parent, 0o755)
-        path.mkdir(exist_ok=True)
-        path.chmod(mode)
+    if path.is_dir():
+        return
+    _made(path.parent, 0o755)
+    path.mkdir(mode)
+    # What was made, and not what somebody who owns the directory above has put in its place.
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchmod(folder, mode)
+    finally:
+        os.close(folder)
 
 
 def _refused(directory: Path) -> str | None:
