@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import random
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import Any
 
 import pytest
 from mqtt_support import HELLO, clock, port, source, state
 
-from timesync.observe.mqtt.fleet import MOST, MOST_OCTETS, Agreement, Fleet, Overview
+from timesync.observe.mqtt.fleet import KINDS, MOST, MOST_OCTETS, Agreement, Fleet, Overview
 from timesync.observe.mqtt.report import MAX_PAYLOAD
 from timesync.observe.mqtt.topics import Summarizer, Topics
 
@@ -26,11 +26,21 @@ class Gathering:
         self.utc_ns = NOW_NS
         self.fleet = Fleet(lambda: self.now, lambda: self.utc_ns)
 
-    def tell(self, name: str, said: dict[str, Any], *, retained: bool = True, availability: str = "online") -> None:
+    def tell(
+        self,
+        name: str,
+        said: dict[str, Any],
+        *,
+        retained: bool = True,
+        availability: str = "online",
+        kinds: Container[str] = KINDS,
+    ) -> None:
         topics = Topics("timesync", name, 10.0)
         published = [topics.availability(availability), *topics.picture(HELLO, said, Summarizer().summary(said))]
         for one in published:
-            self.fleet.take(name, one.topic.rpartition("/")[2], one.payload, retained=retained)
+            kind = one.topic.rpartition("/")[2]
+            if kind in kinds:
+                self.fleet.take(name, kind, one.payload, retained=retained)
 
     def overview(self) -> Overview:
         return self.fleet.overview()
@@ -270,6 +280,22 @@ def test_there_is_a_bound_on_what_is_kept() -> None:
     there.fleet.take("f00", "sources", b"", retained=True)
     there.fleet.take("f99", "sources", full, retained=True)
     assert "sources" in there.fleet._appliances["f99"].lists
+
+
+@pytest.mark.parametrize("payload", [b"no JSON", b" " * (MAX_PAYLOAD + 1), b'{"sources": 1}'])
+def test_what_cannot_be_read_is_said_until_it_can_be(payload: bytes) -> None:
+    """Also when the next state, which comes every few seconds, can be read."""
+    there = Gathering()
+    there.tell("a", state(source("x", "192.0.2.9:123")))
+    there.fleet.take("a", "sources", payload, retained=False)
+    there.tell("a", state(), kinds=("state",))
+    (found,) = there.overview().standings
+    assert found.trouble is not None
+    assert (len(payload) <= MAX_PAYLOAD) == there.overview().whole
+
+    there.tell("a", state(source("x", "192.0.2.9:123")))
+    (found,) = there.overview().standings
+    assert found.trouble is None
 
 
 def test_what_is_kept_takes_no_more_memory_than_it_has_octets() -> None:

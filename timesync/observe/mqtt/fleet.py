@@ -39,6 +39,7 @@ _LONGEST_NAME: Final = 100
 """As in ``observe.mqtt.name``."""
 
 _NOTHING: Final = b"{}"
+_TOGETHER: Final = "all"
 _MISSED: Final = 3
 _LEAST_SILENCE_S: Final = 30.0
 _AHEAD_S: Final = 1e-3
@@ -57,7 +58,7 @@ class Appliance:
         age_s: How old it was then, by its stamp and our clock.
         lists: Its sources and ports, as they came: read, they take up to thirty times as much.
         octets: Of the messages that all this is of, by kind.
-        trouble: Why what it says cannot be read.
+        troubles: Why what it says cannot be read, by kind, or by ``_TOGETHER`` of all of it.
     """
 
     name: str
@@ -67,17 +68,18 @@ class Appliance:
     age_s: float = 0.0
     lists: dict[str, bytes] = field(default_factory=dict)
     octets: dict[str, int] = field(default_factory=dict)
-    trouble: str | None = None
+    troubles: dict[str, str] = field(default_factory=dict)
 
     def seen(self) -> tuple[dict[Peer, Sight], frozenset[str]]:
         """What it measures, and as what others measure it; nothing where it cannot be read."""
         if self.report is None:
             return {}, frozenset()
+        self.troubles.pop(_TOGETHER, None)
         try:
             sources, ports = (parse(self.lists.get(kind, _NOTHING)) for kind in (SOURCES, PORTS))
             return sights(sources, ports, self.report), self.report.addresses | identities(ports)
         except ReportError as error:
-            self.trouble = str(error)
+            self.troubles[_TOGETHER] = str(error)
             return {}, frozenset()
 
 
@@ -153,24 +155,26 @@ class Fleet:
             else:
                 parse(payload or _NOTHING)
                 appliance.lists[kind] = payload or _NOTHING
+            appliance.troubles.pop(kind, None)
         except ReportError as error:
-            appliance.trouble = str(error)
+            appliance.troubles[kind] = str(error)
 
     def _keep(self, appliance: Appliance, kind: str, octets: int) -> None:
         """Account for a message in place of the last one of its kind. Raises ReportError where there is no room."""
+        if octets > MAX_PAYLOAD:
+            self._refused = True
+            return  # it is refused as soon as it is read
         more = octets - appliance.octets.get(kind, 0)
         if more > 0 and self._octets + more > MOST_OCTETS:
             self._refused = True
             raise ReportError(
                 f"there is more under this topic than {MOST_OCTETS >> 20} MiB, and no room for its {kind}"
             )
-        if octets <= MAX_PAYLOAD:  # a longer one is refused as soon as it is read
-            self._octets += more
-            appliance.octets[kind] = octets
+        self._octets += more
+        appliance.octets[kind] = octets
 
     def _state(self, appliance: Appliance, payload: bytes, *, retained: bool) -> None:
         appliance.report = report(parse(payload)) if payload else None
-        appliance.trouble = None
         if appliance.report is not None:
             appliance.heard_s = self._mono()
             appliance.age_s = (self._utc_ns() - appliance.report.utc_ns) / 1e9
@@ -319,7 +323,7 @@ def _standing(appliance: Appliance, now: float) -> Standing:
         age_s=_age_s(appliance, now),
         silent=_silent(appliance, now),
         ahead_s=ahead if appliance.report is not None and ahead > _AHEAD_S else None,
-        trouble=appliance.trouble,
+        trouble=next(iter(appliance.troubles.values()), None),
     )
 
 

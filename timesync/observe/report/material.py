@@ -236,7 +236,7 @@ def of_history(path: Path, from_ns: int, to_ns: int) -> Material:
         earliest = history.earliest()
         from_s, to_s = from_ns // _NS, to_ns // _NS
         if earliest is None or max(from_s, earliest) >= to_s:
-            raise NothingError("the history has nothing of this time")
+            raise NothingError("the history has nothing of this time; the last minutes may not be written yet")
         _fill(material, history, max(from_s, earliest), to_s)
     finally:
         history.close()
