@@ -65,7 +65,7 @@ def test_one_that_measures_another_is_joined_to_it() -> None:
     assert (5e-4, 1.03e-4, 3.103e-3) == pytest.approx((pair.difference_s, pair.margin_s, pair.allowed_s))
     assert pair.agree is True
     assert there.overview().well
-    assert (1, 1) == there.overview().agreeing("a")
+    assert (1, 1) == there.overview().agreeing()["a"]
 
 
 def test_two_that_measure_the_same_clock_are_joined_by_it() -> None:
@@ -157,7 +157,7 @@ def test_whoever_claims_nothing_neither_agrees_nor_contradicts() -> None:
     there.tell("a", state(source("x", "192.0.2.9:123", offset_s=5.0), error_bound_s=None))
     there.tell("b", state(source("x", "192.0.2.9:123")))
     assert there.pair().agree is None
-    assert (0, 0) == there.overview().agreeing("a")
+    assert (0, 0) == there.overview().agreeing()["a"]
 
 
 def names(found: Sequence[str]) -> str:

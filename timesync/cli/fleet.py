@@ -172,14 +172,14 @@ def _page(overview: Overview, root: str, trouble: str | None) -> RenderableType:
     table.add_column("reference", overflow="fold")
     for name in ("agrees", "age"):
         table.add_column(name, justify="right", no_wrap=True)
+    agreeing = overview.agreeing()
     for one in overview.standings:
-        table.add_row(*_row(overview, one))
+        table.add_row(*_row(one, *agreeing[one.name]))
     return Group(*parts, table, *(Text(line, style=style) for line, style in _sentences(overview)))
 
 
-def _row(overview: Overview, one: Standing) -> list[str | Text]:
+def _row(one: Standing, with_how_many: int, of: int) -> list[str | Text]:
     said = one.report
-    with_how_many, of = overview.agreeing(one.name)
     agrees = "-" if not of else f"{with_how_many} of {of}"
     if said is None:
         return [one.name, Text(one.silent or UNKNOWN, style="red"), "-", "-", "-", "-", agrees, "-"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -279,10 +279,15 @@ class Overview:
         known = bool(self.standings) and self.whole
         return known and all(one.synchronised for one in self.standings) and not self.contradictions
 
-    def agreeing(self, name: str) -> tuple[int, int]:
-        """With how many others an appliance agrees, and with how many it could be compared."""
-        mine = [one.agree for one in self.agreements if name in (one.first, one.second) and one.agree is not None]
-        return sum(mine), len(mine)
+    def agreeing(self) -> Mapping[str, tuple[int, int]]:
+        """With how many others each appliance agrees, and with how many it could be compared."""
+        agree: Counter[str] = Counter()
+        compared: Counter[str] = Counter()
+        for one in self.agreements:
+            for name in (one.first, one.second):
+                agree[name] += one.agree is True
+                compared[name] += one.agree is not None
+        return {one.name: (agree[one.name], compared[one.name]) for one in self.standings}
 
     def as_object(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -357,6 +362,11 @@ def _direct(measured: dict[Peer, Sight], known: set[str], by: str, sign: int) ->
 
 
 def _shared(one: dict[Peer, Sight], other: dict[Peer, Sight]) -> Iterator[tuple[float, float, str]]:
-    for peer in one.keys() & other.keys():
-        mine, yours = one[peer], other[peer]
-        yield mine.margin_s + yours.margin_s, mine.offset_s - yours.offset_s, f"both measure {printable(peer.address)}"
+    """By the best of the clocks that both measure; there are many pairs, so words are made for that one alone."""
+    both = [
+        (one[peer].margin_s + other[peer].margin_s, one[peer].offset_s - other[peer].offset_s, peer.address)
+        for peer in one.keys() & other.keys()
+    ]
+    if both:
+        margin_s, difference_s, address = min(both)
+        yield margin_s, difference_s, f"both measure {printable(address)}"
