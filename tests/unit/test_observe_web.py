@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import gzip
 import json
 import re
@@ -19,7 +20,7 @@ from web_support import HELLO, Bench, bench, clock, closed, event, state
 from timesync.observe import http
 from timesync.observe.web import feed as feeds
 from timesync.observe.web import part
-from timesync.observe.web.answers import STALE_S
+from timesync.observe.web.answers import STALE_S, UnknownSeriesError
 
 
 def run(story: Coroutine[Any, Any, None]) -> None:
@@ -193,6 +194,16 @@ def test_a_series_that_there_is_not_is_told_with_those_that_there_are(tmp_path: 
             assert (200, []) == (answer.status, answer.json()["points"])
 
     run(story())
+
+
+def test_an_unknown_series_is_compared_with_so_many_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There may be a thousand that are much alike, and a comparison takes its time."""
+    compared: list[int] = []
+    monkeypatch.setattr(difflib, "get_close_matches", lambda _, names, n: compared.append(len(names)) or [])
+    known = tuple(f"source/{number}/offset_s" for number in range(1000))
+    error = UnknownSeriesError("source/x/offset_s", known)
+    assert known == error.known
+    assert [100] == compared
 
 
 def test_stability_is_held_against_masks(tmp_path: Path) -> None:
