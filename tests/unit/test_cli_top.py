@@ -21,7 +21,7 @@ from timesync.cli.top_app import TopApp
 from timesync.cli.top_view import View
 from timesync.observe import stream
 from timesync.observe.control import ControlServer
-from timesync.observe.watch import follow, watch
+from timesync.observe.watch import LOST, follow, watch
 
 
 def source(name: str, **fields: Any) -> dict[str, Any]:
@@ -201,6 +201,31 @@ def test_it_says_that_the_daemon_has_gone_and_goes_on_when_it_is_back(tmp_path: 
         assert None in app.view.offsets
 
     screen(tmp_path, story)
+
+
+def test_it_goes_on_where_it_had_to_give_way(tmp_path: Path) -> None:
+    said = [b'{"busy": "this had to give way to another connection; try again"}\n', stream.encode(state())]
+
+    def watch(request: Any, writer: asyncio.StreamWriter) -> Callable[[], None]:
+        writer.write(stream.encode(stream.hello("1", "host", 1)) + said.pop(0))
+        return lambda: None
+
+    async def main() -> None:
+        control = ControlServer(str(tmp_path / "c.sock"), {}, {"watch": watch})
+        await control.start()
+        heard = []
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                async for message in follow(str(tmp_path / "c.sock")):
+                    heard.append(message.get("text") if message["type"] == LOST else message["type"])
+                    if message["type"] == stream.STATE:
+                        break
+        finally:
+            await control.stop()
+        why = "this had to give way to another connection; try again"
+        assert [stream.HELLO, why, stream.HELLO, stream.STATE] == heard
+
+    asyncio.run(main())
 
 
 def test_q_ends_it(tmp_path: Path) -> None:

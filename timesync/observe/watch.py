@@ -14,7 +14,7 @@ FIRST_PAUSE_S: Final = 0.25
 LAST_PAUSE_S: Final = 5.0
 
 LOST: Final = "lost"
-"""The type of the message that ``follow`` adds: the daemon is not there; ``text`` says why."""
+"""The type of the message that ``follow`` adds: the daemon is not there, or too busy; ``text`` says why."""
 
 
 async def watch(path: str, kinds: Sequence[str] = USUAL) -> AsyncIterator[dict[str, Any]]:
@@ -46,14 +46,16 @@ async def watch(path: str, kinds: Sequence[str] = USUAL) -> AsyncIterator[dict[s
 
 
 def _message(line: bytes) -> dict[str, Any]:
-    """Raises StreamError, RefusedError."""
-    if line.startswith((b'{"error"', b'{"busy"')):
-        raise RefusedError(str(next(iter(json.loads(line).values()))))
+    """Raises StreamError, RefusedError; ControlError where the daemon had no place for us, or has it no more."""
+    if line.startswith(b'{"busy"'):
+        raise ControlError(str(json.loads(line)["busy"]))
+    if line.startswith(b'{"error"'):
+        raise RefusedError(str(json.loads(line)["error"]))
     return decode(line)
 
 
 async def follow(path: str, kinds: Sequence[str] = USUAL) -> AsyncIterator[dict[str, Any]]:
-    """The same over restarts: while there is no daemon, messages of type ``LOST`` say why, one each time it is tried.
+    """The same over restarts: while none is heard, messages of type ``LOST`` say why, one each time it is tried.
 
     Raises RefusedError, which trying again does not mend.
     """
