@@ -502,6 +502,21 @@ def test_during_a_smear_only_the_smeared_timescale_is_interleaved() -> None:
     assert 1 == head(ask(made, message(flags=2, server_cookie=reply.stamp_as or 0)))["flags"]
 
 
+def test_a_timestamp_of_before_a_leap_second_is_none_after_it() -> None:
+    """It would be told in TAI with the shift of after."""
+    leap, cookie = 1_798_761_600, 0
+    made = server(pairs=Pairs())
+    for seconds, flags in ((-90, 1), (-30, 3), (30, 1), (90, 3)):
+        made.publish(STATE, replace(SERVING, scales=scales_at(TABLE, utc(leap + seconds))))
+        at_ns = (leap + seconds) * S
+        reply = made.respond(message(flags=2, timescale=Timescale.TAI, server_cookie=cookie), at_ns, at_ns, 0)
+        assert isinstance(reply, Reply5)
+        assert reply.stamp_as is not None
+        assert flags == head(reply.data)["flags"]
+        made.sent(reply.stamp_as, at_ns)
+        cookie = reply.stamp_as
+
+
 @pytest.mark.parametrize(
     ("second", "expected"),
     [

@@ -152,8 +152,9 @@ class Server5:
 
     def publish(self, state: ServeState, serving: Serving) -> None:
         """Answer from this from now on."""
-        # Of a timestamp from before a smear or from within it nobody could say later what it is in UTC.
-        turns = serving.scales.rate != self._serving.scales.rate
+        # What a timestamp from before a smear, from within it, or from before a leap second is in another timescale
+        # nobody could say later.
+        turns = serving.scales.turned(self._serving.scales)
         if self._pairs is not None and (turns or state.epoch != self._state.epoch):
             self._pairs.clear()
         self._state, self._serving = state, serving

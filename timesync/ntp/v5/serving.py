@@ -50,8 +50,12 @@ class Scales:
         return (self.served, 0) if shift is None else (Timescale(wanted), shift)
 
     def lasting(self, timescale: Timescale) -> bool:
-        """Whether the shift of a timestamp of a while ago, under the same ``rate``, was that of now."""
+        """Whether the shift of a timestamp of a while ago, since when nothing has ``turned``, was that of now."""
         return timescale is self.served or not self.rate
+
+    def turned(self, before: Scales) -> bool:
+        """Whether the shifts are others than ``before``, or grow otherwise."""
+        return self.rate != before.rate or (not self.rate and self.shifts_ns != before.shifts_ns)
 
 
 def scales_at(
