@@ -9,16 +9,19 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import ExitStack, asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
-from timesync.observe import control
+from timesync.observe import control, stream
+from timesync.observe import watch as observe_watch
 from timesync.observe.control import AnotherDaemonError, ControlError, ControlServer, RefusedError, ask
+from timesync.observe.watch import watch
 
 T = TypeVar("T")
 
@@ -249,20 +252,28 @@ def test_a_socket_that_nobody_answers_on_is_replaced_and_a_living_one_is_not(tmp
     asyncio.run(main())
 
 
-def test_one_that_is_stuck_with_a_full_queue_is_there_all_the_same(tmp_path: Path) -> None:
-    path = tmp_path / "c.sock"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stuck, ExitStack() as stack:
-        stuck.bind(str(path))
-        stuck.listen(0)
-        for _ in range(50):
-            waiting = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
-            waiting.setblocking(False)
-            if waiting.connect_ex(str(path)) == errno.EAGAIN:
+@contextmanager
+def full_queue(path: Path) -> Iterator[tuple[socket.socket, list[socket.socket]]]:
+    """A listener that nobody can connect to, and those who are in its queue."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening, ExitStack() as stack:
+        listening.bind(str(path))
+        listening.listen(0)
+        waiting: list[socket.socket] = []
+        while len(waiting) < 50:
+            link = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+            link.setblocking(False)
+            if link.connect_ex(str(path)) == errno.EAGAIN:
                 break
+            waiting.append(link)
         else:
             pytest.fail("the queue never filled")
-        with pytest.raises(AnotherDaemonError):
-            asyncio.run(ControlServer(str(path), {}).start())
+        yield listening, waiting
+
+
+def test_one_that_is_stuck_with_a_full_queue_is_there_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "c.sock"
+    with full_queue(path), pytest.raises(AnotherDaemonError):
+        asyncio.run(ControlServer(str(path), {}).start())
 
     assert path.is_socket()
 
@@ -293,6 +304,48 @@ def test_what_a_strange_daemon_says_becomes_a_sentence(tmp_path: Path, answer: b
         with pytest.raises(RefusedError if b"error" in answer else ControlError, match=words):
             ask(str(path), "status")
         thread.join()
+
+
+async def _watched(path: str) -> Mapping[str, Any]:
+    return await anext(watch(path))
+
+
+@pytest.mark.parametrize(
+    ("get", "answer"),
+    [
+        (lambda path: ask(path, "status"), {"here": 1}),
+        (lambda path: asyncio.run(_watched(path)), stream.hello("1", "host", 1)),
+    ],
+)
+def test_who_asks_or_watches_waits_where_many_want_to_be_let_in(
+    tmp_path: Path, get: Callable[[str], Mapping[str, Any]], answer: Mapping[str, Any]
+) -> None:
+    path = tmp_path / "c.sock"
+
+    def serve(listening: socket.socket, before: int) -> None:
+        time.sleep(0.1)
+        for number in range(before + 1):
+            link, _ = listening.accept()
+            with link:
+                if number == before:
+                    link.recv(4096)
+                    link.sendall(json.dumps(answer).encode() + b"\n")
+
+    with full_queue(path) as (listening, waiting):
+        thread = threading.Thread(target=serve, args=(listening, len(waiting)))
+        thread.start()
+        assert answer == get(str(path))
+        thread.join()
+
+
+def test_nobody_waits_longer_than_for_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (control, observe_watch):
+        monkeypatch.setattr(module, "PATIENCE_S", 0.1)
+    path = str(tmp_path / "c.sock")
+    with full_queue(tmp_path / "c.sock"):
+        for get in (lambda: ask(path, "status"), lambda: asyncio.run(_watched(path))):
+            with pytest.raises(ControlError, match=r"nobody is let in on .*: too many wait there; try again"):
+                get()
 
 
 def test_nobody_there(tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ SILENCE_S = 0.5
 
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: process, user, group
 
+QUEUE_S = 0.01
+"""Between two tries to get into the queue of those who want to be let in, where it is full."""
+
 ANSWERS_PER_S = 50.0
 ANSWERS_AT_ONCE = 100.0
 """Of each user; who asks more often waits."""
@@ -350,7 +353,7 @@ def ask(path: str, command: str, **arguments: str) -> dict[str, Any]:
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
             link.settimeout(PATIENCE_S)
-            link.connect(path)
+            _connect(link, path)
             with contextlib.suppress(BrokenPipeError):  # it may have said why before it closed
                 link.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
             data = _receive(link)
@@ -360,6 +363,8 @@ def ask(path: str, command: str, **arguments: str) -> dict[str, Any]:
         raise ControlError(f"no timesync runs here: nobody answers on {path}") from error
     except PermissionError as error:
         raise ControlError(f"the socket {path} may not be opened by this user") from error
+    except BlockingIOError as error:
+        raise ControlError(crowded(path)) from error
     except (OSError, TimeoutError) as error:
         raise ControlError(f"the daemon did not answer on {path}: {error}") from error
     if not data:
@@ -375,6 +380,25 @@ def ask(path: str, command: str, **arguments: str) -> dict[str, Any]:
     if "error" in answer:
         raise RefusedError(str(answer["error"]))
     return answer
+
+
+def crowded(path: str) -> str:
+    """What to say where the queue has stayed full."""
+    return f"nobody is let in on {path}: too many wait there; try again"
+
+
+def _connect(link: socket.socket, path: str) -> None:
+    """Connect, though so many want to that their queue is full: a socket with a timeout does not wait by itself."""
+    end_s = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            link.connect(path)
+        except BlockingIOError:
+            if time.monotonic() > end_s:
+                raise
+            time.sleep(QUEUE_S)
+        else:
+            return
 
 
 def _receive(link: socket.socket) -> bytes:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
-from timesync.observe.control import ControlError, RefusedError
+from timesync.observe.control import PATIENCE_S, QUEUE_S, ControlError, RefusedError, crowded
 from timesync.observe.stream import LONGEST, USUAL, StreamError, decode
 
 FIRST_PAUSE_S: Final = 0.25
@@ -27,9 +29,11 @@ async def watch(path: str, kinds: Sequence[str] = USUAL) -> AsyncIterator[dict[s
     Raises ControlError with a sentence for the user when the daemon cannot be reached, refuses, or goes away.
     """
     try:
-        reader, writer = await asyncio.open_unix_connection(path, limit=LONGEST)
+        reader, writer = await asyncio.open_unix_connection(sock=await _connected(path), limit=LONGEST)
     except (FileNotFoundError, ConnectionRefusedError) as error:
         raise ControlError(f"no timesync runs here: nobody answers on {path}") from error
+    except TimeoutError as error:
+        raise ControlError(crowded(path)) from error
     except OSError as error:
         raise ControlError(f"the socket {path} cannot be opened: {error.strerror or error}") from error
     try:
@@ -43,6 +47,21 @@ async def watch(path: str, kinds: Sequence[str] = USUAL) -> AsyncIterator[dict[s
     finally:
         writer.transport.abort()
     raise ControlError("the daemon has ended")
+
+
+async def _connected(path: str) -> socket.socket:
+    """A socket, though so many want to connect that their queue is full: asyncio takes that for a connection."""
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    link.connect(path)
+                    return link
+                await asyncio.sleep(QUEUE_S)
+    except BaseException:
+        link.close()
+        raise
 
 
 def _message(line: bytes) -> dict[str, Any]:
