@@ -24,8 +24,19 @@ def test_what_is_saved_is_loaded_and_private(tmp_path: Path) -> None:
 
     assert files.load("drift") == b"two"
     assert _names(directory) == ["drift"]
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert stat.S_IMODE((directory / "drift").stat().st_mode) == 0o600
+
+
+def test_the_directory_that_is_made_tells_no_names_and_lets_the_observer_into_its_own(tmp_path: Path) -> None:
+    umask = os.umask(0o077)
+    try:
+        StateFiles(tmp_path / "state").save("drift", b"1")
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o711
+    (tmp_path / "state").chmod(0o700)
+    StateFiles(tmp_path / "state").save("drift", b"2")
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
 
 
 def test_what_a_crash_left_behind_is_replaced(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ class StateFiles:
     """
 
     def __init__(self, directory: Path) -> None:
-        """The directory is made, with mode 0700, when the first file is saved."""
+        """The directory is made, with mode 0711, when the first file is saved: the observer has a directory in it."""
         self._directory = directory
 
     def load(self, name: str) -> bytes | None:
@@ -45,7 +45,9 @@ class StateFiles:
     def save(self, name: str, data: bytes) -> None:
         """Replace a file, mode 0600. Raises OSError; to say so is the caller's."""
         _check_name(name)
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._directory.is_dir():
+            self._directory.mkdir(parents=True)
+            self._directory.chmod(0o711)
         # One fixed name, since only one daemon writes here: a crash leaves one file and not ever more of
         # them.
         draft = f".{name}.tmp"
