@@ -109,8 +109,9 @@ def _certificates() -> list[str]:
     for directory in os.environ.get(paths.openssl_capath_env, "").split(os.pathsep):
         named.append(directory)
         with contextlib.suppress(OSError):
-            # Its files are found by links, which may lead anywhere.
-            named += [os.path.realpath(entry) for entry in os.scandir(directory) if entry.is_symlink()]
+            # Its files are found by links, which may lead anywhere; a whole directory behind one is not looked at.
+            links = [entry for entry in os.scandir(directory) if entry.is_symlink()]
+            named += [os.path.realpath(link) for link in links if os.path.isfile(link)]  # noqa: PTH113 - of an entry
     return [path for path in (paths.openssl_cafile, paths.openssl_capath, *CERTIFICATES, *named) if path]
 
 
