@@ -260,6 +260,22 @@ def test_a_directory_that_is_gone_is_no_reason_to_fail(tmp_path: Path) -> None:
     assert ["gap", "begin", "status"] == kinds(files(tmp_path / "away")[0])
 
 
+def test_what_was_done_to_a_clock_stays_in_one_file_with_its_cause(tmp_path: Path) -> None:
+    made = writer(tmp_path, size="100kB")
+    made.take([begin(NOON)])
+    files_so_far = 1
+    for second in range(1, 40):
+        # Each status fills a file: without its cause nobody could tell why the clock was steered.
+        at = NOON + second * 1_000_000_000
+        made.take([status(at, "x" * 110_000), Row(at, rows.APPLIED, clock="system", at=0, rate=1e-6)])
+    made.close()
+    made.tidy()
+    for path in files(tmp_path):
+        found = kinds(path)
+        assert found.count("applied") == found.count("status")
+    assert len(files(tmp_path)) > files_so_far
+
+
 def test_a_file_alone_can_be_replayed_although_it_began_in_the_middle(tmp_path: Path) -> None:
     recorded, _ = record(WAN)
     made = writer(tmp_path, size="100kB")

@@ -57,6 +57,9 @@ MEMORY: Final = "memory"
 FINISH: Final = "finish"
 GAP: Final = "gap"
 
+EFFECTS: Final = frozenset({APPLIED, STEPPED})
+"""What was done to a clock because of the row before it."""
+
 _DIGITS: Final = 25
 _FIVES: Final = 5**16
 """A unit of 2^-16 ns is so many times 10^-25 s."""

@@ -68,6 +68,9 @@ class Writer:
         self.take([_gap(utc_ns, 0, f"{messages} messages did not come through")])
 
     def _over(self, row: Row, file: OpenFile) -> bool:
+        if row.kind in rows.EFFECTS:
+            # What was done stays in one file with what it was done for: nobody could tell otherwise why it was.
+            return False
         return file.size >= self._settings.size or row.utc_ns // 86_400_000_000_000 != file.day
 
     def _open(self, row: Row) -> bool:

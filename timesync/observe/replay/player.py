@@ -34,7 +34,6 @@ SAME_RATE: Final = 1e-9
 """Kernels round frequencies; a command and what was taken of it differ by less."""
 
 _SAME_STEP: Final = Duration.from_s(1e-6)
-_EFFECTS: Final = frozenset({rows.APPLIED, rows.STEPPED})
 
 
 @dataclass(slots=True)
@@ -355,7 +354,7 @@ def _groups(recording: Iterable[Row]) -> Iterator[tuple[Row, list[Row]]]:
     cause: Row | None = None
     effects: list[Row] = []
     for row in recording:
-        if row.kind in _EFFECTS and cause is not None:
+        if row.kind in rows.EFFECTS and cause is not None:
             effects.append(row)
             continue
         if cause is not None:
