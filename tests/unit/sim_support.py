@@ -37,10 +37,15 @@ def make_clock(
 
 
 def make_host(
-    world: World, network: Network, machine: Machine = INSTANT, *addresses: str, quartz: Quartz | None = None
+    world: World,
+    network: Network,
+    machine: Machine = INSTANT,
+    *addresses: str,
+    quartz: Quartz | None = None,
+    model: ClockModel | None = None,
 ) -> SimHost:
     node = network.node("host", *(addresses or ("192.0.2.1", "2001:db8::1")))
-    return SimHost(world, node, [make_clock(world, quartz)], machine)
+    return SimHost(world, node, [make_clock(world, quartz, model)], machine)
 
 
 class Box:

@@ -99,6 +99,30 @@ def test_a_tick_delays_the_change_of_frequency() -> None:
     assert 200e-6 == pytest.approx(clock.true_offset().s(), abs=1e-8)
 
 
+def test_others_have_the_processor_after_a_change_of_frequency() -> None:
+    world = World(1)
+    clock = make_clock(world, model=ClockModel(held_up_s=5e-3))
+    happened: list[float] = []
+    world.after(Duration.from_ns(1000), lambda: happened.append(world.elapsed.s()))
+    spans = []
+    for _ in range(2000):
+        began = world.elapsed
+        clock.adjust_frequency(Rate.from_ppm(100))
+        spans.append((world.elapsed - began).s())
+    assert 5e-3 == pytest.approx(sum(spans) / len(spans), rel=0.1)
+    assert [1e-6] == happened, "the world does not wait for the daemon"
+    assert world.elapsed.s() * 1e-4 == pytest.approx(clock.true_offset().s(), rel=1e-3), (
+        "and the change holds meanwhile"
+    )
+
+
+def test_the_oscillator_alone_is_as_fast_as_it_is() -> None:
+    world = World(1)
+    clock = make_clock(world, Quartz(frequency_error=Rate.from_ppm(20)))
+    clock.adjust_frequency(Rate.from_ppm(-300))
+    assert 20.0 == pytest.approx(clock.free_frequency().ppm(), abs=1e-9)
+
+
 def test_stamps_are_whole_nanoseconds_with_noise() -> None:
     world = World(4)
     clock = make_clock(world, model=ClockModel(read_noise_s=100e-9))

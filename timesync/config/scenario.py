@@ -62,6 +62,8 @@ class WorldClock(Model):
     """Standard deviation of a kernel timestamp."""
     slowness: Length = Field("50us", validate_default=True)
     """Mean time from a packet's arrival to the daemon's hearing of it."""
+    held_up: Length = Field("0s", validate_default=True)
+    """Mean time for which others have the processor just when the daemon has changed the frequency."""
 
 
 class WorldServer(Model):

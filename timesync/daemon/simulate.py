@@ -36,6 +36,7 @@ _SECOND = Duration.from_s(1)
 _FIRST_WITHIN_S = 100e-6
 _ADDRESS = "10.0.0.{}"
 _MAX_FREQUENCY = Rate(0.1)
+_DEVIATIONS = 3.0
 
 
 @dataclass(slots=True)
@@ -51,6 +52,8 @@ class Result:
         frequency_rms: True frequency error of the steered clock after settling, root mean square, a ratio.
         requests_per_hour: Requests to all servers together.
         coverage: Share of the seconds with a claimed bound in which the true offset was inside it; 0 without a claim.
+        frequency_coverage: Share of the seconds with an estimate in which the true frequency of the oscillator was
+            within three of its claimed deviations; 0 without one.
         steps: How many times the clock was stepped.
         falsetickers: Servers named as falsetickers at the end.
         accused: Servers named as falsetickers at any time.
@@ -67,6 +70,7 @@ class Result:
     frequency_rms: float = 0.0
     requests_per_hour: float = 0.0
     coverage: float = 0.0
+    frequency_coverage: float = 0.0
     steps: int = 0
     falsetickers: tuple[str, ...] = ()
     accused: tuple[str, ...] = ()
@@ -85,6 +89,7 @@ class Judge:
         self._keep = keep
         self._squares = self._frequency_squares = self._worst = 0.0
         self._counted = self._claims = self._covered = 0
+        self._estimates = self._near = 0
 
     def look(self, appliance: Appliance, at_s: float, result: Result) -> None:
         """One second."""
@@ -96,6 +101,13 @@ class Judge:
         if bound is not None:
             self._claims += 1
             self._covered += abs(true) <= bound
+        estimate = model.estimate(reading)
+        if estimate is not None:
+            ratio = self._clock.free_frequency().ratio
+            # The estimate's is a ratio to the clock's own seconds.
+            apart = abs(estimate.frequency - ratio / (1 + ratio))
+            self._estimates += 1
+            self._near += apart <= _DEVIATIONS * estimate.frequency_deviation
         if result.first_s is None and abs(true) <= self._within_s:
             result.first_s = at_s
         if result.locked_s is None and controller.standing(self._clock.id).state is ServoState.LOCKED:
@@ -114,6 +126,7 @@ class Judge:
             result.rms_s = math.sqrt(self._squares / self._counted)
             result.frequency_rms = math.sqrt(self._frequency_squares / self._counted)
         result.maximum_s = self._worst
+        result.frequency_coverage = self._near / max(self._estimates, 1)
         result.coverage = self._covered / max(self._claims, 1)
 
 
@@ -213,7 +226,7 @@ def _build(scenario: Scenario, config: Config, leap_table: LeapTable, seed: int)
     network = Network(world)
     spec = scenario.world.clock
     oscillator = Oscillator(world, "clock", _quartz(spec))
-    model = ClockModel(offset=spec.offset, tick=spec.tick, max_frequency=_MAX_FREQUENCY)
+    model = ClockModel(offset=spec.offset, tick=spec.tick, max_frequency=_MAX_FREQUENCY, held_up_s=spec.held_up.s())
     clock = SimClock(world, oscillator, leap_table, model, SYSTEM)
     node = network.node("daemon", _ADDRESS.format(1))
     machine = Machine(stamp_noise_s=spec.stamp_noise.s(), slowness=Exponential(spec.slowness.s()))

@@ -111,13 +111,23 @@ class Helmsman:
     def _set_frequency(self, command: SetFrequency) -> None:
         clock = self._host.clocks[command.clock]
         try:
+            before = clock.read().at
             taken = clock.adjust_frequency(command.rate)
         except ClockError as error:
             self._complain(clock, error)
             return
         self._refused.pop(clock.id, None)
-        self._controller.applied(clock.id, taken, self.now().clocks[clock.id])
+        window = self._after(clock) - before
+        # Who is put off the processor in between changed it at one end of the window or at the other.
+        self._controller.applied(clock.id, taken, before + window // 2, abs(window.s()) / 2)
         self._moved(clock.id, False)
+
+    def _after(self, clock: Clock) -> Instant[Tai]:
+        """What a clock reads that was just there."""
+        try:
+            return clock.read().at
+        except ClockError:
+            return self.now().clocks[clock.id]
 
     def _step(self, command: StepClock) -> None:
         clock = self._host.clocks[command.clock]

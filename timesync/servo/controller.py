@@ -231,12 +231,20 @@ class Controller:
         """How far at least the reading of a clock itself lies outside the fence, in words; None: it does not."""
         return self._election.suffrage.contradiction(now.clocks[clock], 0.0, now.mono)
 
-    def applied(self, clock: ClockId, rate: Rate, at: Instant[Tai]) -> None:
-        """The clock's frequency adjustment became ``rate`` when it read ``at``."""
+    def applied(self, clock: ClockId, rate: Rate, at: Instant[Tai], noise_s: float = 0.0) -> None:
+        """The clock's frequency adjustment became ``rate`` when it read ``at``.
+
+        Args:
+            clock: Which.
+            rate: As it was taken.
+            at: When, by the clock.
+            noise_s: One standard deviation of ``at``.
+        """
         model = self._clocks[clock]
-        change = abs(rate.ratio - model.ledger.rate.ratio)
+        change = rate.ratio - model.ledger.rate.ratio
         model.ledger.steered(rate, at)
-        self._disturb(model, (change * model.spec.frequency_latency_s) ** 2 / 12)
+        # At once, or as late as it may take effect: not so much around a mean as off to one side.
+        self._disturb(model, change**2 * (noise_s**2 + model.spec.frequency_latency_s**2 / 3))
 
     def stepped(self, clock: ClockId, by: Duration, at: Instant[Tai], epoch: int) -> Noted:
         """The clock was set forward by ``by`` on our command; it read ``at`` just before.

@@ -96,6 +96,11 @@ class LinkModel:
         self._mean_excess = (self._guess * known / self._samples + self._sum - known * self._minimum) / known
         return excess + self._hidden()
 
+    @property
+    def mean_excess_s(self) -> float:
+        """Mean excess delay of the recent samples, at first what is usual for such a delay."""
+        return self._mean_excess
+
     def _hidden(self) -> float:
         """How far the true minimum may lie below the least delay seen.
 

@@ -23,6 +23,9 @@ DRIFT_WANDER = 2e-13
 _WARM_UP = 8
 """Samples before the noise model is good enough to refuse any by it."""
 
+_UNTAUGHT = 4.0
+"""After so many samples they say themselves how far noise depends on the delay."""
+
 _FASTEST_CHANGE = 1e-4
 """No crystal changes its frequency by more than this (a ratio), whatever one sample seems to say."""
 
@@ -161,6 +164,8 @@ class Tracker:
         if self.samples < 4 * _WARM_UP:
             # Few samples make a poor noise model: believe them less than they say.
             variance *= 1 + _WARM_UP / (self.samples + 1)
+        # Nor do they tell whether a short delay is the better one: at first every offset may be off by what is usual.
+        variance += (_UNTAUGHT * self.model.mean_excess_s / (self.samples + 1)) ** 2
         self._usual_noise_s = min(self._usual_noise_s, noise_s)
         variance += noise_s * noise_s - self._usual_noise_s * self._usual_noise_s
         self.last_at = now

@@ -32,12 +32,15 @@ class ClockModel:
         max_frequency: Largest adjustment; more is clamped.
         tick: A change of frequency takes effect at the next multiple of it; zero: at once.
         read_noise_s: Standard deviation of what ``read`` adds to the reading.
+        held_up_s: Mean time that passes, exponentially distributed, between a change of frequency and what the daemon
+            does next: others have the processor.
     """
 
     offset: Duration = NOTHING
     max_frequency: Rate = KERNEL_LIMIT
     tick: Duration = NOTHING
     read_noise_s: float = 0.0
+    held_up_s: float = 0.0
 
 
 class SimClock:
@@ -174,6 +177,8 @@ class SimClock:
         elif not self._tick_due:
             self._tick_due = True
             self._world.at_units((self._world.units // tick + 1) * tick, self._on_tick)
+        if self._model.held_up_s:
+            self._world.run_for(Duration.from_s(self._rng.expovariate(1 / self._model.held_up_s)))
         return Rate.from_kernel(self._line.wanted)
 
     def step(self, by: Duration) -> None:
@@ -228,6 +233,10 @@ class SimClock:
     def true_frequency(self) -> Rate:
         """How much faster than true time it runs at this moment; for judges and for ``Ticks``."""
         return self._line.true_frequency()
+
+    def free_frequency(self) -> Rate:
+        """How much faster than true time its oscillator runs, whatever was done to the clock; for judges."""
+        return self._line.free_frequency()
 
     def elapsed(self) -> int:
         """CLOCK_MONOTONIC of a machine with this system clock: steered as it is, never stepped."""
@@ -334,9 +343,13 @@ class _Line:
 
     def true_frequency(self) -> Rate:
         """How much faster than true time it grows."""
-        free = self._oscillator.true_frequency().ratio
+        free = self.free_frequency().ratio
         steer = self._piece.steer / KERNEL_UNITS
         return Rate(free + steer + free * steer)
+
+    def free_frequency(self) -> Rate:
+        """That without any steering."""
+        return self._oscillator.true_frequency()
 
     def _change(self, piece: _Piece) -> None:
         past = self._past

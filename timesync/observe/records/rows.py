@@ -17,7 +17,7 @@ seconds.
 | ``temperature`` | of a clock's oscillator | ``clock``, ``celsius``, ``clocks`` |
 | ``fence`` | the time is between two instants, by others than the sources | ``clocks``, ``details`` |
 | ``deadline`` | the core was woken as it had asked | ``clocks`` |
-| ``applied`` | a clock runs at another frequency adjustment | ``clock``, ``at_s``, ``rate`` |
+| ``applied`` | a clock runs at another frequency adjustment | ``clock``, ``at_s``, ``rate``, ``noise_s`` |
 | ``stepped`` | a clock was set forward by us, when it read ``at_s`` | ``clock``, ``at_s``, ``epoch``, ``offset_s`` |
 | ``foreign`` | a clock was set by somebody else | ``clock``, ``at_s``, ``epoch``, ``rate`` |
 | ``gone`` | a clock's device has vanished | ``clock``, ``details`` |
@@ -83,7 +83,7 @@ class Row(NamedTuple):
         mono: Monotonic time.
         at: What the clock read.
         epoch: How many times the clock had been stepped, of a step and what somebody else did: afterwards.
-        noise_s: Noise of the stamps, seconds.
+        noise_s: Noise of the stamps, seconds; of an adjustment that of ``at``.
         averaged: See ``Measurement.averaged``.
         link: The link that it came over.
         remote: The clock that it was compared with.

@@ -194,11 +194,11 @@ class TapedController(Controller):
             self.tape.put(rows.DEADLINE, now)
         return super().on_deadline(now)
 
-    def applied(self, clock: ClockId, rate: Rate, at: Instant[Tai]) -> None:
+    def applied(self, clock: ClockId, rate: Rate, at: Instant[Tai], noise_s: float = 0.0) -> None:
         """See ``Controller``."""
         if self.tape is not None:
-            self.tape.put(rows.APPLIED, clock=clock, at=at.scaled_ns, rate=rate.ratio)
-        super().applied(clock, rate, at)
+            self.tape.put(rows.APPLIED, clock=clock, at=at.scaled_ns, rate=rate.ratio, noise_s=noise_s)
+        super().applied(clock, rate, at, noise_s)
 
     def stepped(self, clock: ClockId, by: Duration, at: Instant[Tai], epoch: int) -> Noted:
         """See ``Controller``."""

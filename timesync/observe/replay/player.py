@@ -308,7 +308,7 @@ class Player:
             for ledger in ledgers:
                 ledger.steered(Rate(row.rate or 0.0), at)
             if self._changes is None:
-                core.applied(clock, Rate(row.rate or 0.0), at)
+                core.applied(clock, Rate(row.rate or 0.0), at, row.noise_s or 0.0)
         elif row.epoch is not None:
             by = Duration(row.offset or 0)
             for ledger in ledgers:
@@ -330,7 +330,7 @@ class Player:
         else:
             rate = command.rate if match is None else Rate(match.rate or 0.0)
             twice.ours.steered(rate, at)
-            core.applied(clock, rate, at)
+            core.applied(clock, rate, at, 0.0 if match is None else match.noise_s or 0.0)
         if match is not None:
             self._recorded(core, match)
 
