@@ -227,6 +227,17 @@ def test_where_ntpd_steps_at_any_time_that_is_said(line: str, silent: bool) -> N
     assert not any("1000 s" in reason for *_, reason in found)
 
 
+@pytest.mark.parametrize(("word", "ppm"), [("1.0", 1.0), ("0.25", 0.25), ("15", 15.0), ("90000", 500.0)])
+def test_what_chronyd_allows_the_clock_to_gain_by_itself_is_taken_over(word: str, ppm: float, tmp_path: Path) -> None:
+    file = tmp_path / "chrony.conf"
+    file.write_text(f"pool a.example.net iburst\nmaxclockerror {word}\n")
+    result = run(file, "-o", tmp_path / "x.yaml")
+    assert 0 == result.exit_code, result.output
+    config = load(tmp_path / "x.yaml").config
+    assert ppm == pytest.approx(config.clocks["system"].frequency_tolerance.ppm())
+    assert config.clocks["system"].discipline
+
+
 def test_rtcsync_is_said_with_its_line() -> None:
     draft = drafted("chrony.conf", "pool a.example.net iburst\n\nrtcsync\n")
     ((kind, line, reason),) = said(draft, "rtcsync")

@@ -77,6 +77,20 @@ def test_an_undecided_sample_widens_the_claim_until_the_next() -> None:
     assert 0.0 == fusion.doubt_s(tai(202))
 
 
+def test_a_sample_that_is_used_although_it_lies_far_off_widens_the_claim_until_the_next() -> None:
+    fusion, _ = _run({A: 0.0}, 1e-4)
+    state = fusion.predict(tai(204))
+    assert state is not None
+    # Four seconds after the last one, with next to no noise of its own.
+    far = 3.5 * state.offset_variance**0.5
+    assert Verdict.USED is fusion.sample(A, tai(204), state.offset_s + far, 1e-16)
+    assert far == pytest.approx(fusion.doubt_s(tai(204)), rel=1e-3)
+    # It may have come within the seconds since the last one, and then goes on so.
+    assert 2 * far == pytest.approx(fusion.doubt_s(tai(209)), rel=1e-3)
+    assert Verdict.USED is fusion.sample(A, tai(209), _offset(fusion, 209), 1e-12)
+    assert 0.0 == fusion.doubt_s(tai(210))
+
+
 def test_what_another_clock_carries_over_holds_for_the_moment_at_which_it_was_found() -> None:
     fusion, _ = _run({A: 0.0}, 1e-4)
     before = fusion.predict(tai(201))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from servo_support import SYSTEM, Bench, BenchClock, status
 
+from timesync.servo.command import ClockSpec
 from timesync.servo.holdover import UNMODELLED, Habits, Roaming
 from timesync.servo.view import ServoState
 
@@ -118,3 +119,23 @@ def test_the_claim_of_a_clock_alone_covers_twice_the_worst_hour() -> None:
     bench.run(3000)
     assert bench.bound_s() > before + 3000 * 1.5e-7
     assert abs(bench.clocks[SYSTEM].offset_s) < bench.bound_s()
+
+
+def _bound_s(tolerance: float, after: float) -> float:
+    """What is claimed so long after the last of two minutes' samples, one a second."""
+    spec = ClockSpec(clock=SYSTEM, disciplined=True, max_frequency=0.1, tolerance=tolerance)
+    bench = Bench([BenchClock(SYSTEM, 2e-5)], specs=[spec])
+    source = bench.source("s", noise_s=1e-6)
+    bench.run(120.05)
+    source.up = False
+    bench.run(after)
+    bound = bench.controller.clocks[SYSTEM].error_bound_s(bench.reading(SYSTEM), bench.now().mono)
+    assert bound is not None
+    return bound
+
+
+@pytest.mark.parametrize("after", [10.0, 1000.0])
+def test_a_clock_that_may_jump_by_so_much_claims_that_it_did_until_a_sample_says_otherwise(after: float) -> None:
+    untold, told = _bound_s(0.0, after), _bound_s(1e-5, after)
+    assert (1e-5 - UNMODELLED) * after == pytest.approx(told - untold, rel=0.05, abs=2e-5)
+    assert untold == _bound_s(UNMODELLED / 2, after), "what is learnt, or not known yet, counts where it is more"

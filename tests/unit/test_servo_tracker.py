@@ -91,6 +91,48 @@ def test_two_wild_samples_are_news_and_are_followed_at_once() -> None:
     assert 1e-2 == pytest.approx(state.offset_s, abs=1e-4)
 
 
+@pytest.mark.parametrize(("deviations", "puzzled"), [(2.0, False), (3.0, True), (-3.0, True), (6.0, False)])
+def test_a_sample_that_is_used_although_it_lies_far_off_makes_one_wish_for_another(
+    deviations: float, puzzled: bool
+) -> None:
+    tracker, wander = _settled()
+    state = tracker.predict(tai(100), wander)
+    assert state is not None
+    spread = (state.offset_variance + tracker.model.variance(0.0)) ** 0.5
+    verdict, _ = tracker.sample(tai(100), state.offset_s + deviations * spread, 1e-3, wander, mono(100))
+    assert (verdict is Verdict.USED) == (abs(deviations) < GATE)
+    assert puzzled is tracker.puzzled
+
+
+def test_a_second_one_in_a_row_is_not_asked_about_again() -> None:
+    tracker, wander = _settled()
+    puzzled = []
+    for n in range(100, 103):
+        state = tracker.predict(tai(n), wander)
+        assert state is not None
+        spread = (state.offset_variance + tracker.model.variance(0.0)) ** 0.5
+        far = 3.5 if n < 102 else 0.0
+        tracker.sample(tai(n), state.offset_s + far * spread, 1e-3, wander, mono(n))
+        puzzled.append(tracker.puzzled)
+    assert [True, False, False] == puzzled
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_noise_that_no_delay_shows_is_allowed_for_from_the_first_samples_on(seed: int) -> None:
+    """Delays and offsets are independent of each other: the sample with the shortest delay is as bad as any."""
+    rng = random.Random(seed)
+    sigma, inside, count = 1e-5, 0, 300
+    for _ in range(count):
+        wander, tracker = Wander(), Tracker(LinkId("l"), 1e-9, 0.0, 1e-4)
+        for n in range(6):
+            delay = max(1e-4 + rng.gauss(0.0, sigma), 0.0)
+            tracker.sample(tai(2 * n), rng.gauss(0.0, sigma), delay, wander, mono(2 * n))
+        state = tracker.predict(tai(10), wander)
+        assert state is not None
+        inside += abs(state.offset_s) <= 3 * state.offset_variance**0.5
+    assert inside >= 0.98 * count
+
+
 @pytest.mark.parametrize(
     ("seen", "expected"), [(3e-3, Verdict.NEWS), (-3e-3, Verdict.OUTLIER), (3e-7, Verdict.OUTLIER)]
 )

@@ -58,6 +58,8 @@ class Clock(Model):
     """A pulse a second out of a PTP hardware clock; absent: none."""
     pair_interval: Annotated[Duration, Span("10ms", "60s")] = Field("250ms", validate_default=True)
     """How often a PTP hardware clock is compared with the system clock: the tightest of several readings counts."""
+    frequency_tolerance: Annotated[Rate, Frequency("0ppm", "500ppm")] = Field("0ppm", validate_default=True)
+    """How fast the claimed bound grows at least between measurements: by how much the frequency may jump unseen."""
     thermometer: Annotated[str, Path()] | None = None
     """The file of a thermometer near its oscillator, such as /sys/class/hwmon/hwmon0/temp1_input: helps in holdover."""
 

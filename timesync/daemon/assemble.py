@@ -56,6 +56,7 @@ def clock_spec(config: Config, clock: Clock, memory: ClockMemory | None) -> Cloc
         epoch=clock.epoch,
         rate=clock.frequency(),
         set_freely=clock.kind == "phc",
+        tolerance=config.clocks[clock.id].frequency_tolerance.ratio,
     )
 
 

@@ -363,7 +363,7 @@ class ClockModel:
     @property
     def growth(self) -> float:
         """How fast every error bound grows for what no model knows, in seconds per second."""
-        return self.habits.roaming.growth
+        return max(self.habits.roaming.growth, self.spec.tolerance)
 
     def watched(self, reading: Instant[Tai], now: Instant[Mono], *, locked: bool) -> None:
         """Learn how far the frequency roams; to be called at least once a minute."""

@@ -59,6 +59,7 @@ class ClockSpec:
         memory: From the drift file.
         epoch: At the start.
         rate: The frequency adjustment that was found in force at the start.
+        tolerance: How fast its error bound grows at least between measurements, in seconds per second.
         set_freely: Its first correction may be of any size: a hardware clock starts at some arbitrary time.
     """
 
@@ -70,6 +71,7 @@ class ClockSpec:
     epoch: int = 0
     rate: Rate = field(default=Rate(0.0))
     set_freely: bool = False
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

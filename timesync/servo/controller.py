@@ -321,7 +321,7 @@ class Controller:
         commands: list[Command] = []
         if advisor.exponent != before:
             commands.append(SetPoll(source.spec.source, advisor.exponent))
-        if verdict is Verdict.OUTLIER:
+        if verdict is Verdict.OUTLIER or source.tracker.puzzled:
             commands.append(Probe(source.spec.source))
         return commands
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from timesync.base.ids import SourceId
 from timesync.base.time import Instant, Tai
 from timesync.servo.estimator import Estimator, Prediction
-from timesync.servo.tracker import DRIFT_WANDER, Gate, Verdict, Wander, disturb
+from timesync.servo.tracker import DOUBTFUL, DRIFT_WANDER, Gate, Verdict, Wander, disturb
 
 _ASYMMETRY = 0.05
 """Typical share of a path's delay by which its two directions differ."""
@@ -107,12 +107,15 @@ class Fusion:
         spread = state.offset_variance + variance
         if len(self._members) > 1:
             spread += self._asymmetry_s**2
-        verdict = self._gate.judge(innovation, math.sqrt(spread))
+        deviation = math.sqrt(spread)
+        verdict = self._gate.judge(innovation, deviation)
         elapsed = (at - self._estimator.at).s()
         if verdict is Verdict.OUTLIER:
             self.suspect(at, innovation, elapsed)
             return verdict
         self._pending = None
+        if verdict is Verdict.USED and abs(innovation) > DOUBTFUL * deviation:
+            self._doubt(at, innovation, elapsed)
         if at < self._estimator.at:
             # Late by another source's newer sample: the state is carried back for the innovation only.
             self._estimator.update(innovation, variance)
@@ -130,6 +133,9 @@ class Fusion:
     def suspect(self, at: Instant[Tai], innovation_s: float, elapsed_s: float) -> None:
         """A sample did not fit: until the next one decides, the claim must cover what it said."""
         self.expect(innovation_s)
+        self._doubt(at, innovation_s, elapsed_s)
+
+    def _doubt(self, at: Instant[Tai], innovation_s: float, elapsed_s: float) -> None:
         self._pending = (at, abs(innovation_s), max(abs(elapsed_s), 1.0))
 
     def doubt_s(self, at: Instant[Tai]) -> float:

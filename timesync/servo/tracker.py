@@ -17,6 +17,9 @@ from timesync.servo.link import LinkModel
 GATE = 4.5
 """An innovation beyond so many standard deviations is an outlier, or news."""
 
+DOUBTFUL = 2.5
+"""One beyond so many is used, but may be the first of a change: it is asked for another at once."""
+
 DRIFT_WANDER = 2e-13
 """Random walk of the frequency's drift: what a day's temperature does to an uncompensated crystal."""
 
@@ -127,6 +130,12 @@ class Tracker:
         self._misfits = 0.0
         self._surprises = 0
         self._began_anew = False
+        self._doubtful = 0
+
+    @property
+    def puzzled(self) -> bool:
+        """The last sample was used, but lay oddly far off, and the one before it did not: another would tell."""
+        return self._doubtful == 1
 
     def began_anew(self) -> bool:
         """Whether the noise was found to be of another size and the track begun anew, since this was asked last."""
@@ -179,6 +188,8 @@ class Tracker:
         deviation_s = math.sqrt(state.offset_variance + variance)
         warm = self.samples >= _WARM_UP
         verdict = self._gate.judge(innovation, deviation_s) if warm else Verdict.USED
+        odd = warm and verdict is Verdict.USED and abs(innovation) > DOUBTFUL * deviation_s
+        self._doubtful = self._doubtful + 1 if odd else 0
         self._misfits += _MISFIT_SHARE * ((verdict is not Verdict.USED) - self._misfits)
         if not warm:
             self._surprises += abs(innovation) > _ROUGH * deviation_s

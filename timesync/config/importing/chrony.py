@@ -174,12 +174,15 @@ def _steering(draft: Draft, book: Book) -> None:
         if makestep is None:
             put(draft, early, lambda word: {"threshold": _span(word, "1us"), "updates": 1}, "steering", "step")
     rate, change, least = book.last("maxslewrate"), book.last("maxchange"), book.last("minsources")
+    tolerance = book.last("maxclockerror")
     if makestep is None and early is None:
         reason = "chronyd never steps without it; here the first updates may step: steering.step.updates: 0 is never"
         for line in book.all("server", "pool", "peer", "refclock")[:1]:
             draft.differs(line.mark, "no makestep", reason)
     if rate is not None:
         put(draft, rate, _ppm, "steering", "max_slew")
+    if tolerance is not None:
+        put(draft, tolerance, lambda word: _ppm(word, 0, 500), "clocks", "system", "frequency_tolerance")
     if change is not None:
         put(draft, change, lambda word: _span(word, "1s"), "steering", "panic")
         reason = "beyond it the correction is refused and said, at any update; the daemon does not end"
@@ -200,8 +203,8 @@ def _makestep(draft: Draft, line: Line) -> None:
     draft.put(line.mark, ALWAYS if limit < 0 else min(limit, ALWAYS), "steering", "step", "updates")
 
 
-def _ppm(text: str) -> str:
-    value = min(max(number(text), Fraction(1)), Fraction(100_000))
+def _ppm(text: str, least: int = 1, most: int = 100_000) -> str:
+    value = min(max(number(text), Fraction(least)), Fraction(most))
     return f"{float(value):.9g}ppm"
 
 

@@ -17,7 +17,6 @@ NEEDLESS = {
     "linux_freq_scale": "it has no meaning any more",
     "lock_all": "the clock is corrected from whole measurements, which a page fault does not spoil",
     "logbanner": "measurements are files with one heading",
-    "maxclockerror": "the wander of each clock is learnt, and never held to be none",
     "maxdistance": "the distance of a source is weighed, and shown by timesync sources",
     "maxdrift": "what the kernel takes is the limit, and a strange frequency is said",
     "maxjitter": "noise of a source is weighed, and shown by timesync sources",
