@@ -5,7 +5,7 @@
 A daemon follows a server on loopback at 16 requests a second by a clock in software, with metrics, page, history,
 records, chronyc's protocol and, where mosquitto is unpacked by ``bin/test interop``, MQTT. By turns nobody looks; five
 browsers and ten scrapes a second look at a server that has nothing to do with clocks; and they look at the daemon's
-page and metrics (``bench/audience.py``). What the offsets scatter from one to the next is the jitter of measurement.
+page and metrics (``peers/audience.py``). What the offsets scatter from one to the next is the jitter of measurement.
 Nothing but loopback is sent to, and no clock of the machine is touched.
 """
 
@@ -25,7 +25,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from audience import TURNS, scatter, told
+from peers.audience import TURNS, scatter, told
 
 from timesync.base.time import UNITS_PER_S
 from timesync.observe.control import ControlError
@@ -38,7 +38,7 @@ START_S = 1.0
 
 TICKS = os.sysconf("SC_CLK_TCK")
 COMMAND = [sys.executable, "-m", "timesync.cli.main"]
-AUDIENCE = [sys.executable, str(Path(__file__).with_name("audience.py"))]
+AUDIENCE = [sys.executable, str(Path(__file__).parent / "peers" / "audience.py")]
 
 
 @asynccontextmanager

@@ -16,11 +16,11 @@ from interop_support import ROOT, VIRTUAL, Node, chronyd, lan, our_environment, 
 
 sys.path.append(str(ROOT / "bench"))
 
-from audience import TURNS, ratio, scatter, told
+from peers.audience import TURNS, ratio, scatter, told
 
 pytestmark = pytest.mark.interop
 
-AUDIENCE = [sys.executable, ROOT / "bench" / "audience.py"]
+AUDIENCE = [sys.executable, ROOT / "bench" / "peers" / "audience.py"]
 START_S = 30.0
 PHASE_S = 6.0
 ROUNDS = 6

@@ -1,7 +1,7 @@
 """An audience for ``bench/observing.py`` and the interop tests, and what it does to measurements.
 
-    bench/audience.py look http://127.0.0.1:WEB http://127.0.0.1:METRICS    until SIGTERM; says then what it got
-    bench/audience.py serve WEB METRICS                                     until SIGTERM
+    bench/peers/audience.py look http://127.0.0.1:WEB http://127.0.0.1:METRICS    until SIGTERM; says then what it got
+    bench/peers/audience.py serve WEB METRICS                                     until SIGTERM
 
 ``look`` is five browsers at the page, each with its stream of events, and ten scrapes a second. ``serve`` is what they
 look at for comparison: a server that has nothing to do with clocks, and does next to nothing. What measurements scatter
