@@ -94,8 +94,8 @@ def test_measurements_scatter_no_more_while_everybody_looks(
                     with audience(node, tmp_path / "audience", turn):
                         scatters[turn].append(scatter(offsets_ns(tmp_path / "us/control.sock", PHASE_S)))
     record_property("scatter", told(scatters))
-    # A tenth more at the most, as far as six seconds of measurements among other tests can tell: whether it is more for
-    # certain. bench/observing.py takes its time.
-    for other in ("alone", "elsewhere"):
+    # Of six rounds only what is so for certain. The aim is a tenth more. Against the same programs looking elsewhere
+    # that is our part; against nobody they themselves take a quarter on such a machine (docs/performance.md).
+    for other, most in (("elsewhere", 1.1), ("alone", 1.5)):
         _, low, _ = ratio(scatters["here"], scatters[other])
-        assert low < 1.1, told(scatters)
+        assert low < most, told(scatters)
