@@ -56,6 +56,7 @@ def test_a_scenario_keeps_what_it_promises(name: str) -> None:
     [
         ("stratum1.yaml", 14),  # the messages' own swing was taken for the clock's wander: 70 ns
         ("phc-pps.yaml", 16),  # a card was misjudged at the start, and so was the clock behind it: outside its claim
+        ("frequency-tolerance.yaml", 1),  # a claim that does not know of the tolerance is broken by the jump
     ],
 )
 def test_worlds_that_once_went_wrong(name: str, seed: int) -> None:
